@@ -94,7 +94,8 @@ def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
 def hint(name: str, valid: Iterable[str]) -> str:
     """A sentence with the valid names nearest to a mistyped one, or with all of them."""
     valid = sorted(valid)
-    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.6)
+    near = near or difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     if near:
         return f" Did you mean {' or '.join(near)}?"
     return f" Valid: {', '.join(valid)}." if valid else ""

@@ -1,0 +1,121 @@
+"""The figures of a run, a row for each training iteration, on disk as CSV and for TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import numbers
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from e2hil_rllib.files import swapped_in
+
+STEP = "num_env_steps_sampled_lifetime"
+_NOT_FIGURES = ("config", "hostname", "node_ip", "pid", "trial_id", "date", "timestamp")
+
+Row = dict[str, float]
+
+
+def flatten(result: Mapping[str, Any], prefix: str = "") -> Row:
+    """The numbers of a training result, under keys joined by "/". Everything else is left out."""
+    row: Row = {}
+    for key, value in result.items():
+        if not prefix and key in _NOT_FIGURES:
+            continue
+        if isinstance(value, Mapping):
+            row |= flatten(value, f"{prefix}{key}/")
+        elif isinstance(value, numbers.Real | np.bool_) or getattr(value, "shape", None) == ():
+            row[f"{prefix}{key}"] = float(value)
+    return row
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a CSV file of numbers; an empty cell is left out of its row.
+
+    A last line without an end is what a kill leaves of a row: it is not read.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A cell is not a number; the message names the file and the line.
+    """
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    rows = []
+    reader = csv.DictReader(io.StringIO(whole))
+    for cells in reader:
+        try:
+            rows.append({name: float(cell) for name, cell in cells.items() if cell})
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}, line {reader.line_num}: {error}. Remove the line and try again."
+            ) from error
+    return rows
+
+
+def write_rows(path: Path, rows: list[Row]) -> None:
+    """Writes a CSV file of numbers anew; the old one stays until the new one is whole."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with swapped_in(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def as_columns(rows: list[Row]) -> dict[str, np.ndarray]:
+    """Columns of shape (rows,) by name, NaN where a row has no such figure."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
+
+
+class ProgressLog:
+    """Appends rows to `progress.csv` and to TensorBoard's events.
+
+    Args:
+        path: The CSV file.
+        tensorboard: Folder of the events.
+        resume_step: None for a new file; otherwise rows after this step are dropped, since the
+            checkpoint that training goes on from does not know of them.
+    """
+
+    def __init__(self, path: Path, tensorboard: Path, resume_step: int | None = None) -> None:
+        self._path = path
+        self._columns: list[str] = []
+        self.last: Row = {}
+        rows: list[Row] = []
+        if resume_step is not None and path.exists():
+            rows = [row for row in read_rows(path) if row.get(STEP, math.inf) <= resume_step]
+        if rows:
+            self._rewrite(rows)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+        purge = None if resume_step is None else resume_step + 1
+        self._events = SummaryWriter(str(tensorboard), purge_step=purge)
+
+    def append(self, row: Row) -> None:
+        """Adds a row. A figure that no row had before gets a column of its own."""
+        if set(row) <= set(self._columns):
+            with self._path.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
+            self.last = row
+        else:
+            earlier = read_rows(self._path) if self._path.exists() else []
+            self._rewrite([*earlier, row])
+        for name, value in row.items():
+            if math.isfinite(value):
+                self._events.add_scalar(name, value, int(row[STEP]))
+        self._events.flush()
+
+    def close(self) -> None:
+        """Ends the events file; the CSV file is always up to date."""
+        self._events.close()
+
+    def _rewrite(self, rows: list[Row]) -> None:
+        write_rows(self._path, rows)
+        self._columns = list(dict.fromkeys(name for row in rows for name in row))
+        self.last = rows[-1]

@@ -1,0 +1,97 @@
+"""The folder of a run: where its files are, and who may write them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from e2hil_rllib.checkpoints import CheckpointStore
+from e2hil_rllib.files import swapped_in
+from e2hil_rllib.settings import Settings, load_settings
+
+
+class RunFolderError(Exception):
+    """A run folder that cannot be used as asked; the message says what to do instead."""
+
+
+class RunFolder:
+    """Paths of a run, and its settings.
+
+    Attributes:
+        root: The folder itself.
+        config: The settings, resolved.
+        progress: One row of figures for each training iteration.
+        evaluation: One row for each evaluated episode.
+        tensorboard: The same figures as TensorBoard events.
+        episodes: What happened in training, an episode a file.
+        demonstrations: What was recorded before training, an episode a file.
+        report: Figures and the page.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self.config = self.root / "config.yaml"
+        self.progress = self.root / "progress.csv"
+        self.evaluation = self.root / "evaluation.csv"
+        self.tensorboard = self.root / "tensorboard"
+        self.episodes = self.root / "episodes"
+        self.demonstrations = self.root / "demonstrations"
+        self.report = self.root / "report"
+
+    def checkpoints(self, keep: int = 1) -> CheckpointStore:
+        """The checkpoints, of which the newest `keep` stay when another is saved."""
+        return CheckpointStore(self.root / "checkpoints", keep)
+
+    def is_new(self) -> bool:
+        """Whether nothing has been written yet, a lock file apart."""
+        if not self.root.exists():
+            return True
+        return all(entry.name == ".lock" for entry in self.root.iterdir())
+
+    def settings(self) -> Settings:
+        """The settings the run was started with.
+
+        Raises:
+            RunFolderError: The folder has none, so that it is no run folder.
+            SettingsError: They cannot be read.
+        """
+        if not self.config.exists():
+            raise RunFolderError(
+                f"{self.root} is not a run folder: it has no config.yaml. Name the folder that "
+                "'e2hil train' wrote, e.g. runs/touch_cube."
+            )
+        return load_settings(self.config)
+
+    def write_settings(self, settings: Settings) -> None:
+        """Writes the settings; the old file stays until the new one is whole."""
+        with swapped_in(self.config) as path:
+            path.write_text(settings.to_yaml(), encoding="utf-8")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from training in this folder; makes it if there is none.
+
+        The kernel drops the lock when its process ends, however it ends, so that none is left
+        over after a crash.
+
+        Raises:
+            RunFolderError: Another process holds it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise RunFolderError(
+                    f"Another process (number {holder}) is training in {self.root}. Wait for it, "
+                    "stop it, or name another folder with --run-dir."
+                ) from error
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield

@@ -1,0 +1,51 @@
+"""The run folder: one process at a time, and settings that say what was run."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from e2hil_rllib.run_folder import RunFolder, RunFolderError
+from e2hil_rllib.settings import Settings
+
+HOLDER = """
+import sys, time
+from e2hil_rllib.run_folder import RunFolder
+with RunFolder(sys.argv[1]).locked():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_two_processes_cannot_train_in_one_folder_but_a_dead_one_does_not_hold_it(
+    tmp_path: Path,
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, run.root], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(RunFolderError, match=f"number {holder.pid}"), run.locked():
+            pytest.fail("the lock was given twice")
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    with run.locked():
+        assert run.is_new()
+
+
+def test_settings_are_read_back(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    assert run.is_new()
+    settings = Settings.model_validate({"task": "Pendulum-v1", "stop": {"steps": 10}})
+    run.write_settings(settings)
+    assert run.settings().resolved() == settings.resolved()
+    assert not run.is_new()
+
+
+def test_another_folder_is_not_taken_for_a_run(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"no config\.yaml"):
+        RunFolder(tmp_path).settings()
