@@ -1,0 +1,47 @@
+"""Gymnasium environments of the SO101 arm.
+
+Importing this package registers `SO101TouchCube-v0`, `SO101PickCube-v0`, `SO101PickPlaceCube-v0`
+and `SO101StackBlocks-v0`; `gymnasium.make("envs:SO101TouchCube-v0")` imports and makes in one go.
+Their keyword arguments are those of `envs.entry.make_simulated`.
+"""
+
+import ctypes
+import os
+import sys
+
+import gymnasium
+
+_EPISODES = {
+    "TouchCube": ("touch_cube", 100),
+    "PickCube": ("pick_cube", 150),
+    "PickPlaceCube": ("pick_place_cube", 200),
+    "StackBlocks": ("stack_blocks", 250),
+}
+"""Task name and time limit in steps (10 to 25 s at 10 Hz) by environment name."""
+
+
+def _choose_renderer() -> None:
+    """Makes MuJoCo render with EGL on a Linux without a display, where EGL is installed.
+
+    MuJoCo reads the choice when it is first imported, and fails right then, cameras or not, if the
+    library is missing.
+    """
+    has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if not sys.platform.startswith("linux") or has_display or "MUJOCO_GL" in os.environ:
+        return
+    try:
+        ctypes.CDLL("libEGL.so.1")
+    except OSError:
+        return
+    os.environ["MUJOCO_GL"] = "egl"
+
+
+_choose_renderer()
+
+for _name, (_task, _max_steps) in _EPISODES.items():
+    gymnasium.register(
+        id=f"SO101{_name}-v0",
+        entry_point="envs.entry:make_simulated",
+        max_episode_steps=_max_steps,
+        kwargs={"task": _task},
+    )

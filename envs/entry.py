@@ -1,0 +1,80 @@
+"""The registered environments' entry point: from keyword arguments to an environment."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import gymnasium
+
+from envs.operators import InterventionWrapper, Person, PersonSettings
+from envs.options import mapping, number, one_of, refuse_unknown
+from envs.sim.arm import SimulatedArm
+from envs.sim.cameras import CAMERAS, RenderedCameras
+from envs.sim.scene import Scene
+from envs.so101 import SO101Env
+from envs.tasks import TASKS
+from envs.workspace import Workspace
+
+
+def make_simulated(
+    task: str,
+    *,
+    cameras: Sequence[str] = (),
+    reward: str = "sparse",
+    control_hz: float = 10.0,
+    step_size: float = 0.02,
+    workspace: Any = None,
+    operator: Any = None,
+    **task_options: Any,
+) -> gymnasium.Env:
+    """Makes a simulated SO101 with one of the tasks; `gymnasium.make` calls it.
+
+    Args:
+        task: one of `envs.tasks.TASKS`; the registration sets it.
+        cameras: any of "front" and "wrist"; without one, the observation holds the task's objects.
+        reward: "sparse" or "dense".
+        control_hz: steps per second [Hz].
+        step_size: the TCP's largest step along each axis [m].
+        workspace: box for the TCP's command, ``{"x": [low, high], "y": …, "z": …}`` [m]; axes left
+            out keep their defaults.
+        operator: None, or the fields of `PersonSettings` for a simulated person who takes over.
+        **task_options: options of the task's class.
+
+    Raises:
+        TypeError: if an option is unknown (the nearest valid names are given) or no mapping.
+        ValueError: if the value of an option is not valid.
+    """
+    task_class = TASKS[one_of("task", task, TASKS)]
+    own = inspect.signature(make_simulated).parameters
+    shared = {name for name in own if name not in ("task", "task_options")}
+    own_options = set(inspect.signature(task_class).parameters) - {"scene", "workspace"}
+    refuse_unknown(task_options, shared | own_options, f"the {task} environment")
+    box = Workspace.from_options(workspace or {})
+    period = 1.0 / number("control_hz", control_hz, 1.0, 50.0)
+    scene = Scene(task_class.num_cubes, period, task_class.has_marker)
+    env: gymnasium.Env = SO101Env(
+        SimulatedArm(scene),
+        _make_cameras(scene, cameras),
+        task_class(scene, box, **task_options),
+        workspace=box,
+        control_hz=control_hz,
+        step_size=step_size,
+        reward=reward,
+    )
+    if operator is not None:
+        env = InterventionWrapper(env, Person(_person_settings(operator)))
+    return env
+
+
+def _make_cameras(scene: Scene, names: Sequence[str]) -> RenderedCameras | None:
+    if isinstance(names, str) or len(set(names)) != len(names):
+        raise ValueError(f"cameras must be a list of different names, got {names!r}")
+    checked = [one_of("cameras", name, CAMERAS) for name in names]
+    return RenderedCameras(scene, checked) if checked else None
+
+
+def _person_settings(options: Any) -> PersonSettings:
+    values = mapping("operator", options)
+    refuse_unknown(values, {field.name for field in fields(PersonSettings)}, "operator")
+    return PersonSettings(**values)

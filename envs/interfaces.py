@@ -1,0 +1,85 @@
+"""What `SO101Env` asks of an arm, of cameras and of a task, in simulation and on hardware."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ArmState:
+    """One reading of the arm.
+
+    Attributes:
+        positions: joint angles, shape (6,) [rad].
+        velocities: joint velocities, shape (6,) [rad/s].
+        currents: motor currents, shape (6,) [A].
+    """
+
+    positions: FloatArray
+    velocities: FloatArray
+    currents: FloatArray
+
+
+class Arm(Protocol):
+    """Six joints that follow position targets."""
+
+    def reset(self, joint_positions: FloatArray) -> None:
+        """Brings the arm to rest at joint angles, shape (6,) [rad]."""
+        ...
+
+    def command(self, joint_targets: FloatArray) -> None:
+        """Moves toward joint angles, shape (6,) [rad], for one control period, and returns then."""
+        ...
+
+    def read(self) -> ArmState:
+        """Returns the arm's present state."""
+        ...
+
+    def close(self) -> None:
+        """Releases what the arm holds."""
+        ...
+
+
+class Cameras(Protocol):
+    """A fixed set of cameras, each with frames of 128x128 RGB pixels."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the cameras, which become keys of the observation."""
+        ...
+
+    def read(self) -> dict[str, NDArray[np.uint8]]:
+        """Returns the newest frame of every camera, each a new array of shape (128, 128, 3)."""
+        ...
+
+    def close(self) -> None:
+        """Releases the cameras."""
+        ...
+
+
+class Task(Protocol):
+    """What is to be done: where an episode starts, what the policy may know, when it is done."""
+
+    def start(self, rng: np.random.Generator) -> FloatArray:
+        """Lays out the scene and returns the arm's start, joint angles of shape (6,) [rad]."""
+        ...
+
+    def object_bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Returns the lowest and the highest values of `objects`."""
+        ...
+
+    def objects(self) -> FloatArray:
+        """Returns the privileged state of the scene, a vector."""
+        ...
+
+    def succeeded(self) -> bool:
+        """Says whether the task is done now."""
+        ...
+
+    def progress(self) -> float:
+        """Returns how far the task has come, from 0 to 1 (done)."""
+        ...

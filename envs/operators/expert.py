@@ -1,0 +1,59 @@
+"""A scripted expert: follows the subgoals of a simulated task, from any state."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.so101 import ACTION_SIZE, SO101Env
+from envs.tasks.base import SimulatedTask, Subgoal
+
+# Travel at the clearance height ends when the TCP is this near to the subgoal's vertical [m].
+_ABOVE = 0.008
+
+
+class Expert:
+    """Chooses, from what the scene is like now, the action toward the task's next subgoal.
+
+    It has no memory: it can take over at any moment and go on when a cube was knocked or dropped.
+
+    Args:
+        env: the environment to act in, with a simulated task.
+
+    Raises:
+        TypeError: if the environment's task is not a simulated one, which alone has subgoals.
+    """
+
+    def __init__(self, env: SO101Env) -> None:
+        if not isinstance(env.task, SimulatedTask):
+            raise TypeError(
+                f"a scripted expert needs a simulated task with subgoals, got {env.task!r}: use a "
+                "leader arm on hardware"
+            )
+        self._env = env
+        self._task = env.task
+
+    def act(self) -> NDArray[np.float64]:
+        """Returns the expert's action, shape (4,), each entry in [-1, 1]."""
+        subgoal = self._task.subgoal()
+        action = np.zeros(ACTION_SIZE)
+        step = (waypoint(subgoal, self._env.tcp) - self._env.tcp) / self._env.step_size
+        # Scaled as a whole: cutting single entries would bend the path.
+        action[:3] = step / max(1.0, float(np.abs(step).max()))
+        if subgoal.gripper is not None:
+            opening = subgoal.gripper - self._env.gripper_opening
+            action[3] = np.clip(opening / self._env.gripper_step, -1.0, 1.0)
+        return action
+
+
+def waypoint(subgoal: Subgoal, tcp: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the next point on the way to a subgoal: up, across, then down.
+
+    Args:
+        subgoal: where to go.
+        tcp: where the TCP is, shape (3,) [m].
+    """
+    goal = subgoal.tcp
+    if subgoal.clearance is None or np.linalg.norm(goal[:2] - tcp[:2]) <= _ABOVE:
+        return goal
+    if tcp[2] < subgoal.clearance - _ABOVE:
+        return np.array([tcp[0], tcp[1], subgoal.clearance])
+    return np.array([goal[0], goal[1], subgoal.clearance])

@@ -1,0 +1,77 @@
+"""The wrapper through which an operator takes over from a policy."""
+
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.so101 import SO101Env, checked_action
+
+
+class Operator(Protocol):
+    """Someone who watches the arm and may lead it: a person at a leader arm, a model of one."""
+
+    def reset(self, env: SO101Env, seed: int | None) -> None:
+        """Begins to watch a new episode.
+
+        Args:
+            env: the environment, just reset.
+            seed: restarts the operator's own random draws; None goes on with them.
+        """
+        ...
+
+    def act(self) -> NDArray[np.floating] | None:
+        """Returns the action to execute, shape (4,), or None to leave the step to the policy."""
+        ...
+
+
+class InterventionWrapper(gymnasium.Wrapper):
+    """Executes the operator's action in place of the policy's while the operator leads.
+
+    `info` then says `is_intervention` and holds the executed action as `teleop_action` (float32,
+    clipped to the action space). At every change of hands the arm's command is set to its measured
+    pose, so that it never jumps.
+
+    Args:
+        env: an `SO101Env`, possibly wrapped.
+        operator: who may take over.
+
+    Raises:
+        TypeError: if the innermost environment is no `SO101Env`.
+    """
+
+    def __init__(self, env: gymnasium.Env, operator: Operator) -> None:
+        super().__init__(env)
+        if not isinstance(env.unwrapped, SO101Env):
+            raise TypeError(f"operators lead an SO101Env, got {env.unwrapped!r}")
+        self._arm_env = env.unwrapped
+        self._operator = operator
+        self._leading = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Starts an episode, with the policy at the arm."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._operator.reset(self._arm_env, seed)
+        self._leading = False
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Executes the operator's action, or the given one where the operator does not lead.
+
+        Raises:
+            ValueError: if the executed action has the wrong shape or is not finite.
+        """
+        led = self._operator.act()
+        if (led is not None) != self._leading:
+            self._leading = led is not None
+            self._arm_env.synchronize()
+        if led is None:
+            return self.env.step(action)
+        executed = checked_action(led, "the operator's action").astype(np.float32)
+        observation, reward, terminated, truncated, info = self.env.step(executed)
+        info["is_intervention"] = True
+        info["teleop_action"] = executed
+        return observation, reward, terminated, truncated, info

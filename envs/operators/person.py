@@ -1,0 +1,173 @@
+"""A model of a person who watches the arm and takes over when it does not get on.
+
+The person sees the scene and remembers how it went: how far the task has come, where the arm is.
+They know nothing of the policy or of how it learns.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.operators.expert import Expert
+from envs.options import number, one_of
+from envs.so101 import ACTION_SIZE, SO101Env
+
+MODES = ("intervene", "demonstrate")
+"""What a person does: take over at times, or lead from the first step to the last."""
+
+_EXPECTED_RATE = 0.05  # progress per second below which nothing seems to happen
+_UNDONE = 0.1  # a loss of progress that alarms
+_WALL = 0.006  # [m]: this near to a side of the workspace the arm seems to leave it
+_WALL_STEPS = 3
+_SPREAD = 0.3  # standard deviation of the logarithm of a person's delays and durations
+_SLOWEST = 0.6  # a person leads at this fraction of full speed, or faster
+_NOISE_TIME = 0.4  # [s]: correlation time of an unsteady hand
+_IDLE_NOISE = 0.25  # a resting hand's unsteadiness against that of a full movement
+_SLIP_TIME = 0.4  # [s]
+_SLIP_RATE = 0.5  # slips per second without any skill
+_PERSON_STREAM = 1  # keeps a person's draws apart from those of the physics
+
+
+@dataclass(frozen=True)
+class PersonSettings:
+    """How a person behaves.
+
+    Attributes:
+        mode: "intervene" watches and takes over at times; "demonstrate" leads all the time.
+        skill: 0 to 1; what is missing to 1 becomes unsteadiness and slips.
+        attention: 0 to 1; the chance to notice trouble in each step in which there is some.
+        reaction_delay: time from noticing to leading [s].
+        patience: how long the task may make no progress [s].
+        burst: how long the person leads before giving control back [s].
+    """
+
+    mode: str = "intervene"
+    skill: float = 0.8
+    attention: float = 0.9
+    reaction_delay: float = 0.3
+    patience: float = 0.6
+    burst: float = 1.0
+
+    def __post_init__(self) -> None:
+        one_of("operator.mode", self.mode, MODES)
+        number("operator.skill", self.skill, 0.0, 1.0)
+        number("operator.attention", self.attention, 0.0, 1.0)
+        number("operator.reaction_delay", self.reaction_delay, 0.0, 5.0)
+        number("operator.patience", self.patience, 0.1, 30.0)
+        number("operator.burst", self.burst, 0.1, 30.0)
+
+
+class Person:
+    """Watches, takes over after a reaction delay, leads for a burst, gives control back.
+
+    They take over when the task has made too little progress for as long as their patience lasts,
+    when progress is being undone, or when the arm stays at a side of the workspace. It implements
+    `envs.operators.Operator`.
+
+    Args:
+        settings: how the person behaves.
+    """
+
+    def __init__(self, settings: PersonSettings | None = None) -> None:
+        self.settings = settings or PersonSettings()
+        self._rng = np.random.default_rng()
+        self._hand = np.zeros(ACTION_SIZE)
+        self._slip = np.zeros(ACTION_SIZE)
+
+    def reset(self, env: SO101Env, seed: int | None) -> None:
+        """Begins to watch a new episode."""
+        if seed is not None:
+            sequence = np.random.SeedSequence(seed, spawn_key=(_PERSON_STREAM,))
+            self._rng = np.random.default_rng(sequence)
+        self._env = env
+        self._expert = Expert(env)
+        self._watch()
+        self._lead_left = 0
+        if self.settings.mode == "demonstrate":
+            self._begin_to_lead()
+
+    def act(self) -> NDArray[np.float64] | None:
+        """Returns the person's action, shape (4,), or None while they only watch."""
+        self._look()
+        if self._lead_left == 0:
+            if not self._takes_over():
+                return None
+            self._begin_to_lead()
+        if self.settings.mode == "intervene":
+            self._lead_left -= 1
+            if self._lead_left == 0:
+                self._watch()
+        return self._lead()
+
+    def _watch(self) -> None:
+        """Starts to observe anew: what was before the handover no longer counts."""
+        self._progress: deque[float] = deque(maxlen=self._steps(self.settings.patience) + 1)
+        self._best = 0.0
+        self._wall_steps = 0
+        self._reacts_in: int | None = None
+
+    def _look(self) -> None:
+        progress = self._env.task.progress()
+        self._progress.append(progress)
+        self._best = max(self._best, progress)
+        self._wall_steps = self._wall_steps + 1 if self._at_wall() else 0
+
+    def _at_wall(self) -> bool:
+        """Says whether the arm is at a side of the workspace; the table is where the cubes are."""
+        tcp, box = self._env.tcp, self._env.workspace
+        beyond_low = tcp[:2] < box.low[:2] + _WALL
+        return bool(beyond_low.any() or (tcp > box.high - _WALL).any())
+
+    def _in_trouble(self) -> bool:
+        now = self._progress[-1]
+        if self._best - now > _UNDONE or self._wall_steps >= _WALL_STEPS:
+            return True
+        watched_long = len(self._progress) == self._progress.maxlen
+        return watched_long and now - self._progress[0] < _EXPECTED_RATE * self.settings.patience
+
+    def _takes_over(self) -> bool:
+        """Notices trouble, waits for the reaction delay, and looks whether it is still there."""
+        if self._reacts_in is None:
+            if self._in_trouble() and self._rng.random() < self.settings.attention:
+                self._reacts_in = self._drawn_steps(self.settings.reaction_delay)
+            return False
+        if self._reacts_in > 0:
+            self._reacts_in -= 1
+            return False
+        self._reacts_in = None
+        return self._in_trouble()
+
+    def _begin_to_lead(self) -> None:
+        self._lead_left = max(1, self._drawn_steps(self.settings.burst))
+        self._speed = self._rng.uniform(_SLOWEST, 1.0)
+        self._hand[:] = 0.0
+        self._slip_left = 0
+
+    def _lead(self) -> NDArray[np.float64]:
+        """Returns the expert's action as an unsteady hand carries it out."""
+        action = self._expert.act() * [self._speed, self._speed, self._speed, 1.0]
+        clumsiness = 1.0 - self.settings.skill
+        period = 1.0 / self._env.control_hz
+        # An Ornstein-Uhlenbeck process of unit variance, scaled by how much the hand moves.
+        keep = np.exp(-period / _NOISE_TIME)
+        draw = self._rng.standard_normal(ACTION_SIZE)
+        self._hand = keep * self._hand + np.sqrt(1.0 - keep**2) * draw
+        slips = self._rng.random() < clumsiness * _SLIP_RATE * period
+        direction = self._rng.uniform(-1.0, 1.0, ACTION_SIZE)
+        if slips and self._slip_left == 0:
+            self._slip = direction * [1.0, 1.0, 1.0, 0.0]
+            self._slip_left = max(1, self._steps(_SLIP_TIME))
+        if self._slip_left > 0:
+            self._slip_left -= 1
+            return self._slip.copy()
+        effort = np.array([_IDLE_NOISE + np.abs(action[:3]).max()] * 3 + [abs(action[3])])
+        return np.clip(action + clumsiness * effort * self._hand, -1.0, 1.0)
+
+    def _steps(self, seconds: float) -> int:
+        return round(seconds * self._env.control_hz)
+
+    def _drawn_steps(self, seconds: float) -> int:
+        """Draws a duration around the given one, in control steps."""
+        return self._steps(seconds * float(np.exp(_SPREAD * self._rng.standard_normal())))

@@ -1,0 +1,51 @@
+"""Checks for the options of an environment: what was given, what is valid, what to do."""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def refuse_unknown(given: Iterable[str], valid: Iterable[str], where: str) -> None:
+    """Raises a ``TypeError`` that names the nearest valid names if a given one is not valid."""
+    names = sorted(valid)
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+            raise TypeError(f"{where} has no option {name!r}: {hint}valid options are {names}")
+
+
+def one_of(name: str, value: object, valid: Iterable[str]) -> str:
+    """Returns a value that must be one of the valid strings.
+
+    Raises:
+        ValueError: if it is none of them.
+    """
+    names = list(valid)
+    if not isinstance(value, str) or value not in names:
+        raise ValueError(f"{name} must be one of {names}, got {value!r}")
+    return value
+
+
+def number(name: str, value: Any, low: float, high: float) -> float:
+    """Returns a value that must be a number in [low, high] as a float.
+
+    Raises:
+        ValueError: if it is no number, not finite or out of the range.
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
+    return float(value)
+
+
+def mapping(name: str, value: object) -> Mapping[str, Any]:
+    """Returns a value that must be a mapping.
+
+    Raises:
+        TypeError: if it is none.
+    """
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping of option names to values, got {value!r}")
+    return value

@@ -1,0 +1,242 @@
+"""The SO101 as a gymnasium environment: one class for the simulated and the physical arm."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+
+from envs.interfaces import Arm, ArmState, Cameras, Task
+from envs.kinematics import Kinematics
+from envs.options import number, one_of
+from envs.workspace import Workspace, clamp
+
+REWARDS = ("sparse", "dense")
+"""Kinds of reward."""
+
+ACTION_SIZE = 4
+"""TCP step along x, y and z, and the gripper's rate."""
+
+GRIPPER_SPEED = 2.0
+"""Largest speed of the gripper's command [rad/s]; the servo itself does about 5."""
+
+STATE_MARGIN = 0.03
+"""The TCP is observed this far beyond the workspace [m]."""
+
+_MAX_VELOCITY = 5.0  # [rad/s]: an unloaded STS3215 at 7.4 V
+_MAX_CURRENT = 2.7  # [A]: its stall current
+# A closed gripper's command may run this far ahead of its jaws [rad]: enough for full force, and
+# it opens at once when told to.
+_GRIPPER_LEAD = 0.15
+_MAX_STARTS = 100
+
+Observation = dict[str, NDArray[Any]]
+
+
+class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
+    """Moves the tool centre point (TCP) of an SO101 by small steps until a task is done.
+
+    Observation (`Dict`), every entry within finite bounds:
+        state: float32 (21,): joint positions (6) [rad], joint velocities (6) [rad/s], motor
+            currents (6) [A], TCP (3) [m].
+        objects: float32, the task's privileged state; only without cameras.
+        the cameras' names: uint8 (128, 128, 3) RGB frames; only with cameras.
+
+    Action: `Box(-1, 1, (4,))`: the TCP's command moves by the first three entries times
+    `step_size`, the gripper's by the last times `GRIPPER_SPEED` for one period (positive opens).
+    The command is integrated, not the measured pose, and stays in the workspace.
+
+    `info` always holds `is_intervention` (False), `teleop_action` (zeros) and `succeed`.
+
+    Args:
+        arm: the arm to move.
+        cameras: cameras to observe instead of the task's objects, or None.
+        task: what is to be done.
+        workspace: the box for the TCP's command.
+        control_hz: steps per second [Hz].
+        step_size: the TCP's largest step along each axis [m].
+        reward: "sparse" is 1 on success and 0 before; "dense" adds the change of the task's
+            progress in each step, so that lingering is worth nothing.
+
+    Raises:
+        ValueError: if an option is out of its range.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012 (gymnasium's own declaration)
+
+    def __init__(
+        self,
+        arm: Arm,
+        cameras: Cameras | None,
+        task: Task,
+        *,
+        workspace: Workspace | None = None,
+        control_hz: float = 10.0,
+        step_size: float = 0.02,
+        reward: str = "sparse",
+    ) -> None:
+        self.arm = arm
+        self.cameras = cameras
+        self.task = task
+        self.workspace = workspace or Workspace()
+        self.control_hz = number("control_hz", control_hz, 1.0, 50.0)
+        self.step_size = number("step_size", step_size, 0.001, 0.05)
+        self.gripper_step = GRIPPER_SPEED / self.control_hz
+        """Largest step of the gripper's command [rad]."""
+        self._dense = one_of("reward", reward, REWARDS) == "dense"
+        self._kinematics = Kinematics()
+        self._tcp_command = np.zeros(3)
+        self._gripper_command = 0.0
+        self._progress = 0.0
+        self._state = ArmState(np.zeros(6), np.zeros(6), np.zeros(6))
+        self._state_low, self._state_high = self._state_bounds()
+        self.action_space = spaces.Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
+        self.observation_space = self._make_observation_space()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode that is not yet solved.
+
+        Args:
+            seed: seeds this and all later starts; None goes on with the present seed.
+            options: gymnasium's per-reset options; there are none.
+
+        Raises:
+            RuntimeError: if 100 starts in a row satisfied the task's success.
+        """
+        super().reset(seed=seed)
+        for _ in range(_MAX_STARTS):
+            self.arm.reset(self.task.start(self.np_random))
+            self._state = self.arm.read()
+            if not self.task.succeeded():
+                break
+        else:
+            raise RuntimeError(
+                f"{_MAX_STARTS} starts in a row were already solved: check where the task puts "
+                "its objects and how its success is decided"
+            )
+        self.synchronize()
+        self._gripper_command = float(self._state.positions[-1])
+        self._progress = self.task.progress()
+        return self._observe(), self._info(succeeded=False)
+
+    def step(self, action: ArrayLike) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Moves for one control period.
+
+        Args:
+            action: shape (4,), clipped to [-1, 1].
+
+        Raises:
+            ValueError: if the action has another shape or an entry that is not finite.
+        """
+        self._command(checked_action(action))
+        self._state = self.arm.read()
+        succeeded = self.task.succeeded()
+        reward = float(succeeded)
+        if self._dense:
+            progress = self.task.progress()
+            reward += progress - self._progress
+            self._progress = progress
+        return self._observe(), reward, succeeded, False, self._info(succeeded)
+
+    def synchronize(self) -> None:
+        """Sets the TCP's command to the measured TCP, as every change of hands needs it.
+
+        The gripper's command stays: letting it go would open a grasp.
+        """
+        self._tcp_command = clamp(self.tcp, self.workspace)
+
+    @property
+    def tcp(self) -> NDArray[np.float64]:
+        """The measured tool centre point, shape (3,) [m]."""
+        return self._kinematics.forward(self._state.positions)
+
+    @property
+    def gripper_opening(self) -> float:
+        """The measured angle of the gripper's joint [rad]."""
+        return float(self._state.positions[-1])
+
+    def close(self) -> None:
+        """Releases the arm and the cameras."""
+        self.arm.close()
+        if self.cameras is not None:
+            self.cameras.close()
+
+    def _command(self, action: NDArray[np.float64]) -> None:
+        step = action[:3] * self.step_size
+        self._tcp_command = clamp(self._tcp_command + step, self.workspace)
+        opening = self._gripper_command + action[3] * self.gripper_step
+        reachable = np.clip(
+            opening, self.gripper_opening - _GRIPPER_LEAD, self.gripper_opening + _GRIPPER_LEAD
+        )
+        low, high = self._kinematics.joint_limits
+        self._gripper_command = float(np.clip(reachable, low[-1], high[-1]))
+        self.arm.command(self._kinematics.inverse(self._tcp_command, self._gripper_command))
+
+    def _state_bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        low, high = self._kinematics.joint_limits
+        limits = np.repeat([_MAX_VELOCITY, _MAX_CURRENT], 6)
+        return (
+            np.concatenate([low, -limits, self.workspace.low - STATE_MARGIN]),
+            np.concatenate([high, limits, self.workspace.high + STATE_MARGIN]),
+        )
+
+    def _make_observation_space(self) -> spaces.Dict:
+        entries: dict[str, spaces.Space[Any]] = {"state": _box(self._state_low, self._state_high)}
+        if self.cameras is None:
+            entries["objects"] = _box(*self.task.object_bounds())
+        else:
+            for name in self.cameras.names:
+                entries[name] = spaces.Box(0, 255, (128, 128, 3), np.uint8)
+        return spaces.Dict(entries)
+
+    def _observe(self) -> Observation:
+        state = np.concatenate(
+            [self._state.positions, self._state.velocities, self._state.currents, self.tcp]
+        )
+        observation: Observation = {"state": _fit(state, self.observation_space["state"])}
+        if self.cameras is None:
+            objects = self.task.objects()
+            observation["objects"] = _fit(objects, self.observation_space["objects"])
+        else:
+            observation.update(self.cameras.read())
+        return observation
+
+    def _info(self, succeeded: bool) -> dict[str, Any]:
+        return {
+            "is_intervention": False,
+            "teleop_action": np.zeros(ACTION_SIZE, np.float32),
+            "succeed": succeeded,
+        }
+
+
+def checked_action(action: ArrayLike, source: str = "action") -> NDArray[np.float64]:
+    """Returns an action clipped to [-1, 1].
+
+    Args:
+        action: shape (4,).
+        source: what to call it in an error.
+
+    Raises:
+        ValueError: if it has another shape or an entry that is not finite.
+    """
+    values = np.array(action, dtype=np.float64)
+    if values.shape != (ACTION_SIZE,):
+        raise ValueError(f"{source} must have shape ({ACTION_SIZE},), got shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{source} must be finite, got {values.tolist()}: look for what made it NaN or "
+            "infinite (a diverged policy, a broken leader arm)"
+        )
+    return np.clip(values, -1.0, 1.0)
+
+
+def _box(low: NDArray[np.float64], high: NDArray[np.float64]) -> spaces.Box:
+    return spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
+
+
+def _fit(values: NDArray[np.float64], space: spaces.Space[Any]) -> NDArray[np.float32]:
+    assert isinstance(space, spaces.Box)
+    return np.clip(values.astype(np.float32), space.low, space.high)

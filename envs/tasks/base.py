@@ -1,0 +1,149 @@
+"""What the simulated tasks share."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.kinematics import HOME
+from envs.sim.scene import CUBE_HALF, Scene
+from envs.workspace import Workspace
+
+FloatArray = NDArray[np.float64]
+
+EDGE = 0.015
+"""Cubes start at least this far inside the workspace [m]."""
+
+SEPARATION = 0.04
+"""Two cubes' centres start at least this far apart [m]."""
+
+POSITION_MARGIN = 0.05
+"""Positions are observed this far beyond the workspace [m]."""
+
+_START_NOISE = 0.05  # [rad] on each joint
+_MAX_RELATIVE = 0.2  # [m]: relative positions are observed up to here
+_PAN_AXIS = np.array([0.0388353, 0.0])  # [m]
+_REACH = 0.283  # [m] from the pan axis: beyond it no gripper looks straight down on the table
+_MAX_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Subgoal:
+    """Where the arm should be next.
+
+    Attributes:
+        tcp: wanted tool centre point, shape (3,) [m].
+        gripper: wanted angle of the gripper's joint [rad], or None to leave it as it is.
+        clearance: height [m] at which to travel until the TCP is above `tcp`; None goes straight.
+    """
+
+    tcp: FloatArray
+    gripper: float | None = None
+    clearance: float | None = None
+
+
+class SimulatedTask(ABC):
+    """A task in a `Scene`; it implements `envs.interfaces.Task`.
+
+    A subclass says how many cubes it needs, where they start, what counts as success, how far the
+    task has come, and which subgoal comes next. All of these are functions of the present scene,
+    so that anyone can take over at any moment.
+
+    Args:
+        scene: the world that the task looks at.
+        workspace: where its cubes start.
+    """
+
+    num_cubes = 1
+    """How many cubes the task needs."""
+
+    has_marker = False
+    """Whether a disc on the table shows a target."""
+
+    def __init__(self, scene: Scene, workspace: Workspace) -> None:
+        self.scene = scene
+        self.workspace = workspace
+
+    def start(self, rng: np.random.Generator) -> FloatArray:
+        """Lays out the scene and returns the arm's start, joint angles of shape (6,) [rad]."""
+        self.scene.reset()
+        self.lay_out(rng)
+        return HOME + rng.uniform(-_START_NOISE, _START_NOISE, HOME.shape)
+
+    @abstractmethod
+    def lay_out(self, rng: np.random.Generator) -> None:
+        """Places the cubes and the target for a new episode."""
+
+    @abstractmethod
+    def object_bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Returns the lowest and the highest values of `objects`."""
+
+    @abstractmethod
+    def objects(self) -> FloatArray:
+        """Returns the privileged state of the scene, a vector."""
+
+    @abstractmethod
+    def succeeded(self) -> bool:
+        """Says whether the task is done now."""
+
+    @abstractmethod
+    def progress(self) -> float:
+        """Returns how far the task has come, from 0 to 1 (done)."""
+
+    @abstractmethod
+    def subgoal(self) -> Subgoal:
+        """Returns where the arm should be next to get the task done."""
+
+    def random_position(self, rng: np.random.Generator, *apart_from: FloatArray) -> FloatArray:
+        """Draws a point on the table for a cube.
+
+        Args:
+            rng: where the draw comes from.
+            apart_from: points (x, y) [m] to keep `SEPARATION` from.
+
+        Returns:
+            A point (x, y) [m] in the workspace, `EDGE` from its sides, where the gripper can look
+            straight down.
+
+        Raises:
+            RuntimeError: if the workspace has no such point.
+        """
+        low, high = self.workspace.low[:2] + EDGE, self.workspace.high[:2] - EDGE
+        for _ in range(_MAX_DRAWS):
+            point = rng.uniform(np.minimum(low, high), np.maximum(low, high))
+            if np.linalg.norm(point - _PAN_AXIS) <= _REACH and all(
+                np.linalg.norm(point - other) >= SEPARATION for other in apart_from
+            ):
+                return point
+        raise RuntimeError(
+            f"no free place for a cube in {self.workspace}: {_REACH} m from the arm's pan axis is "
+            "as far as the gripper can look straight down; widen the workspace toward the arm"
+        )
+
+    def position_bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Returns the lowest and highest observed position, each of shape (3,) [m]."""
+        return self.workspace.low - POSITION_MARGIN, self.workspace.high + POSITION_MARGIN
+
+    def lowest_grasp(self) -> float:
+        """Returns the height of the TCP at which it holds a cube on the table [m]."""
+        return max(CUBE_HALF, self.workspace.z[0])
+
+
+def random_yaw(rng: np.random.Generator) -> float:
+    """Draws a cube's yaw [rad]; a quarter turn covers them all."""
+    return float(rng.uniform(-math.pi / 4, math.pi / 4))
+
+
+def relative_bounds() -> tuple[FloatArray, FloatArray]:
+    """Returns the lowest and highest observed relative position, each of shape (3,) [m]."""
+    return np.full(3, -_MAX_RELATIVE), np.full(3, _MAX_RELATIVE)
+
+
+def stack_bounds(
+    *bounds: tuple[FloatArray, FloatArray],
+) -> tuple[FloatArray, FloatArray]:
+    """Concatenates bounds of parts of a vector."""
+    lows, highs = zip(*bounds, strict=True)
+    return np.concatenate(lows), np.concatenate(highs)

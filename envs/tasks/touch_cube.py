@@ -1,0 +1,83 @@
+"""Touch Cube: bring the gripper to a cube on the table."""
+
+import numpy as np
+
+from envs.options import one_of
+from envs.sim.scene import Scene
+from envs.tasks.base import (
+    FloatArray,
+    SimulatedTask,
+    Subgoal,
+    random_yaw,
+    relative_bounds,
+    stack_bounds,
+)
+from envs.workspace import Workspace
+
+CUBE_POSITIONS = ("fixed", "workspace")
+"""Where the cube may start: at one of two fixed places, or anywhere in the workspace."""
+
+# Fractions of the workspace along x and y; the paper places its cube at two fixed positions.
+_FIXED = np.array([[0.45, 0.2], [0.45, 0.8]])
+_POSITION_NOISE = 0.005  # [m]
+_TOUCH_DISTANCE = 0.005  # [m]
+_FARTHEST = 0.3  # [m]: distance from the cube that counts as no progress at all
+
+
+class TouchCube(SimulatedTask):
+    """Success: a jaw touches the cube, or the TCP is within 5 mm of its surface.
+
+    `objects`, shape (6,): the cube's centre (3) and the vector from the TCP to it (3) [m].
+
+    Args:
+        scene: the world that the task looks at.
+        workspace: where the cube starts.
+        cube_positions: "fixed" draws one of two places at each reset, "workspace" any.
+
+    Raises:
+        ValueError: if `cube_positions` is neither.
+    """
+
+    def __init__(
+        self, scene: Scene, workspace: Workspace, *, cube_positions: str = "fixed"
+    ) -> None:
+        super().__init__(scene, workspace)
+        self._anywhere = one_of("cube_positions", cube_positions, CUBE_POSITIONS) == "workspace"
+
+    def fixed_positions(self) -> FloatArray:
+        """Returns the two fixed places of the cube, shape (2, 2): x and y [m]."""
+        low, high = self.workspace.low[:2], self.workspace.high[:2]
+        return low + _FIXED * (high - low)
+
+    def lay_out(self, rng: np.random.Generator) -> None:
+        """Places the cube, turned at random."""
+        if self._anywhere:
+            place = self.random_position(rng)
+        else:
+            place = self.fixed_positions()[rng.integers(2)]
+            place = place + rng.uniform(-_POSITION_NOISE, _POSITION_NOISE, 2)
+        self.scene.place_cube(0, place[0], place[1], random_yaw(rng))
+
+    def object_bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Returns the lowest and the highest values of `objects`."""
+        return stack_bounds(self.position_bounds(), relative_bounds())
+
+    def objects(self) -> FloatArray:
+        """Returns the cube's centre and the vector from the TCP to it, shape (6,) [m]."""
+        cube = self.scene.cube_position(0)
+        return np.concatenate([cube, cube - self.scene.tcp()])
+
+    def succeeded(self) -> bool:
+        """Says whether the gripper touches the cube, or nearly does."""
+        return self.scene.touched(0) or self.scene.distance_to_cube(0) <= _TOUCH_DISTANCE
+
+    def progress(self) -> float:
+        """Returns 1 at the cube, less by one for each 0.3 m of distance to its surface."""
+        if self.succeeded():
+            return 1.0
+        return max(0.0, 1.0 - self.scene.distance_to_cube(0) / _FARTHEST)
+
+    def subgoal(self) -> Subgoal:
+        """Returns the cube itself: any way of touching it will do."""
+        cube = self.scene.cube_position(0)
+        return Subgoal(tcp=np.array([cube[0], cube[1], self.lowest_grasp()]))
