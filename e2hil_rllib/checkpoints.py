@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from e2hil_rllib.errors import UserError
 from e2hil_rllib.files import sync_file, sync_tree
 
 _NAME = re.compile(r"step_(\d+)")
 
 
-class CheckpointError(Exception):
+class CheckpointError(UserError):
     """A checkpoint that could not be written or found; the message says what to do."""
 
 

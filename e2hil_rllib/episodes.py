@@ -30,6 +30,7 @@ from e2hil_rllib.columns import (
     observation_column,
     step_column,
 )
+from e2hil_rllib.errors import UserError
 from e2hil_rllib.files import swapped_in
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ _UNREADABLE = (pa.ArrowException, ValueError, TypeError, KeyError, OSError, Synt
 _FILE_NAME = re.compile(r"episode_(\d{6,})\.parquet")
 
 
-class DamagedEpisodeError(Exception):
+class DamagedEpisodeError(UserError):
     """An episode file that cannot be used; the message names the file and the fault."""
 
     def __init__(self, path: Path, fault: str) -> None:

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from e2hil_rllib.checkpoints import CheckpointStore
+from e2hil_rllib.errors import UserError
 from e2hil_rllib.files import swapped_in
 from e2hil_rllib.settings import Settings, load_settings
 
 
-class RunFolderError(Exception):
+class RunFolderError(UserError):
     """A run folder that cannot be used as asked; the message says what to do instead."""
 
 

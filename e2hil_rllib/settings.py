@@ -75,6 +75,8 @@ class HumanInTheLoop(_Section):
 
     interventions: bool | None = None
     """Whether somebody may take over while the policy acts."""
+    skip_damaged_demonstrations: bool | None = None
+    """Leave damaged demonstration files out with a warning, instead of stopping."""
     demonstration_fraction: float | None = None
     """Share of every batch that comes from the demonstration buffer."""
 
@@ -104,10 +106,26 @@ class Training(_Section):
     """Learning rate of the temperature."""
     initial_alpha: float | None = None
     """Temperature at the start."""
-    target_entropy: float | None = None
-    """Entropy the temperature steers to, [nats]; left out: minus half the action's dimension."""
+    target_entropy: float | Literal["auto"] | None = None
+    """Entropy the temperature steers to, [nats]; "auto" is minus half the action's dimension."""
     grad_clip: float | None = None
-    """Bound of the gradients' norm."""
+    """Bound of the gradients' norm; null does without."""
+    hidden_sizes: list[int] | None = None
+    """Widths of the hidden layers of actor and critics."""
+    encoder_size: int | None = None
+    """Width of the latent of each observation entry."""
+    online_capacity: int | None = None
+    """Transitions that the online buffer holds."""
+    demonstration_capacity: int | None = None
+    """Transitions that the demonstration buffer holds."""
+    learning_starts: int | None = None
+    """Online transitions before the first update."""
+    steps_per_iteration: int | None = None
+    """Steps of the environment in an iteration, which is a row of progress.csv."""
+    checkpoint_buffers: bool | None = None
+    """Whether checkpoints hold both buffers; without them, a resumed run starts with empty ones."""
+    torch_threads: int | None = None
+    """Threads of each process; networks as small as these are fastest on one."""
 
 
 class Resources(_Section):
@@ -119,8 +137,6 @@ class Resources(_Section):
     """Processes that learn; 0 learns in the command's own."""
     num_gpus_per_learner: float = Field(default=0, ge=0)
     """GPUs that each learner takes."""
-    torch_threads: int = Field(default=1, ge=1)
-    """Threads of each process; networks as small as these are fastest on one."""
 
 
 class Checkpoint(_Section):

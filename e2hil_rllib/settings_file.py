@@ -12,8 +12,12 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from e2hil_rllib.errors import UserError
 
-class SettingsError(Exception):
+_UNIONS = (Union, types.UnionType)
+
+
+class SettingsError(UserError):
     """Settings that cannot be used; the message says which and why."""
 
 
@@ -75,20 +79,22 @@ def with_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str
 
 
 def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
-    """One line for each fault that pydantic found, with the dotted key and the nearest names."""
-    faults = []
+    """One line for each key that pydantic found fault with, dotted, with the nearest names."""
+    faults: dict[str, str] = {}
     for fault in error.errors():
-        path = [str(part) for part in fault["loc"]]
+        path = _to_field(model, [str(part) for part in fault["loc"]])
         key = ".".join(path)
         if fault["type"] == "extra_forbidden":
             valid = _field_names(model, path[:-1])
-            faults.append(f"there is no key '{key}'.{hint(path[-1], valid)}")
+            faults[key] = f"there is no key '{key}'.{hint(path[-1], valid)}"
         elif fault["type"] == "missing":
-            faults.append(f"the key '{key}' is missing.")
+            faults[key] = f"the key '{key}' is missing."
         else:
             expected = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            faults.append(f"'{key}' is {fault['input']!r}, expected: {expected}.")
-    return "\n".join(f"{source}: {fault}" for fault in faults)
+            # A key that may be of several types is reported once for each of them.
+            begun = faults.get(key, f"'{key}' is {fault['input']!r}, expected:").removesuffix(".")
+            faults[key] = f"{begun}{' or' if key in faults else ''} {expected}."
+    return "\n".join(f"{source}: {fault}" for fault in faults.values())
 
 
 def hint(name: str, valid: Iterable[str]) -> str:
@@ -120,12 +126,22 @@ def _replaced(values: dict[str, Any], keys: list[str], new: Any, text: str) -> d
 
 def _field_names(model: type[BaseModel], path: list[str]) -> list[str]:
     for key in path:
-        model = _model_in(model.model_fields[key].annotation)
+        model = _model_in(model.model_fields[key].annotation) or model
     return list(model.model_fields)
 
 
-def _model_in(annotation: Any) -> type[BaseModel]:
-    if get_origin(annotation) in (Union, types.UnionType):
-        annotation = next(part for part in get_args(annotation) if part is not type(None))
-    assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    return annotation
+def _to_field(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The part of a path that names a key; pydantic goes on with types and list positions."""
+    for depth, key in enumerate(path):
+        field = model.model_fields.get(key)
+        inner = _model_in(field.annotation) if field else None
+        if inner is None:
+            return path[: depth + 1]
+        model = inner
+    return path
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    parts = get_args(annotation) if get_origin(annotation) in _UNIONS else (annotation,)
+    models = (part for part in parts if isinstance(part, type) and issubclass(part, BaseModel))
+    return next(models, None)

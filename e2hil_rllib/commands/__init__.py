@@ -1,0 +1,1 @@
+"""What the commands of `e2hil` do."""

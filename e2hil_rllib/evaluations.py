@@ -1,0 +1,134 @@
+"""Evaluated episodes on disk, one row each, and what they come to."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from e2hil_rllib.files import swapped_in
+
+_COLUMNS = ("step", "seed", "success", "steps", "return", "start")
+
+
+@dataclass(frozen=True)
+class EvaluatedEpisode:
+    """One deterministic episode without a human.
+
+    Attributes:
+        step: Steps of training behind the policy.
+        seed: Seed of the episode.
+        success: Whether the task was solved.
+        steps: Length of the episode.
+        episode_return: Sum of its rewards.
+        start: Which of the task's start variants it was, "" where there is only one.
+    """
+
+    step: int
+    seed: int
+    success: bool
+    steps: int
+    episode_return: float
+    start: str = ""
+
+    @classmethod
+    def from_algorithm(cls, step: int, episode: Mapping[str, Any]) -> EvaluatedEpisode:
+        """What one entry of `E2HiL.evaluate_episodes` says."""
+        return cls(
+            step=step,
+            seed=int(episode["seed"]),
+            success=bool(episode["success"]),
+            steps=int(episode["steps"]),
+            episode_return=float(episode["return"]),
+            start=str(episode["info"].get("start", "")),
+        )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Success over episodes: rate, and a 95 % interval of it (Wilson's)."""
+
+    episodes: int
+    successes: int
+    mean_steps: float
+    mean_return: float
+
+    @property
+    def success_rate(self) -> float:
+        """Share of the episodes that succeeded."""
+        return self.successes / self.episodes
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's score interval at 95 %."""
+        z, n, p = 1.96, self.episodes, self.success_rate
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def summarize(episodes: Iterable[EvaluatedEpisode]) -> dict[str, Summary]:
+    """Summaries by start variant, under "all" of all of them.
+
+    Raises:
+        ValueError: There are no episodes.
+    """
+    groups: dict[str, list[EvaluatedEpisode]] = {"all": list(episodes)}
+    if not groups["all"]:
+        raise ValueError("there are no evaluated episodes")
+    for episode in groups["all"]:
+        if episode.start:
+            groups.setdefault(episode.start, []).append(episode)
+    ordered = ["all", *sorted(groups.keys() - {"all"})]
+    return {name: _summary_of(groups[name]) for name in ordered}
+
+
+def read_evaluations(path: Path) -> list[EvaluatedEpisode]:
+    """All rows of an `evaluation.csv`; none where there is no file.
+
+    Raises:
+        ValueError: A row is not one of an evaluation; the message names the file and the line.
+    """
+    if not path.exists():
+        return []
+    reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
+    episodes = []
+    for row in reader:
+        try:
+            episodes.append(
+                EvaluatedEpisode(
+                    step=int(row["step"]),
+                    seed=int(row["seed"]),
+                    success=row["success"] == "1",
+                    steps=int(row["steps"]),
+                    episode_return=float(row["return"]),
+                    start=row["start"],
+                )
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}, line {reader.line_num}: {error}.") from error
+    return episodes
+
+
+def write_evaluations(path: Path, episodes: Iterable[EvaluatedEpisode]) -> None:
+    """Writes an `evaluation.csv` anew; the old one stays until the new one is whole."""
+    with swapped_in(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for e in episodes:
+            writer.writerow(
+                (e.step, e.seed, int(e.success), e.steps, repr(e.episode_return), e.start)
+            )
+
+
+def _summary_of(episodes: list[EvaluatedEpisode]) -> Summary:
+    return Summary(
+        episodes=len(episodes),
+        successes=sum(episode.success for episode in episodes),
+        mean_steps=sum(episode.steps for episode in episodes) / len(episodes),
+        mean_return=sum(episode.episode_return for episode in episodes) / len(episodes),
+    )
