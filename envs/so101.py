@@ -63,7 +63,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         ValueError: if an option is out of its range.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 (gymnasium's own declaration)
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (gymnasium's declaration)
 
     def __init__(
         self,

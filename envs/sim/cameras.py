@@ -74,8 +74,8 @@ def _open_renderer(model: mujoco.MjModel) -> mujoco.Renderer:
         return mujoco.Renderer(model, height=FRAME_SIZE, width=FRAME_SIZE)
     except (ImportError, AttributeError, OSError, RuntimeError, mujoco.FatalError) as error:
         raise RuntimeError(
-            "cannot open an off-screen OpenGL context for the cameras. On Debian and Ubuntu install "
-            "Mesa's EGL (apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri) and set "
+            "cannot open an off-screen OpenGL context for the cameras. On Debian and Ubuntu "
+            "install Mesa's EGL (apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri) and set "
             "MUJOCO_GL=egl before Python starts, or make the environment with cameras=() "
             f"(cause: {error!r})"
         ) from error

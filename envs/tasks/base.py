@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.kinematics import HOME
-from envs.sim.scene import CUBE_HALF, Scene
+from envs.sim.scene import Scene
 from envs.workspace import Workspace
 
 FloatArray = NDArray[np.float64]
@@ -16,8 +16,8 @@ FloatArray = NDArray[np.float64]
 EDGE = 0.015
 """Cubes start at least this far inside the workspace [m]."""
 
-SEPARATION = 0.04
-"""Two cubes' centres start at least this far apart [m]."""
+SEPARATION = 0.06
+"""Two cubes, or a cube and its target, start at least this far apart [m]; the jaws fit between."""
 
 POSITION_MARGIN = 0.05
 """Positions are observed this far beyond the workspace [m]."""
@@ -26,6 +26,7 @@ _START_NOISE = 0.05  # [rad] on each joint
 _MAX_RELATIVE = 0.2  # [m]: relative positions are observed up to here
 _PAN_AXIS = np.array([0.0388353, 0.0])  # [m]
 _REACH = 0.283  # [m] from the pan axis: beyond it no gripper looks straight down on the table
+_FARTHEST = 0.3  # [m]: the distance that counts as no progress at all
 _MAX_DRAWS = 1000
 
 
@@ -96,12 +97,14 @@ class SimulatedTask(ABC):
     def subgoal(self) -> Subgoal:
         """Returns where the arm should be next to get the task done."""
 
-    def random_position(self, rng: np.random.Generator, *apart_from: FloatArray) -> FloatArray:
-        """Draws a point on the table for a cube.
+    def random_position(
+        self, rng: np.random.Generator, apart_from: FloatArray | None = None
+    ) -> FloatArray:
+        """Draws a point on the table for a cube or a target.
 
         Args:
             rng: where the draw comes from.
-            apart_from: points (x, y) [m] to keep `SEPARATION` from.
+            apart_from: a point (x, y) [m] to keep `SEPARATION` from.
 
         Returns:
             A point (x, y) [m] in the workspace, `EDGE` from its sides, where the gripper can look
@@ -113,9 +116,8 @@ class SimulatedTask(ABC):
         low, high = self.workspace.low[:2] + EDGE, self.workspace.high[:2] - EDGE
         for _ in range(_MAX_DRAWS):
             point = rng.uniform(np.minimum(low, high), np.maximum(low, high))
-            if np.linalg.norm(point - _PAN_AXIS) <= _REACH and all(
-                np.linalg.norm(point - other) >= SEPARATION for other in apart_from
-            ):
+            too_near = apart_from is not None and np.linalg.norm(point - apart_from) < SEPARATION
+            if np.linalg.norm(point - _PAN_AXIS) <= _REACH and not too_near:
                 return point
         raise RuntimeError(
             f"no free place for a cube in {self.workspace}: {_REACH} m from the arm's pan axis is "
@@ -126,9 +128,15 @@ class SimulatedTask(ABC):
         """Returns the lowest and highest observed position, each of shape (3,) [m]."""
         return self.workspace.low - POSITION_MARGIN, self.workspace.high + POSITION_MARGIN
 
-    def lowest_grasp(self) -> float:
-        """Returns the height of the TCP at which it holds a cube on the table [m]."""
-        return max(CUBE_HALF, self.workspace.z[0])
+    def cube_position_in_reach(self, index: int) -> FloatArray:
+        """Returns a cube's centre, raised to where the TCP may go, shape (3,) [m]."""
+        position = self.scene.cube_position(index)
+        position[2] = max(position[2], self.workspace.z[0])
+        return position
+
+    def distance_progress(self, index: int) -> float:
+        """Returns 1 where the TCP is at a cube, less by one for each 0.3 m to its surface."""
+        return max(0.0, 1.0 - self.scene.distance_to_cube(index) / _FARTHEST)
 
 
 def random_yaw(rng: np.random.Generator) -> float:

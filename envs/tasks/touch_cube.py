@@ -21,7 +21,6 @@ CUBE_POSITIONS = ("fixed", "workspace")
 _FIXED = np.array([[0.45, 0.2], [0.45, 0.8]])
 _POSITION_NOISE = 0.005  # [m]
 _TOUCH_DISTANCE = 0.005  # [m]
-_FARTHEST = 0.3  # [m]: distance from the cube that counts as no progress at all
 
 
 class TouchCube(SimulatedTask):
@@ -73,11 +72,8 @@ class TouchCube(SimulatedTask):
 
     def progress(self) -> float:
         """Returns 1 at the cube, less by one for each 0.3 m of distance to its surface."""
-        if self.succeeded():
-            return 1.0
-        return max(0.0, 1.0 - self.scene.distance_to_cube(0) / _FARTHEST)
+        return 1.0 if self.succeeded() else self.distance_progress(0)
 
     def subgoal(self) -> Subgoal:
         """Returns the cube itself: any way of touching it will do."""
-        cube = self.scene.cube_position(0)
-        return Subgoal(tcp=np.array([cube[0], cube[1], self.lowest_grasp()]))
+        return Subgoal(tcp=self.cube_position_in_reach(0))

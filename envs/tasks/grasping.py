@@ -1,0 +1,118 @@
+"""What the tasks that grasp a cube share: its features, and the subgoals to grasp and release."""
+
+import math
+
+import numpy as np
+
+from envs.sim.scene import CUBE_HALF
+from envs.tasks.base import (
+    FloatArray,
+    SimulatedTask,
+    Subgoal,
+    relative_bounds,
+    stack_bounds,
+)
+
+REST_HEIGHT = CUBE_HALF
+"""Height of a cube's centre on the table [m]."""
+
+TRAVEL_HEIGHT = 0.065
+"""Height of the TCP on the way across: a held cube passes over another one [m]."""
+
+OPEN = 0.4
+"""Angle of the gripper [rad] that takes a cube in any yaw, with a gap of 48 mm."""
+
+CLOSED = -0.174533
+"""Angle that the gripper closes toward [rad]; a cube stops it near 0.1."""
+
+_OPEN_ENOUGH = 0.3  # [rad]: 40 mm, more than a cube's diagonal
+_ALMOST_CLOSED = 0.35  # [rad]: a grasp has begun
+# Where a cube's centre must be between the jaws, in the gripper's frame [m].
+_BETWEEN_LOW = np.array([-0.012, -0.009, -0.012])
+_BETWEEN_HIGH = np.array([0.030, 0.009, 0.012])
+_DEEP = 0.005  # [m]: a grasp begins with the TCP this near to the height of the cube's centre
+_STATIC_LINEAR = 0.01  # [m/s]
+_STATIC_ANGULAR = 0.5  # [rad/s]
+
+
+class GraspingTask(SimulatedTask):
+    """A task in which cube 0 is grasped.
+
+    Its features are `FEATURES` numbers: the cube's centre (3) and the vector from the TCP to it (3)
+    [m]; sine and cosine of four times its yaw, since a quarter turn maps it to itself; whether the
+    fixed jaw touches it, whether the moving jaw does, whether it is grasped (1 or 0).
+    """
+
+    FEATURES = 11
+
+    def cube_bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Returns the lowest and the highest values of `cube_features`."""
+        return stack_bounds(
+            self.position_bounds(),
+            relative_bounds(),
+            (-np.ones(2), np.ones(2)),
+            (np.zeros(3), np.ones(3)),
+        )
+
+    def cube_features(self) -> FloatArray:
+        """Returns what a policy needs to know of cube 0, shape (11,)."""
+        position = self.scene.cube_position(0)
+        forces = self.scene.jaw_forces(0)
+        flags = [0 in forces, 1 in forces, self.scene.grasped(0)]
+        return np.concatenate(
+            [
+                position,
+                position - self.scene.tcp(),
+                yaw_features(self.scene.cube_rotation(0)),
+                flags,
+            ]
+        )
+
+    def static(self) -> bool:
+        """Says whether cube 0 is at rest."""
+        motion = self.scene.cube_motion(0)
+        return motion.linear < _STATIC_LINEAR and motion.angular < _STATIC_ANGULAR
+
+    def released(self) -> bool:
+        """Says whether no jaw touches cube 0."""
+        return not self.scene.touched(0)
+
+    def grasp_subgoal(self) -> Subgoal:
+        """Returns the next step toward holding cube 0: open, get above, go down, close."""
+        opening = self.scene.gripper_opening()
+        offset = self.scene.cube_between_jaws(0)
+        cube = self.cube_position_in_reach(0)
+        between = bool((offset > _BETWEEN_LOW).all() and (offset < _BETWEEN_HIGH).all())
+        deep = self.scene.tcp()[2] - cube[2] < _DEEP
+        if between and (deep or opening < _ALMOST_CLOSED):
+            return Subgoal(tcp=self.scene.tcp(), gripper=CLOSED)
+        if opening < _OPEN_ENOUGH and not between:
+            cube[2] = max(cube[2], TRAVEL_HEIGHT)
+        return Subgoal(tcp=cube, gripper=OPEN, clearance=TRAVEL_HEIGHT)
+
+    def release_subgoal(self) -> Subgoal:
+        """Returns the next step toward letting cube 0 go: open, then centre the jaws around it."""
+        if self.scene.gripper_opening() < _OPEN_ENOUGH:
+            return Subgoal(tcp=self.scene.tcp(), gripper=OPEN)
+        cube = self.scene.cube_position(0)
+        return Subgoal(tcp=np.array([cube[0], cube[1], self.scene.tcp()[2]]), gripper=OPEN)
+
+    def carry_subgoal(self, goal: FloatArray) -> Subgoal:
+        """Returns the step that brings the held cube 0 to a place, shape (3,) [m]: over, then down.
+
+        The goal is set for the TCP, as far from the present one as the cube is from its place.
+        """
+        to_goal = goal - self.scene.cube_position(0)
+        return Subgoal(tcp=self.scene.tcp() + to_goal, gripper=CLOSED, clearance=TRAVEL_HEIGHT)
+
+
+def yaw_features(rotation: FloatArray) -> FloatArray:
+    """Returns sine and cosine of four times a cube's yaw, shape (2,).
+
+    Args:
+        rotation: the cube's rotation matrix in the world, shape (3, 3).
+    """
+    # Any edge that lies flat will do: they differ by quarter turns.
+    edge = rotation[:, np.argmin(np.abs(rotation[2]))]
+    angle = 4.0 * math.atan2(edge[1], edge[0])
+    return np.array([math.sin(angle), math.cos(angle)])

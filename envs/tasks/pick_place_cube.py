@@ -1,0 +1,77 @@
+"""Pick & Place Cube: bring a cube to a target on the table and let it go."""
+
+import numpy as np
+
+from envs.tasks.base import (
+    FloatArray,
+    Subgoal,
+    random_yaw,
+    relative_bounds,
+    stack_bounds,
+)
+from envs.tasks.grasping import REST_HEIGHT, GraspingTask
+
+_PLACE_RADIUS = 0.025  # [m]
+_PLACE_HEIGHT = 0.010  # [m] above rest
+_RELEASE_RADIUS = 0.012  # [m]: nearer than success asks, as the cube may slip on release
+_RELEASE_HEIGHT = 0.004  # [m] above rest
+_LOWER_TO = 0.001  # [m] above rest
+_REACHING, _HOLDING, _CARRYING = 0.3, 0.4, 0.8  # progress when reached, grasped, at the target
+_FARTHEST = 0.3  # [m]
+
+
+class PickPlaceCube(GraspingTask):
+    """Success: the cube lies still within 25 mm of the target, and no jaw touches it.
+
+    `objects`, shape (17,): the cube's features (11, see `GraspingTask`), the target's position (3)
+    and the vector from the cube to it (3) [m]. Cube and target start anywhere in the workspace,
+    60 mm or more apart.
+    """
+
+    has_marker = True
+
+    def lay_out(self, rng: np.random.Generator) -> None:
+        """Places the cube, turned at random, and the target."""
+        place = self.random_position(rng)
+        target = self.random_position(rng, apart_from=place)
+        self.scene.place_cube(0, place[0], place[1], random_yaw(rng))
+        self.scene.place_marker(target[0], target[1])
+        self._target = np.array([target[0], target[1], REST_HEIGHT])
+
+    def object_bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Returns the lowest and the highest values of `objects`."""
+        return stack_bounds(self.cube_bounds(), self.position_bounds(), relative_bounds())
+
+    def objects(self) -> FloatArray:
+        """Returns the cube's features, the target and the vector to it, shape (17,)."""
+        to_target = self._target - self.scene.cube_position(0)
+        return np.concatenate([self.cube_features(), self._target, to_target])
+
+    def succeeded(self) -> bool:
+        """Says whether the cube rests at the target, released."""
+        return self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT) and self.static() and self.released()
+
+    def progress(self) -> float:
+        """Returns up to 0.3 for nearness, 0.4 to 0.8 while the cube is carried, more when let go."""
+        if self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT):
+            if self.succeeded():
+                return 1.0
+            return _CARRYING if self.scene.grasped(0) else (1.0 + _CARRYING) / 2
+        if not self.scene.grasped(0):
+            return _REACHING * self.distance_progress(0)
+        distance = float(np.linalg.norm(self._target - self.scene.cube_position(0)))
+        return _HOLDING + (_CARRYING - _HOLDING) * max(0.0, 1.0 - distance / _FARTHEST)
+
+    def subgoal(self) -> Subgoal:
+        """Returns the next step: grasp, carry, release."""
+        if self._at_target(_RELEASE_RADIUS, _RELEASE_HEIGHT):
+            return self.release_subgoal()
+        if not self.scene.grasped(0):
+            if self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT):
+                return self.release_subgoal()
+            return self.grasp_subgoal()
+        return self.carry_subgoal(self._target + [0.0, 0.0, _LOWER_TO])
+
+    def _at_target(self, radius: float, height: float) -> bool:
+        offset = self.scene.cube_position(0) - self._target
+        return bool(np.linalg.norm(offset[:2]) <= radius and offset[2] < height)
