@@ -1,0 +1,1 @@
+"""E2HiL: entropy-guided sample selection for human-in-the-loop reinforcement learning on RLlib."""

@@ -1,0 +1,293 @@
+"""E2HiL as an RLlib algorithm: sample, store, and update as often as steps came in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.algorithms.sac import SAC
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.env import INPUT_ENV_SINGLE_SPACES
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
+from ray.tune.registry import register_trainable
+
+from e2hil_rllib.config import E2HiLConfig
+from e2hil_rllib.encoders import observation_spaces
+from e2hil_rllib.episodes import episode_path, read_episode, read_episodes
+from e2hil_rllib.evaluation import evaluate_policy
+from e2hil_rllib.limiter import UpdateLimiter
+from e2hil_rllib.replay import Batch, HumanInTheLoopReplay, ReplayBuffer
+from e2hil_rllib.rollouts import EpisodeCollector
+from e2hil_rllib.segments import INTERVENTION, Segment
+
+logger = logging.getLogger(__name__)
+
+_STATE = "e2hil"
+_REPLAY = "replay"
+_RATES = ("success_rate", "autonomous_success_rate", "intervention_rate", "episode_return_mean")
+
+
+class E2HiL(SAC):
+    """Human-in-the-loop SAC whose actor learns from the samples that the selection keeps.
+
+    ``replay.online`` and ``replay.demonstrations`` are the two buffers. A checkpoint holds the
+    networks, the optimizers, the temperature, both buffers, the random streams and the counters.
+    """
+
+    replay: HumanInTheLoopReplay
+
+    @classmethod
+    def get_default_config(cls) -> E2HiLConfig:
+        """The configuration with the paper's numbers."""
+        return E2HiLConfig(algo_class=cls)
+
+    def setup(self, config: Any) -> None:
+        """Build runners, learners and replay, and read the demonstrations.
+
+        Raises:
+            ValueError: On settings or demonstrations that do not fit the environment.
+            DamagedEpisodeError: On a damaged demonstration, unless damaged ones are skipped.
+        """
+        super().setup(config)
+        torch.set_num_threads(self.config.torch_threads)
+        observation_space, action_space = self.env_runner_group.get_spaces()[
+            INPUT_ENV_SINGLE_SPACES
+        ]
+        self._build_replay(observation_spaces(observation_space), action_space.shape[0])
+        self._collector = EpisodeCollector(
+            action_space,
+            interventions=self.config.interventions,
+            episode_log=Path(self.config.episode_log) if self.config.episode_log else None,
+            task=str(self.config.env),
+            fps=float(self.config.env_config.get("control_hz", 10.0)),
+        )
+        self._limiter = UpdateLimiter(self.config.utd_ratio, self.config.learning_starts)
+        self._human_steps = 0
+        if self.config.demonstrations is not None:
+            self._load_demonstrations(Path(self.config.demonstrations))
+
+    def _create_local_replay_buffer_if_necessary(self, config: Any) -> None:
+        """RLlib's episode buffer is not used; see :attr:`replay`."""
+
+    def _build_replay(self, spaces: dict[str, Any], action_size: int) -> None:
+        shapes = {key: space.shape for key, space in spaces.items()}
+        dtypes = {
+            key: np.dtype(np.uint8 if space.dtype == np.uint8 else np.float32)
+            for key, space in spaces.items()
+        }
+
+        def buffer(capacity: int) -> ReplayBuffer:
+            return ReplayBuffer(capacity, shapes, dtypes, action_size)
+
+        self.replay = HumanInTheLoopReplay(
+            buffer(self.config.online_capacity),
+            buffer(self.config.demonstration_capacity),
+            demonstration_fraction=self.config.demonstration_fraction,
+            seed=self.config.seed,
+        )
+
+    def _load_demonstrations(self, folder: Path) -> None:
+        episodes = read_episodes(folder, skip_damaged=self.config.skip_damaged_demonstrations)
+        if not episodes:
+            raise ValueError(
+                f"demonstrations={folder}: holds no episode files. Record some with "
+                "`e2hil record CONFIG`, or set demonstrations=None"
+            )
+        steps = sum(episode.num_steps for episode in episodes)
+        if steps > self.config.demonstration_capacity:
+            raise ValueError(
+                f"demonstrations={folder}: {steps} steps do not fit into "
+                f"demonstration_capacity={self.config.demonstration_capacity}. Raise it, or take "
+                "episodes out"
+            )
+        shapes = {key: x.shape[1:] for key, x in self.replay.online.empty_batch(1)["obs"].items()}
+        for episode in episodes:
+            found = {key: x.shape[1:] for key, x in episode.observations.items()}
+            if found != shapes:
+                raise ValueError(
+                    f"demonstrations={folder}: episode {episode.episode} holds observations "
+                    f"{found}, the environment returns {shapes}. Record demonstrations with this "
+                    "configuration"
+                )
+            self.replay.add_demonstration(self._collector.segment_of(episode))
+
+    def training_step(self) -> None:
+        """Collect ``steps_per_iteration`` environment steps and the updates that they owe.
+
+        With remote runners the next steps are sampled while the learner works on these.
+        """
+        goal = self._limiter.env_steps + self.config.steps_per_iteration
+        while self._limiter.env_steps < goal:
+            for chunk in self._sample():
+                self._store(self._collector.collect(chunk))
+            self._learn()
+        self._collect_metrics()
+
+    def _collect_metrics(self) -> None:
+        group = self.env_runner_group
+        local = group.num_remote_env_runners() == 0
+        runner_metrics = group.foreach_env_runner(
+            lambda runner: runner.get_metrics(), local_env_runner=local
+        )
+        self.metrics.aggregate(runner_metrics, key=ENV_RUNNER_RESULTS)
+        learner_metrics = self.learner_group.foreach_learner(
+            lambda learner: learner.flush_metrics()
+        )
+        self.metrics.aggregate([result.get() for result in learner_metrics], key=LEARNER_RESULTS)
+
+    def _sample(self) -> Iterator[SingleAgentEpisode]:
+        """Chunks that are ready; remote runners are asked for their next ones before returning."""
+        group = self.env_runner_group
+        if group.num_remote_env_runners() == 0:
+            yield from group.local_env_runner.sample()
+            return
+        group.foreach_env_runner_async("sample", tag="sample")
+        ready = group.fetch_ready_async_reqs(tags="sample", timeout_seconds=0.05)
+        group.foreach_env_runner_async("sample", tag="sample")
+        for _, chunks in ready:
+            yield from chunks
+
+    def _store(self, segment: Segment) -> None:
+        self.replay.add(segment)
+        self._human_steps += int((segment.source == INTERVENTION).sum())
+        self._limiter.inserted(len(segment))
+
+    def _learn(self) -> None:
+        """Do the updates that the inserted steps owe, then send the weights to the runners."""
+        if not self._limiter.owes_update():
+            return
+        while self._limiter.owes_update():
+            self.learner_group.update(
+                batch=self._next_batch(),
+                minibatch_size=self.config.train_batch_size_per_learner,
+                timesteps={"num_env_steps_sampled_lifetime": self._limiter.env_steps},
+                _no_metrics_reduce=True,
+            )
+            self._limiter.updated()
+        self.env_runner_group.sync_weights(
+            from_worker_or_learner_group=self.learner_group, inference_only=True
+        )
+
+    def _next_batch(self) -> MultiAgentBatch:
+        """All minibatches of one update: for each learner in turn ``utd_ratio`` of them."""
+        num_learners = max(1, self.config.num_learners)
+        batch = self.replay.sample(
+            self.config.train_batch_size_per_learner, num_learners * self.config.utd_ratio
+        )
+        if self.learner_group.is_local:
+            batch = _to_torch(batch)
+        rows = len(batch["rewards"])
+        return MultiAgentBatch({DEFAULT_MODULE_ID: SampleBatch(batch)}, env_steps=rows)
+
+    def _compile_iteration_results(self, **kwargs: Any) -> dict[str, Any]:
+        """RLlib's results, with the algorithm's own counters and rates."""
+        results = super()._compile_iteration_results(**kwargs)
+        results["num_env_steps_sampled_lifetime"] = self._limiter.env_steps
+        results["num_human_steps_lifetime"] = self._human_steps
+        results["num_episodes_lifetime"] = self._collector.next_episode
+        results["num_updates_lifetime"] = self._limiter.updates
+        results["replay"] = {
+            "online_size": len(self.replay.online),
+            "demonstration_size": len(self.replay.demonstrations),
+        }
+        results[ENV_RUNNER_RESULTS] = _with_rates(results.get(ENV_RUNNER_RESULTS, {}))
+        evaluation = results.get("evaluation", {})
+        if ENV_RUNNER_RESULTS in evaluation:
+            results["evaluation"] = evaluation | {
+                ENV_RUNNER_RESULTS: _with_rates(evaluation[ENV_RUNNER_RESULTS])
+            }
+        return results
+
+    def evaluate_episodes(self, num_episodes: int, seed: int) -> Iterator[dict[str, Any]]:
+        """Run the deterministic policy without the operator, one seed for each episode.
+
+        Args:
+            num_episodes: Episodes to run.
+            seed: Of the first episode; the next ones count on from it.
+
+        Yields:
+            For each episode ``seed``, ``success`` (None where the environment does not say),
+            ``steps``, ``return`` and ``info``, the scalars of the first reset's info.
+        """
+        state = self.learner_group.get_state(
+            components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}", inference_only=True
+        )[COMPONENT_LEARNER]
+        config = self.config.get_evaluation_config_object()
+        yield from evaluate_policy(config, state, num_episodes, seed)
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """State of RLlib's algorithm, and counters and random streams of this one."""
+        return super().get_state(*args, **kwargs) | {
+            _STATE: {
+                "limiter": self._limiter.state(),
+                "collector": self._collector.state(),
+                "human_steps": self._human_steps,
+                "replay_random_state": self.replay.random_state(),
+            }
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`get_state` returned."""
+        super().set_state(state)
+        if own := state.get(_STATE):
+            self._limiter.set_state(own["limiter"])
+            self._human_steps = own["human_steps"]
+            self.replay.set_random_state(own["replay_random_state"])
+            self._recover_logged_episodes(own["collector"])
+            seed = (self.config.seed or 0, self._limiter.env_steps)
+            self.env_runner_group.foreach_env_runner(lambda runner: runner.restart(*seed))
+
+    def save_to_path(self, path: str | Path | None = None, **kwargs: Any) -> str:
+        """Save everything below a folder, sharing old frames with the checkpoints beside it."""
+        saved = Path(super().save_to_path(path, **kwargs))
+        if self.config.checkpoint_buffers:
+            others = [o / _REPLAY for o in saved.parent.iterdir() if o != saved and o.is_dir()]
+            self.replay.save(saved / _REPLAY, others)
+        else:
+            logger.info("checkpoint_buffers=False: %s holds no replay buffers", saved)
+        return str(saved)
+
+    def restore_from_path(self, path: str | Path, *args: Any, **kwargs: Any) -> None:
+        """Restore what :meth:`save_to_path` wrote.
+
+        Raises:
+            ValueError: When the checkpoint was saved with other spaces or networks.
+        """
+        if kwargs.get("component") is None and (Path(path) / _REPLAY).is_dir():
+            self.replay.load(Path(path) / _REPLAY)
+        super().restore_from_path(path, *args, **kwargs)
+
+    def _recover_logged_episodes(self, collector_state: dict[str, Any]) -> None:
+        """Take in what was logged between the checkpoint and the end of that process."""
+        for number in list(self._collector.resume(collector_state)):
+            path = episode_path(self.config.episode_log, number)
+            segment = self._collector.segment_of(read_episode(path))
+            known = collector_state["open_steps"].get(number, 0)
+            self._store(segment.part(known, len(segment)))
+            self._collector.next_episode = max(self._collector.next_episode, number + 1)
+            logger.info("recovered %d steps of %s", len(segment) - known, path)
+
+
+def _to_torch(batch: Batch) -> Batch:
+    """Numpy columns as tensors that share their memory."""
+    return {
+        name: _to_torch(column) if isinstance(column, dict) else torch.from_numpy(column)
+        for name, column in batch.items()
+    }
+
+
+def _with_rates(results: dict[str, Any]) -> dict[str, Any]:
+    """Runner results with the intervention rate, and NaN for what has no episode yet."""
+    rates = dict.fromkeys(_RATES, float("nan")) | results
+    if results.get("episode_steps_mean"):
+        rates["intervention_rate"] = results["human_steps_mean"] / results["episode_steps_mean"]
+    return rates
+
+
+register_trainable("E2HiL", E2HiL)

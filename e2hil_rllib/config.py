@@ -1,0 +1,350 @@
+"""The configuration of E2HiL: RLlib's SAC settings, and what E2HiL adds to them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.algorithms.sac import SACConfig
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+from e2hil_rllib.selection import SelectionSettings
+
+if TYPE_CHECKING:
+    from ray.rllib.core.learner.learner import Learner
+
+#: Settings of RLlib that E2HiL does not read, and what to set in their place.
+UNUSED_SETTINGS = {
+    "twin_q": "training(num_critics=...)",
+    "q_model_config": "training(hidden_sizes=...)",
+    "policy_model_config": "training(hidden_sizes=...)",
+    "model": "training(hidden_sizes=..., encoder_size=...)",
+    "n_step": "nothing: targets are one-step (Eq. 1)",
+    "replay_buffer_config": "training(online_capacity=..., demonstration_capacity=...)",
+    "training_intensity": "training(utd_ratio=...)",
+    "store_buffer_in_checkpoints": "training(checkpoint_buffers=...)",
+    "num_steps_sampled_before_learning_starts": "training(learning_starts=...)",
+    "target_network_update_freq": "training(tau=...): the target moves at every minibatch",
+    "optimization": "training(actor_lr=..., critic_lr=..., alpha_lr=...)",
+    "lr": "training(actor_lr=..., critic_lr=..., alpha_lr=...)",
+    "grad_clip_by": "training(grad_clip=...): each optimizer's gradient is clipped by its norm",
+    "train_batch_size": "training(train_batch_size_per_learner=...)",
+    "minibatch_size": "training(train_batch_size_per_learner=...)",
+    "num_epochs": "training(utd_ratio=...)",
+    "shuffle_batch_per_epoch": "nothing: minibatches are drawn at random",
+    "min_time_s_per_iteration": "training(steps_per_iteration=...)",
+    "min_sample_timesteps_per_iteration": "training(steps_per_iteration=...)",
+    "min_train_timesteps_per_iteration": "training(steps_per_iteration=...)",
+    "torch_skip_nan_gradients": "nothing: a gradient that is not finite stops the run",
+    "clip_actions": "nothing: the policy acts in [-1, 1]^d, which is scaled to the action space",
+    "normalize_actions": "nothing: the policy acts in [-1, 1]^d, scaled to the action space",
+    "_learner_connector": "nothing: batches come from replay ready to learn from",
+    "_env_to_module_connector": "a gymnasium wrapper: replay stores what the environment returns",
+    "_deterministic_loss": "nothing",
+    "_use_beta_distribution": "nothing: the policy is a tanh-squashed Gaussian",
+    "restart_failed_env_runners": "nothing: an error of the environment stops the run",
+    "ignore_env_runner_failures": "nothing: an error of the environment stops the run",
+}
+
+
+class E2HiLConfig(SACConfig):
+    """Configuration of :class:`~e2hil_rllib.algorithm.E2HiL`.
+
+    Defaults are the numbers of the paper and the authors' source. With
+    ``entropy_selection(enabled=False)`` it is HIL-SERL's learner, and without humans
+    (``human_in_the_loop(interventions=False, demonstration_fraction=0)``) plain SAC with UTD.
+    """
+
+    def __init__(self, algo_class: type | None = None):
+        if algo_class is None:
+            from e2hil_rllib.algorithm import E2HiL
+
+            algo_class = E2HiL
+        super().__init__(algo_class=algo_class)
+        from e2hil_rllib.env_runner import E2HiLEnvRunner
+
+        self.env_runner_cls = E2HiLEnvRunner
+        # .entropy_selection()
+        defaults = SelectionSettings()
+        self.selection_enabled = defaults.enabled
+        self.selection_rule: str = defaults.rule
+        self.num_action_samples = defaults.num_action_samples
+        self.lower_percentile = defaults.lower_percentile
+        self.upper_percentile = defaults.upper_percentile
+        self.density_clip = defaults.density_clip
+        self.diagnostics_interval = defaults.diagnostics_interval
+        # .human_in_the_loop()
+        self.interventions = True
+        self.demonstrations: str | None = None
+        self.skip_damaged_demonstrations = False
+        self.demonstration_fraction = 0.5
+        self.episode_log: str | None = None
+        # .training()
+        self.utd_ratio = 2
+        self.num_critics = 2
+        self.num_subsampled_critics: int | None = None
+        self.backup_entropy = True
+        self.hidden_sizes: tuple[int, ...] = (256, 256)
+        self.encoder_size = 256
+        self.online_capacity = 30_000
+        self.demonstration_capacity = 10_000
+        self.learning_starts = 5
+        self.steps_per_iteration = 100
+        self.checkpoint_buffers = True
+        self.torch_threads = 1
+        # What RLlib and SAC bring, at this method's numbers.
+        self.gamma = 0.97
+        self.tau = 0.005
+        self.actor_lr = 3e-4
+        self.critic_lr = 3e-4
+        self.alpha_lr = 3e-4
+        self.initial_alpha = 0.01
+        self.grad_clip = 40.0
+        self.train_batch_size_per_learner = 256
+        self.num_env_runners = 0
+        self.min_time_s_per_iteration = None
+        self.min_sample_timesteps_per_iteration = 0
+        self.restart_failed_env_runners = False
+
+    def entropy_selection(
+        self,
+        *,
+        enabled: bool = NotProvided,
+        rule: str = NotProvided,
+        num_action_samples: int = NotProvided,
+        lower_percentile: float = NotProvided,
+        upper_percentile: float = NotProvided,
+        density_clip: float = NotProvided,
+        diagnostics_interval: int = NotProvided,
+    ) -> E2HiLConfig:
+        """Choose which samples the actor learns from.
+
+        Args:
+            enabled: Whether to select at all. When off, influence, mask and entropy change are
+                still estimated for the log every ``diagnostics_interval`` actor updates, from a
+                random stream of their own.
+            rule: ``"entropy"`` (Eq. 10), ``"log_entropy"`` (Cov(log π, A), no density) or
+                ``"random"`` (keeps as many as the entropy rule would).
+            num_action_samples: K, the actions drawn for each state; at least 2.
+            lower_percentile: ℓ in percent of |c|; 0 switches the lower bound off.
+            upper_percentile: u in percent of |c|; 100 switches the upper bound off.
+            density_clip: Largest density π(a|s) that multiplies the advantage.
+            diagnostics_interval: Actor updates between two sets of logged influence statistics.
+
+        Returns:
+            This configuration.
+        """
+        return self._set(
+            selection_enabled=enabled,
+            selection_rule=rule,
+            num_action_samples=num_action_samples,
+            lower_percentile=lower_percentile,
+            upper_percentile=upper_percentile,
+            density_clip=density_clip,
+            diagnostics_interval=diagnostics_interval,
+        )
+
+    def human_in_the_loop(
+        self,
+        *,
+        interventions: bool = NotProvided,
+        demonstrations: str | Path | None = NotProvided,
+        skip_damaged_demonstrations: bool = NotProvided,
+        demonstration_fraction: float = NotProvided,
+        episode_log: str | Path | None = NotProvided,
+    ) -> E2HiLConfig:
+        """Say where human data comes from.
+
+        Args:
+            interventions: Whether the environment reports human steps in its ``info``.
+            demonstrations: Folder of recorded episodes, or None.
+            skip_damaged_demonstrations: Leave damaged files out with a warning instead of
+                stopping with an error.
+            demonstration_fraction: Share of every minibatch that comes from the demonstration
+                buffer, once that holds anything.
+            episode_log: Folder to which every finished training episode is written, or None.
+
+        Returns:
+            This configuration.
+        """
+        for name, value in (("demonstrations", demonstrations), ("episode_log", episode_log)):
+            if value is not NotProvided:
+                setattr(self, name, None if value is None else str(value))
+        return self._set(
+            interventions=interventions,
+            skip_damaged_demonstrations=skip_damaged_demonstrations,
+            demonstration_fraction=demonstration_fraction,
+        )
+
+    def training(
+        self,
+        *,
+        utd_ratio: int = NotProvided,
+        num_critics: int = NotProvided,
+        num_subsampled_critics: int | None = NotProvided,
+        backup_entropy: bool = NotProvided,
+        hidden_sizes: Sequence[int] = NotProvided,
+        encoder_size: int = NotProvided,
+        online_capacity: int = NotProvided,
+        demonstration_capacity: int = NotProvided,
+        learning_starts: int = NotProvided,
+        steps_per_iteration: int = NotProvided,
+        checkpoint_buffers: bool = NotProvided,
+        torch_threads: int = NotProvided,
+        **kwargs: Any,
+    ) -> E2HiLConfig:
+        """Set what the learner does.
+
+        Args:
+            utd_ratio: Minibatches per environment step; the critics learn from all, the actor
+                from the last.
+            num_critics: Size of the critic ensemble.
+            num_subsampled_critics: Size of the random subset in the target (RLPD); None for all.
+            backup_entropy: Whether the target holds the entropy term.
+            hidden_sizes: Hidden layers of actor and critics.
+            encoder_size: Width of the latent of each observation entry.
+            online_capacity: Transitions in the online buffer.
+            demonstration_capacity: Transitions in the demonstration buffer.
+            learning_starts: Online transitions before the first update.
+            steps_per_iteration: Environment steps in one ``train()``.
+            checkpoint_buffers: Whether checkpoints hold both buffers.
+            torch_threads: Threads of torch in each process; one is fastest for small networks.
+            **kwargs: Settings of SAC that E2HiL uses: ``gamma``, ``tau``, ``actor_lr``,
+                ``critic_lr``, ``alpha_lr``, ``initial_alpha``, ``target_entropy`` ("auto" is
+                −d/2), ``grad_clip``, ``train_batch_size_per_learner``.
+
+        Returns:
+            This configuration.
+        """
+        super().training(**kwargs)
+        return self._set(
+            utd_ratio=utd_ratio,
+            num_critics=num_critics,
+            num_subsampled_critics=num_subsampled_critics,
+            backup_entropy=backup_entropy,
+            hidden_sizes=hidden_sizes if hidden_sizes is NotProvided else tuple(hidden_sizes),
+            encoder_size=encoder_size,
+            online_capacity=online_capacity,
+            demonstration_capacity=demonstration_capacity,
+            learning_starts=learning_starts,
+            steps_per_iteration=steps_per_iteration,
+            checkpoint_buffers=checkpoint_buffers,
+            torch_threads=torch_threads,
+        )
+
+    def _set(self, **settings: Any) -> E2HiLConfig:
+        for name, value in settings.items():
+            if value is not NotProvided:
+                setattr(self, name, value)
+        return self
+
+    @property
+    def selection(self) -> SelectionSettings:
+        """The selection's settings as one validated object."""
+        return SelectionSettings(
+            enabled=self.selection_enabled,
+            rule=self.selection_rule,  # type: ignore[arg-type]  # checked by the dataclass
+            num_action_samples=self.num_action_samples,
+            lower_percentile=self.lower_percentile,
+            upper_percentile=self.upper_percentile,
+            density_clip=self.density_clip,
+            diagnostics_interval=self.diagnostics_interval,
+        )
+
+    def target_entropy_nats(self, action_size: int) -> float:
+        """H̄: −d/2 where ``target_entropy`` is "auto"."""
+        return -action_size / 2 if self.target_entropy == "auto" else float(self.target_entropy)
+
+    def validate(self) -> None:
+        """Refuse settings that are unknown, unused, or out of range.
+
+        Raises:
+            ValueError: Naming the setting, what it is, and what to set instead.
+        """
+        defaults = type(self)()
+        self._refuse_unknown(defaults)
+        self._refuse_unused(defaults)
+        super(SACConfig, self).validate()
+        _ = self.selection  # validates itself
+        for name in (
+            "utd_ratio", "num_critics", "encoder_size", "online_capacity",
+            "demonstration_capacity", "learning_starts", "steps_per_iteration", "torch_threads",
+            "train_batch_size_per_learner",
+        ):  # fmt: skip
+            self._check(name, isinstance(getattr(self, name), int) and getattr(self, name) >= 1,
+                        "a whole number of at least 1")  # fmt: skip
+        self._check("demonstration_fraction", 0 <= self.demonstration_fraction <= 1, "within 0..1")
+        self._check("gamma", 0 <= self.gamma <= 1, "within 0..1")
+        self._check("tau", 0 < self.tau <= 1, "within 0..1, above 0")
+        self._check("initial_alpha", self.initial_alpha > 0, "positive")
+        self._check("grad_clip", self.grad_clip is None or self.grad_clip > 0, "positive, or None")
+        self._check("hidden_sizes", len(self.hidden_sizes) > 0, "at least one layer")
+        subset = self.num_subsampled_critics
+        self._check("num_subsampled_critics", subset is None or 1 <= subset <= self.num_critics,
+                    f"None, or within 1..num_critics ({self.num_critics})")  # fmt: skip
+        if self.demonstration_fraction > 0 and not (self.demonstrations or self.interventions):
+            raise ValueError(
+                f"demonstration_fraction={self.demonstration_fraction}, but there are neither "
+                "demonstrations nor interventions to fill the demonstration buffer. Set "
+                "human_in_the_loop(demonstrations=FOLDER) or interventions=True, or "
+                "demonstration_fraction=0 to learn without a human"
+            )
+
+    def _check(self, name: str, valid: bool, expected: str) -> None:
+        if not valid:
+            raise ValueError(f"{name}={getattr(self, name)!r}: must be {expected}")
+
+    def _refuse_unknown(self, defaults: E2HiLConfig) -> None:
+        known = {name for name in vars(defaults) if not name.startswith("_")}
+        # RLlib itself sets these on its copies for workers.
+        known |= {"worker_index", "simple_optimizer", "class"}
+        for name in vars(self):
+            if not name.startswith("_") and name not in known:
+                close = difflib.get_close_matches(name, sorted(known), n=3)
+                hint = f"; did you mean {' or '.join(close)}?" if close else ""
+                raise ValueError(f"unknown setting {name!r}{hint}")
+
+    def _refuse_unused(self, defaults: E2HiLConfig) -> None:
+        for name, instead in UNUSED_SETTINGS.items():
+            value = getattr(self, name, None)
+            if value != getattr(defaults, name, None):
+                raise ValueError(
+                    f"{name.lstrip('_')}={value!r} has no effect on E2HiL. Set instead: {instead}"
+                )
+        if self.is_multi_agent:
+            raise ValueError("E2HiL trains one agent; multi_agent(...) has no effect on it")
+
+    def get_evaluation_config_object(self) -> AlgorithmConfig | None:
+        """Evaluation is deterministic and without the operator, unless overridden."""
+        config = super().get_evaluation_config_object()
+        if config is not None:
+            chosen = self.evaluation_config if isinstance(self.evaluation_config, dict) else {}
+            config.explore = chosen.get("explore", False)
+            if "operator" in config.env_config and "operator" not in chosen.get("env_config", {}):
+                config.env_config = {**config.env_config, "operator": None}
+        return config
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        """The module of E2HiL."""
+        from e2hil_rllib.rl_module import E2HiLTorchRLModule
+
+        return RLModuleSpec(module_class=E2HiLTorchRLModule)
+
+    def get_default_learner_class(self) -> type[Learner]:
+        """The learner of E2HiL."""
+        from e2hil_rllib.learner import E2HiLTorchLearner
+
+        return E2HiLTorchLearner
+
+    @property
+    def _model_config_auto_includes(self) -> dict[str, Any]:
+        return super()._model_config_auto_includes | {
+            "encoder_size": self.encoder_size,
+            "hidden_sizes": tuple(self.hidden_sizes),
+            "num_critics": self.num_critics,
+            "initial_temperature": self.initial_alpha,
+            "seed": self.seed,
+        }

@@ -1,0 +1,299 @@
+"""The learner of E2HiL: wires the losses, the selection, the optimizers and the target update."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from torch import Tensor, nn
+
+from e2hil_rllib.losses import actor_loss, critic_loss, critic_target, temperature_loss
+from e2hil_rllib.networks import Gaussian
+from e2hil_rllib.replay import SOURCE
+from e2hil_rllib.rl_module import E2HiLTorchRLModule
+from e2hil_rllib.selection import Selection, select_samples, selection_statistics
+
+_RANDOM_STATE = "random_state"
+
+
+class E2HiLTorchLearner(TorchLearner):
+    """Updates critics, actor and temperature from one batch of ``utd_ratio`` minibatches.
+
+    Every minibatch updates the critics and the target network; the last one of ``utd_ratio`` also
+    updates the actor, on the samples that the selection keeps, and the temperature. The terms are
+    added and differentiated in one backward pass, so the actor and the influence see the critics
+    as they were before this minibatch's critic step.
+    """
+
+    def build(self) -> None:
+        """Build the module, the optimizers and the random streams."""
+        torch.set_num_threads(self.config.torch_threads)
+        super().build()
+        seed = self.config.seed if self.config.seed is not None else torch.seed() % 2**31
+        # All learners hold the same streams: each draws for the whole batch and takes its share.
+        self._learning_noise = torch.Generator().manual_seed(seed)
+        self._selection_noise = torch.Generator().manual_seed(seed + 1)
+        self._minibatch = 0
+        self._actor_updates = 0
+        self._statistics: dict[str, list[float]] = defaultdict(list)
+        if self.config.num_learners > 1:
+            for tensor in self._learned_tensors():
+                torch.distributed.broadcast(tensor, src=0)
+
+    def _make_modules_ddp_if_necessary(self) -> None:
+        """Gradients are averaged in :meth:`_average_gradients`, not by DDP.
+
+        DDP reduces only what ``forward`` returned, and waits for parameters (the actor's, on a
+        critic-only minibatch) that got no gradient.
+        """
+
+    def configure_optimizers_for_module(
+        self, module_id: str, config: AlgorithmConfig | None = None
+    ) -> None:
+        """One Adam each for encoder and critics, for the actor, and for the temperature."""
+        config = config or self.config
+        module = self._e2hil_module(module_id)
+        for name, parameters, lr in (
+            ("critic", module.critic_parameters(), config.critic_lr),
+            ("actor", list(module.actor.parameters()), config.actor_lr),
+            ("temperature", [module.log_temperature], config.alpha_lr),
+        ):
+            self.register_optimizer(
+                module_id=module_id,
+                optimizer_name=name,
+                optimizer=torch.optim.Adam(parameters, fused=True),
+                params=parameters,
+                lr_or_lr_schedule=lr,
+            )
+
+    def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        """Start counting the minibatches of a new batch."""
+        super().before_gradient_based_update(timesteps=timesteps)
+        self._minibatch = 0
+
+    def _update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, Any, Any]:
+        """One minibatch: losses, one backward pass, clipped steps, target average."""
+        self._minibatch += 1
+        losses = self.compute_losses(fwd_out=dict.fromkeys(batch), batch=batch)
+        for module_id, loss in losses.items():
+            module = self._e2hil_module(module_id)
+            for parameter in self._params.values():
+                parameter.grad = None
+            loss.backward()
+            if self.config.num_learners > 1:
+                _average_gradients(self._params.values(), self.config.num_learners)
+            for name in self._module_optimizers[module_id]:
+                self._step(name)
+            module.update_target(self.config.tau)
+        return {}, losses, {}
+
+    def compute_loss_for_module(
+        self,
+        *,
+        module_id: str,
+        config: AlgorithmConfig,
+        batch: dict[str, Any],
+        fwd_out: dict[str, Any] | None,
+    ) -> Tensor:
+        """Sum of the critic loss and, on the last minibatch, of actor and temperature losses.
+
+        Raises:
+            FloatingPointError: When a loss is not finite, naming it.
+        """
+        module = self._e2hil_module(module_id)
+        latent = module.encoder(batch[Columns.OBS])
+        observation_part = module.critics.observation_part(latent)
+        q = module.critics.from_observation_part(observation_part, batch[Columns.ACTIONS])
+        losses = {"critic_loss": critic_loss(q, self._critic_target(module, config, batch))}
+        if self._minibatch % config.utd_ratio == 0:
+            losses |= self._actor_losses(
+                module, config, latent, observation_part.detach(), batch[SOURCE]
+            )
+        self._log_finite({name: loss.detach() for name, loss in losses.items()})
+        return sum(losses.values(), start=torch.zeros((), device=latent.device))
+
+    @torch.no_grad()
+    def _critic_target(
+        self, module: E2HiLTorchRLModule, config: AlgorithmConfig, batch: dict[str, Any]
+    ) -> Tensor:
+        """Bellman target of the minibatch, shape (B,)."""
+        next_obs = batch[Columns.NEXT_OBS]
+        policy = module.policy(module.encoder(next_obs))
+        next_action, next_log_prob = policy.sample(self._noise_like(policy.mean))
+        next_q = module.target_critics(module.target_encoder(next_obs), next_action)
+        if config.num_subsampled_critics is not None:
+            order = torch.randperm(config.num_critics, generator=self._learning_noise)
+            next_q = next_q[order[: config.num_subsampled_critics].to(next_q.device)]
+        return critic_target(
+            batch[Columns.REWARDS],
+            batch[Columns.TERMINATEDS],
+            next_q,
+            next_log_prob,
+            module.temperature,
+            gamma=config.gamma,
+            backup_entropy=config.backup_entropy,
+        )
+
+    def _actor_losses(
+        self,
+        module: E2HiLTorchRLModule,
+        config: AlgorithmConfig,
+        latent: Tensor,
+        observation_part: Tensor,
+        source: Tensor,
+    ) -> dict[str, Tensor]:
+        """Masked actor loss (Eq. 12) and temperature loss of the minibatch."""
+        policy = module.policy(latent)
+        action, log_prob = policy.sample(self._noise_like(policy.mean))
+        with _frozen(module.critics):
+            q = module.critics.from_observation_part(observation_part, action).amin(dim=0)
+        selection = self._select(module, config, policy, observation_part, source)
+        mask = selection.mask if selection is not None and config.selection_enabled else None
+        with torch.no_grad():
+            self._statistics["temperature"].append(module.temperature.item())
+            self._statistics["policy_entropy"].append(-log_prob.mean().item())
+        return {
+            "actor_loss": actor_loss(log_prob, q, module.temperature, mask),
+            "temperature_loss": temperature_loss(
+                module.log_temperature, log_prob, config.target_entropy_nats(action.shape[-1])
+            ),
+        }
+
+    @torch.no_grad()
+    def _select(
+        self,
+        module: E2HiLTorchRLModule,
+        config: AlgorithmConfig,
+        policy: Gaussian,
+        observation_part: Tensor,
+        source: Tensor,
+    ) -> Selection | None:
+        """The selection of the minibatch; None where neither it nor its statistics are wanted."""
+        diagnose = self._actor_updates % config.diagnostics_interval == 0
+        self._actor_updates += 1
+        if not (config.selection_enabled or diagnose):
+            return None
+        noise = self._noise_like(
+            policy.mean, draws=config.num_action_samples, generator=self._selection_noise
+        )
+        actions, log_prob = policy.sample(noise)
+        q = module.critics.from_observation_part(observation_part, actions).amin(dim=0)
+        selection = select_samples(
+            log_prob, q, module.temperature, config.selection, generator=self._selection_noise
+        )
+        if diagnose:
+            for name, value in selection_statistics(selection, source).items():
+                self._statistics[name].append(value)
+        return selection
+
+    def _step(self, optimizer_name: str) -> None:
+        """Clip the gradients of one optimizer by their norm and step it, where it has any."""
+        optimizer = self._named_optimizers[optimizer_name]
+        parameters = self._optimizer_parameters[optimizer]
+        if all(parameter.grad is None for parameter in parameters):
+            return
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.grad_clip or math.inf)
+        if not math.isfinite(norm.item()):
+            raise FloatingPointError(
+                f"the gradient of {optimizer_name} is not finite; training stops before it "
+                "reaches the parameters. Resume from the last checkpoint with smaller learning "
+                "rates or rewards"
+            )
+        optimizer.step()
+
+    def _noise_like(
+        self,
+        reference: Tensor,
+        *,
+        draws: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Standard normal noise (B, d), or (K, B, d), for this learner's share of the batch.
+
+        Drawn for the batches of all learners in one order, so that two learners see what one
+        learner sees on the same total batch.
+        """
+        batch, size = reference.shape
+        shape = (batch * max(1, self.config.num_learners), size)
+        if draws is not None:
+            shape = (draws, *shape)
+        noise = torch.randn(shape, generator=generator or self._learning_noise)
+        start = self._learner_index * batch
+        return noise[..., start : start + batch, :].to(reference.device)
+
+    def _log_finite(self, losses: dict[str, Tensor]) -> None:
+        for name, value in zip(losses, torch.stack(list(losses.values())).tolist(), strict=True):
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"{name} is {value}; training stops before it reaches the parameters. Check "
+                    "the rewards, the temperature and the learning rates, then resume from the "
+                    "last checkpoint"
+                )
+            self._statistics[name].append(value)
+
+    def flush_metrics(self) -> dict[str, Any]:
+        """Log the means since the last call and return the reduced metrics of this learner."""
+        for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is no dict)
+            for name, values in self._statistics.items():
+                if finite := [value for value in values if not math.isnan(value)]:
+                    self.metrics.log_value((module_id, name), float(np.mean(finite)), window=1)
+        self._statistics.clear()
+        return self.metrics.reduce()
+
+    def _log_steps_trained_metrics(self, batch: Any) -> None:
+        """Counted once by the algorithm (``num_updates_lifetime``), not for every minibatch."""
+
+    def _e2hil_module(self, module_id: str) -> E2HiLTorchRLModule:
+        return self.module[module_id].unwrapped()
+
+    def _learned_tensors(self) -> Iterator[Tensor]:
+        for module_id in self.module.keys():  # noqa: SIM118
+            yield from (p.data for p in self._e2hil_module(module_id).parameters())
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """State of RLlib's learner, and the random streams."""
+        return super().get_state(*args, **kwargs) | {
+            _RANDOM_STATE: {
+                "learning": self._learning_noise.get_state().numpy(),
+                "selection": self._selection_noise.get_state().numpy(),
+                "actor_updates": self._actor_updates,
+            }
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`get_state` returned."""
+        super().set_state(state)
+        if random_state := state.get(_RANDOM_STATE):
+            self._learning_noise.set_state(torch.tensor(random_state["learning"]))
+            self._selection_noise.set_state(torch.tensor(random_state["selection"]))
+            self._actor_updates = random_state["actor_updates"]
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """Let gradients pass through a module without reaching its parameters."""
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
+
+
+def _average_gradients(parameters: Iterable[nn.Parameter], num_learners: int) -> None:
+    """All-reduce the gradients as one flat vector; those that are None are None on every learner."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    torch.distributed.all_reduce(flat)
+    flat /= num_learners
+    for gradient, part in zip(
+        gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
+    ):
+        gradient.copy_(part.view_as(gradient))

@@ -1,0 +1,98 @@
+"""The three losses of soft actor-critic as E2HiL trains them. Pure functions of tensors.
+
+Equation numbers are those of the E2HiL paper.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def critic_target(
+    reward: Tensor,
+    terminated: Tensor,
+    next_q: Tensor,
+    next_log_prob: Tensor,
+    temperature: Tensor | float,
+    *,
+    gamma: float,
+    backup_entropy: bool = True,
+) -> Tensor:
+    """Bellman target y = r + γ (1 − terminated) (min_j Q'_j(s', a') − α log π(a'|s')) (Eq. 1).
+
+    A time limit is no termination: a truncated step bootstraps.
+
+    Args:
+        reward: Shape (B,).
+        terminated: Shape (B,), 1 or true where the episode really ended.
+        next_q: Shape (E, B), target critics at (s', a').
+        next_log_prob: Shape (B,), log π(a'|s').
+        temperature: α, scalar.
+        gamma: Discount per step.
+        backup_entropy: Whether the entropy term is part of the target.
+
+    Returns:
+        Shape (B,), without gradient.
+    """
+    with torch.no_grad():
+        value = next_q.amin(dim=0)
+        if backup_entropy:
+            value = value - temperature * next_log_prob
+        return reward + gamma * (1.0 - terminated.to(value.dtype)) * value
+
+
+def critic_loss(q: Tensor, target: Tensor) -> Tensor:
+    """Squared error summed over the critics, averaged over the batch (Eq. 1).
+
+    Args:
+        q: Shape (E, B), Q_j(s, a).
+        target: Shape (B,).
+
+    Returns:
+        Scalar.
+    """
+    return (q - target.detach()).square().sum(dim=0).mean()
+
+
+def actor_loss(
+    log_prob: Tensor,
+    q: Tensor,
+    temperature: Tensor | float,
+    mask: Tensor | None = None,
+    *,
+    epsilon: float = 1e-8,
+) -> Tensor:
+    """Masked actor loss Σ I (α log π − min_j Q_j) / (Σ I + ε) (Eq. 2 without mask, Eq. 12 with).
+
+    Args:
+        log_prob: Shape (B,), log π(a|s) of reparametrised actions.
+        q: Shape (B,), min_j Q_j(s, a).
+        temperature: α, scalar; no gradient reaches it.
+        mask: Boolean, shape (B,), the samples to learn from; all of them when None.
+        epsilon: Keeps an empty mask from dividing by zero.
+
+    Returns:
+        Scalar.
+    """
+    if isinstance(temperature, Tensor):
+        temperature = temperature.detach()
+    loss = temperature * log_prob - q
+    if mask is None:
+        return loss.mean()
+    weight = mask.to(loss.dtype)
+    return (weight * loss).sum() / (weight.sum() + epsilon)
+
+
+def temperature_loss(log_temperature: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
+    """Temperature loss −mean(α (log π + H̄)), whose gradient goes to log α only.
+
+    Args:
+        log_temperature: log α, scalar parameter.
+        log_prob: Shape (B,), over the whole batch (the mask does not apply).
+        target_entropy: H̄ in nats, −d/2 by default.
+
+    Returns:
+        Scalar.
+    """
+    return -(log_temperature.exp() * (log_prob.detach() + target_entropy)).mean()

@@ -1,0 +1,128 @@
+"""The RLModule of E2HiL: encoder, actor, critic ensemble, their targets and the temperature."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
+from ray.rllib.core.rl_module.torch import TorchRLModule
+from torch import Tensor, nn
+
+from e2hil_rllib.encoders import ObservationEncoder
+from e2hil_rllib.networks import Actor, CriticEnsemble, Gaussian
+
+
+class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
+    """Encoder and actor for acting; critics, targets and log-temperature beside them for learning.
+
+    The critic loss alone trains the encoder: the actor reads detached latents. The target network
+    is an average of the whole critic, encoder included (Eq. 1).
+
+    ``model_config`` holds ``encoder_size``, ``hidden_sizes``, ``num_critics``,
+    ``initial_temperature`` and ``seed``, all set by :class:`~e2hil_rllib.config.E2HiLConfig`.
+    """
+
+    def setup(self) -> None:
+        """Build the networks. One seed gives the same initial parameters in every process.
+
+        Raises:
+            ValueError: On an observation or action space that the module cannot take.
+        """
+        config = self.model_config
+        if not isinstance(self.action_space, gym.spaces.Box) or len(self.action_space.shape) != 1:
+            raise ValueError(f"action space {self.action_space} must be a Box of shape (d,)")
+        if not np.all(np.isfinite(self.action_space.low) & np.isfinite(self.action_space.high)):
+            raise ValueError(f"action space {self.action_space} needs finite bounds")
+        action_size = self.action_space.shape[0]
+        hidden_sizes = tuple(config["hidden_sizes"])
+        with torch.random.fork_rng(devices=[], enabled=config["seed"] is not None):
+            if config["seed"] is not None:
+                torch.manual_seed(config["seed"])
+            self.encoder = ObservationEncoder(self.observation_space, config["encoder_size"])
+            latent_size = self.encoder.latent_size
+            self.actor = Actor(latent_size, action_size, hidden_sizes)
+            self.critics = CriticEnsemble(
+                config["num_critics"], latent_size, action_size, hidden_sizes
+            )
+        self.target_encoder = _frozen_copy(self.encoder)
+        self.target_critics = _frozen_copy(self.critics)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(config["initial_temperature"])))
+        # The EnvRunner has seeded torch's own generator with config.seed + worker index by now.
+        self._noise = torch.Generator().manual_seed(torch.initial_seed() % 2**63)
+
+    def seed_exploration(self, seed: int) -> None:
+        """Restart the stream that exploration draws from."""
+        self._noise.manual_seed(seed)
+
+    def get_non_inference_attributes(self) -> list[str]:
+        """Parts that an acting copy of the module does not need."""
+        return ["critics", "target_encoder", "target_critics", "log_temperature"]
+
+    @torch.no_grad()
+    def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Deterministic action tanh(mean)."""
+        return {Columns.ACTIONS: self.policy(self.encoder(batch[Columns.OBS])).mode()}
+
+    @torch.no_grad()
+    def _forward_exploration(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Action drawn from the policy."""
+        policy = self.policy(self.encoder(batch[Columns.OBS]))
+        noise = torch.randn(policy.mean.shape, generator=self._noise).to(policy.mean.device)
+        return {Columns.ACTIONS: policy.sample(noise)[0]}
+
+    def policy(self, latent: Tensor) -> Gaussian:
+        """The policy at latents (B, L); no gradient reaches the encoder."""
+        return self.actor(latent.detach())
+
+    @property
+    def temperature(self) -> Tensor:
+        """α, scalar, without gradient."""
+        return self.log_temperature.detach().exp()
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """What the critic loss trains: the encoder and the ensemble."""
+        return [*self.encoder.parameters(), *self.critics.parameters()]
+
+    @torch.no_grad()
+    def update_target(self, tau: float) -> None:
+        """Move the target encoder and critics by ``tau`` towards the live ones."""
+        target: Iterable[Tensor] = [
+            *self.target_encoder.parameters(),
+            *self.target_critics.parameters(),
+        ]
+        torch._foreach_lerp_(list(target), self.critic_parameters(), tau)
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Load parameters, refusing those of another architecture or observation space.
+
+        Raises:
+            ValueError: When a parameter is missing or has another shape, naming it.
+        """
+        own = self.state_dict()
+        missing = sorted(set(own) - set(state))
+        if missing:
+            raise ValueError(
+                f"the saved module lacks {missing[0]!r} (and {len(missing) - 1} more): it was "
+                "trained with another observation space or network. Load it with the "
+                "configuration that it was trained with"
+            )
+        for name, value in own.items():
+            if tuple(np.shape(state[name])) != tuple(value.shape):
+                raise ValueError(
+                    f"the saved module's {name!r} has shape {tuple(np.shape(state[name]))}, this "
+                    f"one's {tuple(value.shape)}: it was trained with another observation or "
+                    "action space, or network size. Load it with the configuration that it was "
+                    "trained with"
+                )
+        super().set_state(dict(state))
+
+
+def _frozen_copy(module: nn.Module) -> nn.Module:
+    return copy.deepcopy(module).requires_grad_(False)

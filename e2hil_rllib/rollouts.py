@@ -1,0 +1,207 @@
+"""From RLlib's episode chunks to segments for replay and to episodes on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+
+from e2hil_rllib.encoders import FLAT_KEY
+from e2hil_rllib.episodes import EpisodeData, episode_path, write_episode
+from e2hil_rllib.segments import INTERVENTION, POLICY, Segment
+
+
+@dataclass
+class _OpenEpisode:
+    """An episode that has not ended: its number, and its segments so far where it is logged."""
+
+    number: int
+    num_steps: int = 0
+    segments: list[Segment] = field(default_factory=list)
+    succeed: bool = False
+
+
+class ActionScale:
+    """Actions between the environment's box and [−1, 1]^d, the units that policy and critic see."""
+
+    def __init__(self, space: gym.spaces.Box):
+        self.low, self.high = space.low.astype(np.float32), space.high.astype(np.float32)
+
+    def to_unit(self, action: np.ndarray) -> np.ndarray:
+        """Environment units to [−1, 1]."""
+        return 2 * (action - self.low) / (self.high - self.low) - 1
+
+    def to_environment(self, action: np.ndarray) -> np.ndarray:
+        """[−1, 1] to environment units."""
+        return self.low + (action + 1) / 2 * (self.high - self.low)
+
+
+class EpisodeCollector:
+    """Numbers episodes, takes the executed action of every step, and logs finished episodes."""
+
+    def __init__(
+        self,
+        action_space: gym.spaces.Box,
+        *,
+        interventions: bool,
+        episode_log: Path | None = None,
+        task: str = "",
+        fps: float = 10.0,
+    ):
+        self.scale = ActionScale(action_space)
+        self.next_episode = 0
+        self._interventions = interventions
+        self._log = episode_log
+        self._task, self._fps = task, fps
+        self._open: dict[str, _OpenEpisode] = {}
+
+    def collect(self, chunk: SingleAgentEpisode) -> Segment:
+        """Turn one chunk into a segment; where its episode ends, write the episode to the log.
+
+        Raises:
+            ValueError: When the environment broke its contract, naming the key and the step.
+        """
+        episode = self._open.get(chunk.id_)
+        if episode is None:
+            episode = self._open[chunk.id_] = _OpenEpisode(self.next_episode)
+            self.next_episode += 1
+        segment = self._segment(chunk, episode)
+        episode.num_steps += len(segment)
+        episode.succeed |= any(info.get("succeed", False) for info in chunk.get_infos()[1:])
+        if self._log is not None:
+            episode.segments.append(segment)
+        if chunk.is_done:
+            del self._open[chunk.id_]
+            if self._log is not None:
+                write_episode(
+                    episode_path(self._log, episode.number),
+                    self._whole(episode, terminated=chunk.is_terminated),
+                )
+        return segment
+
+    def _segment(self, chunk: SingleAgentEpisode, episode: _OpenEpisode) -> Segment:
+        observations = chunk.get_observations()
+        if not isinstance(observations, dict):
+            observations = {FLAT_KEY: observations}
+        actions = np.array(chunk.get_actions(), np.float32)
+        terminated = np.zeros(len(actions), bool)
+        terminated[-1:] = chunk.is_terminated
+        source = np.full(len(actions), POLICY, np.uint8)
+        # infos[t + 1] belongs to actions[t]; infos[0] to the step before the chunk.
+        for t, info in enumerate(chunk.get_infos()[1:]):
+            where = f"episode {episode.number}, step {episode.num_steps + t}"
+            if self._is_human(info, where):
+                source[t] = INTERVENTION
+                actions[t] = self._human_action(info, where)
+        return Segment(
+            episode.number,
+            episode.num_steps,
+            {key: _as_stored(np.asarray(x)) for key, x in observations.items()},
+            actions,
+            np.asarray(chunk.get_rewards(), np.float32),
+            terminated,
+            source,
+        )
+
+    def _is_human(self, info: dict[str, Any], where: str) -> bool:
+        if "is_intervention" not in info:
+            if self._interventions:
+                raise ValueError(
+                    f"{where}: info has no 'is_intervention'. Wrap the environment so that it "
+                    "reports who acted, or set human_in_the_loop(interventions=False)"
+                )
+            return False
+        human = bool(info["is_intervention"])
+        if human and not self._interventions:
+            raise ValueError(
+                f"{where}: a human acted, but human_in_the_loop(interventions=False) is set, and "
+                "the policy's action would be stored in place of the executed one. Set "
+                "interventions=True, or switch the environment's operator off"
+            )
+        return human
+
+    def _human_action(self, info: dict[str, Any], where: str) -> np.ndarray:
+        low, high = self.scale.low, self.scale.high
+        action = np.asarray(info.get("teleop_action", ()))
+        if action.dtype.kind not in "fiu" or action.shape != low.shape:
+            raise ValueError(
+                f"{where}: info['teleop_action'] has shape {action.shape} and type "
+                f"{action.dtype}; expected numbers of the action's shape {low.shape}"
+            )
+        if not np.isfinite(action).all():
+            raise ValueError(f"{where}: info['teleop_action'] is not finite: {action}")
+        if (action < low - 1e-4).any() or (action > high + 1e-4).any():
+            raise ValueError(
+                f"{where}: info['teleop_action'] {action} lies outside the action space "
+                f"[{low}, {high}]; the environment must report the action that it executed"
+            )
+        return self.scale.to_unit(np.clip(action, low, high))
+
+    def _whole(self, episode: _OpenEpisode, *, terminated: bool) -> EpisodeData:
+        segments = episode.segments
+        first = segments[0].observations
+        return EpisodeData(
+            episode=episode.number,
+            observations={
+                key: np.concatenate([first[key][:1], *(s.observations[key][1:] for s in segments)])
+                for key in first
+            },
+            actions=self.scale.to_environment(np.concatenate([s.actions for s in segments])),
+            rewards=np.concatenate([s.rewards for s in segments]),
+            is_intervention=np.concatenate([s.source for s in segments]) == INTERVENTION,
+            terminated=terminated,
+            truncated=not terminated,
+            succeed=episode.succeed,
+            fps=self._fps,
+            task=self._task,
+        )
+
+    def segment_of(self, episode: EpisodeData) -> Segment:
+        """A recorded episode as one segment, human steps marked as interventions."""
+        terminated = np.zeros(episode.num_steps, bool)
+        terminated[-1:] = episode.terminated
+        return Segment(
+            episode.episode,
+            0,
+            {key: _as_stored(x) for key, x in episode.observations.items()},
+            self.scale.to_unit(episode.actions).astype(np.float32),
+            episode.rewards,
+            terminated,
+            np.where(episode.is_intervention, INTERVENTION, POLICY).astype(np.uint8),
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Next episode number, and how many steps of each open episode were collected."""
+        return {
+            "next_episode": self.next_episode,
+            "open_steps": {e.number: e.num_steps for e in self._open.values()},
+        }
+
+    def resume(self, state: dict[str, Any]) -> Iterator[int]:
+        """Go on after a checkpoint; yields numbers of episodes that may have been logged since.
+
+        The environment starts anew, so open episodes are never continued.
+        """
+        self._open.clear()
+        self.next_episode = state["next_episode"]
+        if self._log is None:
+            return
+        candidates = set(state["open_steps"])
+        candidates |= {
+            int(path.stem.split("_")[-1]) for path in self._log.glob("episode_*.parquet")
+        }
+        yield from sorted(
+            n for n in candidates
+            if (n >= self.next_episode or n in state["open_steps"])
+            and episode_path(self._log, n).exists()
+        )  # fmt: skip
+
+
+def _as_stored(array: np.ndarray) -> np.ndarray:
+    """Images stay uint8; everything else is float32."""
+    return array if array.dtype == np.uint8 else array.astype(np.float32)

@@ -1,0 +1,140 @@
+"""The selection rules over a batch, and what is logged of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from e2hil_rllib.influence import (
+    check_percentiles,
+    influence_bounds,
+    influence_values,
+    log_influence_values,
+    random_mask,
+    selection_mask,
+)
+from e2hil_rllib.replay import SOURCE_NAMES
+
+Rule = Literal["entropy", "log_entropy", "random"]
+RULES: tuple[str, ...] = ("entropy", "log_entropy", "random")
+
+
+@dataclass(frozen=True)
+class SelectionSettings:
+    """How samples are selected. Defaults are those of the authors' source."""
+
+    #: Whether the actor learns from the selected samples only; off is HIL-SERL's learner.
+    enabled: bool = True
+    #: "entropy" (Eq. 10), "log_entropy" (without the density), or "random" (as many, at random).
+    rule: Rule = "entropy"
+    #: K, the actions drawn for each state.
+    num_action_samples: int = 8
+    #: ℓ in percent of |c| over the batch; 0 switches the lower bound off.
+    lower_percentile: float = 5.0
+    #: u in percent; 100 switches the upper bound off.
+    upper_percentile: float = 90.0
+    #: Largest density that multiplies the advantage.
+    density_clip: float = 1e6
+    #: Actor updates between two sets of logged influence statistics.
+    diagnostics_interval: int = 20
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range.
+
+        Raises:
+            ValueError: Naming the setting, what it is and what it must be.
+        """
+        if self.rule not in RULES:
+            raise ValueError(f"entropy_selection rule={self.rule!r}: must be one of {RULES}")
+        if self.num_action_samples < 2:
+            raise ValueError(
+                f"num_action_samples={self.num_action_samples}: a covariance needs at least 2"
+            )
+        check_percentiles(self.lower_percentile, self.upper_percentile)
+        if not self.density_clip > 0:
+            raise ValueError(f"density_clip={self.density_clip}: must be positive")
+        if self.diagnostics_interval < 1:
+            raise ValueError(f"diagnostics_interval={self.diagnostics_interval}: must be >= 1")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Influence (B,), its bounds (scalars) and the mask (B,) of the samples to learn from."""
+
+    influence: Tensor
+    lower: Tensor
+    upper: Tensor
+    mask: Tensor
+
+
+def select_samples(
+    log_prob: Tensor,
+    q: Tensor,
+    temperature: Tensor,
+    settings: SelectionSettings,
+    *,
+    generator: torch.Generator,
+) -> Selection:
+    """Apply a rule to the K draws of a batch.
+
+    Args:
+        log_prob: Shape (K, B).
+        q: Shape (K, B), minimum over the critics.
+        temperature: α, scalar.
+        settings: The rule and its numbers.
+        generator: CPU stream of the "random" rule.
+
+    Returns:
+        The selection of the batch.
+    """
+    if settings.rule == "log_entropy":
+        influence = log_influence_values(log_prob, q, temperature)
+    else:
+        influence = influence_values(log_prob, q, temperature, density_clip=settings.density_clip)
+    lower, upper = influence_bounds(influence, settings.lower_percentile, settings.upper_percentile)
+    mask = selection_mask(influence, lower, upper)
+    if settings.rule == "random":
+        mask = random_mask(mask.cpu(), generator=generator).to(mask.device)
+    return Selection(influence, lower, upper, mask)
+
+
+def selection_statistics(selection: Selection, source: Tensor) -> dict[str, float]:
+    """What is logged of a selection, over the batch and for each source in it.
+
+    ``influence_mean`` is the mean of |c|, ``entropy_change`` the mean of c (the predicted change
+    of entropy for a unit step, Eq. 9), ``influence_lower``/``influence_upper`` the bounds;
+    with a source's name behind them, they are the 5th and 95th percentile of that source's |c|.
+
+    Args:
+        selection: Of the batch.
+        source: Shape (B,), codes of :data:`~e2hil_rllib.replay.SOURCE_NAMES`.
+
+    Returns:
+        Values by name; a source without samples is left out.
+    """
+    influence = selection.influence.double().cpu().numpy()
+    magnitude = np.abs(influence)
+    kept = selection.mask.cpu().numpy()
+    codes = source.cpu().numpy()
+    statistics = {
+        "influence_mean": float(magnitude.mean()),
+        "entropy_change": float(influence.mean()),
+        "influence_lower": float(selection.lower),
+        "influence_upper": float(selection.upper),
+        "kept_fraction": float(kept.mean()),
+    }
+    for code, name in enumerate(SOURCE_NAMES):
+        chosen = codes == code
+        if chosen.any():
+            lower, upper = np.percentile(magnitude[chosen], (5, 95))
+            statistics |= {
+                f"influence_mean_{name}": float(magnitude[chosen].mean()),
+                f"influence_lower_{name}": float(lower),
+                f"influence_upper_{name}": float(upper),
+                f"kept_fraction_{name}": float(kept[chosen].mean()),
+            }
+    return statistics
