@@ -9,6 +9,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from rich.console import Console
+from rich.progress import Progress
 
 from e2hil_rllib.episodes import EpisodeData, episode_files, episode_path, write_episode
 from e2hil_rllib.errors import UserError
@@ -78,6 +80,20 @@ def record_demonstrations(
     finally:
         env.close()
     return Recording(kept, steps, attempt - kept)
+
+
+def record_with_progress(settings: Settings, folder: Path, episodes: int, console: Console) -> None:
+    """`e2hil record`: records, and shows how far it has come."""
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("Recording", total=episodes)
+        recording = record_demonstrations(
+            settings, folder, episodes, lambda kept, _: progress.update(task, completed=kept)
+        )
+    console.print(
+        f"Recorded {recording.episodes} episodes ({recording.steps} steps) in {folder}; "
+        f"{recording.failed} attempts failed and were dropped.",
+        highlight=False,
+    )
 
 
 def _make_demonstrated(settings: Settings) -> gymnasium.Env[Any, Any]:

@@ -22,15 +22,16 @@ class EvaluatedEpisode:
     Attributes:
         step: Steps of training behind the policy.
         seed: Seed of the episode.
-        success: Whether the task was solved.
+        success: Whether the task was solved; None where the environment does not say.
         steps: Length of the episode.
         episode_return: Sum of its rewards.
-        start: Which of the task's start variants it was, "" where there is only one.
+        start: Which of the task's start variants it was (`info["start"]` of the reset), "" where
+            the environment names none.
     """
 
     step: int
     seed: int
-    success: bool
+    success: bool | None
     steps: int
     episode_return: float
     start: str = ""
@@ -41,7 +42,7 @@ class EvaluatedEpisode:
         return cls(
             step=step,
             seed=int(episode["seed"]),
-            success=bool(episode["success"]),
+            success=None if episode["success"] is None else bool(episode["success"]),
             steps=int(episode["steps"]),
             episode_return=float(episode["return"]),
             start=str(episode["info"].get("start", "")),
@@ -50,25 +51,32 @@ class EvaluatedEpisode:
 
 @dataclass(frozen=True)
 class Summary:
-    """Success over episodes: rate, and a 95 % interval of it (Wilson's)."""
+    """What episodes come to; success is NaN where the environment does not say."""
 
     episodes: int
-    successes: int
+    success_rate: float
     mean_steps: float
     mean_return: float
 
     @property
-    def success_rate(self) -> float:
-        """Share of the episodes that succeeded."""
-        return self.successes / self.episodes
-
-    @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's score interval at 95 %."""
+        """Wilson's score interval of the success rate at 95 %."""
         z, n, p = 1.96, self.episodes, self.success_rate
         centre = (p + z * z / (2 * n)) / (1 + z * z / n)
         half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-        return max(0.0, centre - half), min(1.0, centre + half)
+        return centre - half, centre + half
+
+    def in_words(self) -> tuple[str, str, str, str, str]:
+        """Success, its interval, episodes, mean steps, mean return: cells of a table."""
+        known = math.isfinite(self.success_rate)
+        low, high = self.interval
+        return (
+            f"{100 * self.success_rate:.0f} %" if known else "-",
+            f"{100 * low:.0f} to {100 * high:.0f} %" if known else "-",
+            str(self.episodes),
+            f"{self.mean_steps:.1f}",
+            f"{self.mean_return:.2f}",
+        )
 
 
 def summarize(episodes: Iterable[EvaluatedEpisode]) -> dict[str, Summary]:
@@ -103,7 +111,7 @@ def read_evaluations(path: Path) -> list[EvaluatedEpisode]:
                 EvaluatedEpisode(
                     step=int(row["step"]),
                     seed=int(row["seed"]),
-                    success=row["success"] == "1",
+                    success=bool(int(row["success"])) if row["success"] else None,
                     steps=int(row["steps"]),
                     episode_return=float(row["return"]),
                     start=row["start"],
@@ -120,15 +128,15 @@ def write_evaluations(path: Path, episodes: Iterable[EvaluatedEpisode]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
         for e in episodes:
-            writer.writerow(
-                (e.step, e.seed, int(e.success), e.steps, repr(e.episode_return), e.start)
-            )
+            success = "" if e.success is None else int(e.success)
+            writer.writerow((e.step, e.seed, success, e.steps, repr(e.episode_return), e.start))
 
 
 def _summary_of(episodes: list[EvaluatedEpisode]) -> Summary:
+    known = all(episode.success is not None for episode in episodes)
     return Summary(
         episodes=len(episodes),
-        successes=sum(episode.success for episode in episodes),
+        success_rate=sum(bool(e.success) for e in episodes) / len(episodes) if known else math.nan,
         mean_steps=sum(episode.steps for episode in episodes) / len(episodes),
         mean_return=sum(episode.episode_return for episode in episodes) / len(episodes),
     )

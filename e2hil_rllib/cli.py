@@ -1,0 +1,134 @@
+"""The `e2hil` command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from e2hil_rllib.errors import UserError
+
+app = typer.Typer(
+    name="e2hil",
+    help="Train robot policies with a human in the loop (E2HiL), evaluate and report them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+_console = Console()
+_errors = Console(stderr=True)
+
+Config = Annotated[Path, typer.Argument(help="Settings file, e.g. configs/touch_cube.yaml.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the file, e.g. --set training.utd_ratio=4; may be repeated.",
+    ),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")]
+
+
+@app.command()
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(help="Run folder; by default runs/ and the name of the settings file."),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the run in the folder; starts it if there is none."
+        ),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Train, evaluate at the end, and write the report.
+
+    Ctrl-C writes a checkpoint and stops; once more stops at once. The same command with --resume
+    goes on.
+    """
+    from e2hil_rllib.commands.train import train as run_training
+    from e2hil_rllib.run_folder import RunFolder
+    from e2hil_rllib.settings import load_settings
+
+    with _user_errors(debug):
+        settings = load_settings(config, overrides)
+        run = RunFolder(run_dir or Path("runs") / config.stem)
+        if not run_training(settings, run, resume, _console):
+            raise typer.Exit(130)
+
+
+@app.command("eval")
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder, or one of its checkpoints.")],
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Episodes; by default as the run's settings say.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the first episode; the next ones count up.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Let a trained policy act without exploration and without a human, and count successes."""
+    from e2hil_rllib.commands.evaluate import evaluate_path
+
+    with _user_errors(debug):
+        evaluate_path(run, episodes, seed, _console)
+
+
+@app.command()
+def record(
+    config: Config,
+    episodes: Annotated[int, typer.Option(min=1, help="Successful episodes to keep.")] = 10,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder; by default demonstrations/ and the name of the settings file."),
+    ] = None,
+    overrides: Overrides = None,
+    debug: Debug = False,
+) -> None:
+    """Record demonstrations from the person that the task simulates."""
+    from e2hil_rllib.commands.record import record_with_progress
+    from e2hil_rllib.settings import load_settings
+
+    with _user_errors(debug):
+        settings = load_settings(config, overrides)
+        folder = out or Path("demonstrations") / config.stem
+        record_with_progress(settings, folder, episodes, _console)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="Run folder.")], debug: Debug = False) -> None:
+    """Draw the curves of a run, finished or not, as pictures and as one page."""
+    from e2hil_rllib.report import write_report
+    from e2hil_rllib.run_folder import RunFolder
+
+    with _user_errors(debug):
+        _console.print(f"Report: {write_report(RunFolder(run))}", highlight=False)
+
+
+def main() -> None:
+    """The console command."""
+    # Small networks are fastest on one thread, and BLAS reads this when it is first imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    app()
+
+
+@contextmanager
+def _user_errors(debug: bool) -> Iterator[None]:
+    """Prints what the user can mend as one message; defects keep their traceback."""
+    try:
+        yield
+    except UserError as error:
+        if debug:
+            raise
+        _errors.print(f"error: {error}", style="bold red", markup=False, highlight=False)
+        raise typer.Exit(2) from error

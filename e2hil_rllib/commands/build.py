@@ -1,0 +1,129 @@
+"""From settings to an algorithm: the one place where the two meet."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from e2hil_rllib.checkpoints import CheckpointError
+from e2hil_rllib.episodes import episode_files
+from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings_file import SettingsError
+
+if TYPE_CHECKING:
+    from e2hil_rllib.algorithm import E2HiL
+    from e2hil_rllib.config import E2HiLConfig
+
+
+def demonstration_folder(settings: Settings, run: RunFolder) -> Path | None:
+    """Where the demonstrations of a run are: recorded in it, or given, or nowhere.
+
+    Raises:
+        SettingsError: A folder is given that holds no episodes.
+    """
+    given = settings.demonstrations
+    if given is None:
+        return None
+    if given.path is None:
+        return run.demonstrations
+    folder = Path(given.path).expanduser().resolve()
+    if not folder.is_dir() or not episode_files(folder):
+        raise SettingsError(
+            f"demonstrations.path is {given.path}: there are no episode files in {folder}. "
+            "Record some with 'e2hil record CONFIG --out DIR', or set demonstrations.record."
+        )
+    return folder
+
+
+def algorithm_config(settings: Settings, run: RunFolder) -> E2HiLConfig:
+    """The algorithm's configuration, checked.
+
+    Raises:
+        SettingsError: A value is out of its range, or two values exclude each other.
+    """
+    from e2hil_rllib.config import E2HiLConfig
+
+    resources = settings.resources
+    try:
+        config = E2HiLConfig().environment(settings.task, env_config=dict(settings.env))
+        config.entropy_selection(**settings.arguments("entropy_selection"))
+        config.human_in_the_loop(
+            **settings.arguments("human_in_the_loop"),
+            demonstrations=demonstration_folder(settings, run),
+            episode_log=run.episodes.resolve(),
+        )
+        config.training(**settings.arguments("training"))
+        config.env_runners(num_env_runners=resources.num_env_runners)
+        config.learners(
+            num_learners=resources.num_learners,
+            num_gpus_per_learner=resources.num_gpus_per_learner,
+        )
+        config.evaluation(evaluation_config={"env_config": dict(settings.evaluation_env)})
+        config.debugging(seed=settings.seed, log_level="ERROR")
+        config.validate()
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"The settings cannot be used: {error}") from error
+    return config
+
+
+def build(settings: Settings, run: RunFolder) -> E2HiL:
+    """A new algorithm.
+
+    Raises:
+        SettingsError: The settings or the environment do not fit.
+        DamagedEpisodeError: A demonstration cannot be read.
+    """
+    config = algorithm_config(settings, run)
+    try:
+        algorithm: E2HiL = config.build_algo()
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"The algorithm cannot be built: {error}") from error
+    return algorithm
+
+
+def restore(checkpoint: Path) -> E2HiL:
+    """The algorithm of a checkpoint.
+
+    Raises:
+        CheckpointError: The checkpoint does not fit the program or the environment.
+    """
+    from e2hil_rllib.algorithm import E2HiL
+
+    try:
+        algorithm: E2HiL = E2HiL.from_checkpoint(str(checkpoint.resolve()))
+    except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
+        raise CheckpointError(f"The checkpoint {checkpoint} cannot be loaded: {error}") from error
+    return algorithm
+
+
+@contextmanager
+def ray_session(settings: Settings) -> Iterator[None]:
+    """Ray for the length of a command, quiet, with enough logical CPUs for all processes."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning")
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    import logging
+
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    resources = settings.resources
+    needed = 1 + resources.num_env_runners + max(1, resources.num_learners)
+    started_here = not ray.is_initialized()
+    if started_here:
+        ray.init(
+            num_cpus=max(needed, os.cpu_count() or 1),
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+        )
+    try:
+        yield
+    finally:
+        if started_here:
+            ray.shutdown()

@@ -1,0 +1,81 @@
+"""`e2hil eval`: deterministic episodes of a trained policy, without a human."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from e2hil_rllib.checkpoints import CheckpointError, CheckpointStore
+from e2hil_rllib.commands.build import ray_session, restore
+from e2hil_rllib.commands.display import thousands
+from e2hil_rllib.evaluation_log import EvaluatedEpisode, summarize
+from e2hil_rllib.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from e2hil_rllib.algorithm import E2HiL
+
+
+def find_checkpoint(path: Path) -> tuple[RunFolder, Path]:
+    """The run and the checkpoint that a path names: a run's newest one, or the checkpoint itself.
+
+    Raises:
+        CheckpointError: It is neither, or the run has none yet.
+    """
+    if not path.is_dir():
+        raise CheckpointError(f"There is no folder {path}; name a run folder or a checkpoint.")
+    if path.parent.name == "checkpoints":
+        CheckpointStore.step_of(path)
+        return RunFolder(path.parent.parent), path
+    run = RunFolder(path)
+    run.settings()
+    checkpoint = run.checkpoints().latest()
+    if checkpoint is None:
+        raise CheckpointError(
+            f"The run in {path} has no checkpoint yet. Wait for one, or go on with 'e2hil train "
+            f"CONFIG --run-dir {path} --resume'."
+        )
+    return run, checkpoint
+
+
+def evaluate(algorithm: E2HiL, step: int, episodes: int, seed: int) -> list[EvaluatedEpisode]:
+    """Runs episodes with seeds from `seed` on."""
+    results = algorithm.evaluate_episodes(num_episodes=episodes, seed=seed)
+    return [EvaluatedEpisode.from_algorithm(step, result) for result in results]
+
+
+def evaluate_path(path: Path, episodes: int | None, seed: int | None, console: Console) -> None:
+    """Evaluates a run or a checkpoint and prints what it comes to.
+
+    Raises:
+        UserError: There is no such run or checkpoint, or it cannot be loaded.
+    """
+    run, checkpoint = find_checkpoint(path)
+    settings = run.settings()
+    wanted = settings.evaluation
+    console.print(f"Evaluating {checkpoint}.", highlight=False)
+    with ray_session(settings):
+        algorithm = restore(checkpoint)
+        try:
+            results = evaluate(
+                algorithm,
+                CheckpointStore.step_of(checkpoint),
+                wanted.episodes if episodes is None else episodes,
+                wanted.seed if seed is None else seed,
+            )
+        finally:
+            algorithm.stop()
+    print_evaluation(console, results)
+
+
+def print_evaluation(console: Console, episodes: list[EvaluatedEpisode]) -> None:
+    """Prints success and length over all episodes, and apart by the task's start variants."""
+    step = thousands(episodes[0].step)
+    table = Table(title=f"Evaluation at step {step}: deterministic, without a human")
+    for name in ("start", "success", "95 % interval", "episodes", "steps", "return"):
+        table.add_column(name, justify="left" if name == "start" else "right")
+    for name, summary in summarize(episodes).items():
+        table.add_row(name, *summary.in_words())
+    console.print(table)

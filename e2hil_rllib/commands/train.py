@@ -1,0 +1,198 @@
+"""`e2hil train`: from settings to a trained policy, its evaluation and its report."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from e2hil_rllib.checkpoints import CheckpointStore
+from e2hil_rllib.commands.build import algorithm_config, build, ray_session, restore
+from e2hil_rllib.commands.display import AUTONOMOUS, TrainingDisplay, thousands
+from e2hil_rllib.commands.evaluate import evaluate, print_evaluation
+from e2hil_rllib.commands.interrupt import StopRequest, stop_on_signal
+from e2hil_rllib.commands.record import record_demonstrations
+from e2hil_rllib.errors import UserError
+from e2hil_rllib.evaluation_log import read_evaluations, summarize, write_evaluations
+from e2hil_rllib.progress import STEP, ProgressLog, Row, flatten
+from e2hil_rllib.report import write_report
+from e2hil_rllib.run_folder import RunFolder, RunFolderError
+from e2hil_rllib.settings import Settings, changed_keys
+
+if TYPE_CHECKING:
+    from e2hil_rllib.algorithm import E2HiL
+
+
+class TrainingError(UserError):
+    """Training could not go on; the message says why, and from where it can."""
+
+
+def train(settings: Settings, run: RunFolder, resume: bool, console: Console) -> bool:
+    """Trains until the settings' end, then evaluates and reports.
+
+    Args:
+        settings: What to train.
+        run: Where everything goes.
+        resume: Go on from the newest checkpoint, if the folder holds a run.
+        console: Where progress is shown.
+
+    Returns:
+        Whether the run has come to its end; False after a request to stop.
+
+    Raises:
+        UserError: The folder, the settings, a file or the environment cannot be used.
+    """
+    with run.locked():
+        checkpoint = _open_folder(settings, run, resume)
+        with ray_session(settings):
+            if checkpoint is None:
+                _record(settings, run, console)
+                algorithm = build(settings, run)
+            else:
+                console.print(f"Going on from {checkpoint}.", highlight=False)
+                algorithm = restore(checkpoint)
+            try:
+                return _Training(settings, run, algorithm, console).run(checkpoint)
+            finally:
+                algorithm.stop()
+
+
+def _open_folder(settings: Settings, run: RunFolder, resume: bool) -> Path | None:
+    """Checks the folder, writes the settings into it, and finds what to go on from."""
+    if not run.is_new() and not resume:
+        raise RunFolderError(
+            f"{run.root} is not empty. Add --resume to go on with the run in it, or name another "
+            "folder with --run-dir."
+        )
+    if run.config.exists():
+        changed = changed_keys(run.settings(), settings)
+        if changed:
+            raise RunFolderError(
+                f"The run in {run.root} was started with other values of {', '.join(changed)}, "
+                "and a run cannot change them. Use its own config.yaml, or another --run-dir."
+            )
+    elif not run.is_new():
+        raise RunFolderError(
+            f"{run.root} holds files, but no run: it has no config.yaml. Name another --run-dir."
+        )
+    algorithm_config(settings, run)
+    run.write_settings(settings)
+    return run.checkpoints().latest()
+
+
+def _record(settings: Settings, run: RunFolder, console: Console) -> None:
+    """Records the demonstrations of a new run; what an interrupted recording left goes first."""
+    if settings.demonstrations is None or settings.demonstrations.record is None:
+        return
+    shutil.rmtree(run.demonstrations, ignore_errors=True)
+    recording = record_demonstrations(settings, run.demonstrations, settings.demonstrations.record)
+    console.print(
+        f"Recorded {recording.episodes} demonstrations ({recording.steps} steps; "
+        f"{recording.failed} attempts failed).",
+        highlight=False,
+    )
+
+
+class _Training:
+    """One process's share of a run."""
+
+    def __init__(
+        self, settings: Settings, run: RunFolder, algorithm: E2HiL, console: Console
+    ) -> None:
+        self._settings = settings
+        self._run = run
+        self._algorithm = algorithm
+        self._console = console
+        self._checkpoints = run.checkpoints(settings.checkpoint.keep)
+
+    def run(self, checkpoint: Path | None) -> bool:
+        step = None if checkpoint is None else CheckpointStore.step_of(checkpoint)
+        evaluated = [e for e in read_evaluations(self._run.evaluation) if e.step <= (step or 0)]
+        if evaluated or self._run.evaluation.exists():
+            write_evaluations(self._run.evaluation, evaluated)
+        log = ProgressLog(self._run.progress, self._run.tensorboard, step)
+        try:
+            with stop_on_signal() as stop:
+                ended = self._loop(log, step or 0, stop)
+        finally:
+            log.close()
+        if not ended:
+            self._console.print(
+                f"Stopped. A checkpoint is in {self._checkpoints.latest()}; to go on, give the "
+                "same command again with --resume.",
+                highlight=False,
+            )
+            return False
+        self._finish(log)
+        return True
+
+    def _loop(self, log: ProgressLog, step: int, stop: StopRequest) -> bool:
+        """Iterates until the end (True) or a request to stop (False), checkpointed either way."""
+        row = log.last or {STEP: 0.0}
+        display = TrainingDisplay(self._console, self._settings.stop.steps)
+        saved = evaluated = step
+        with display:
+            while not self._is_done(row) and not stop:
+                row = self._iterate()
+                if self._due(row, evaluated, self._settings.evaluation.every_steps):
+                    row |= self._evaluate(int(row[STEP]))
+                    evaluated = int(row[STEP])
+                log.append(row)
+                display.show(row)
+                if self._due(row, saved, self._settings.checkpoint.every_steps):
+                    saved = self._save(row)
+        self._save(row)
+        return self._is_done(row)
+
+    def _is_done(self, row: Row) -> bool:
+        wanted = self._settings.stop.autonomous_success_rate
+        reached = wanted is not None and row.get(AUTONOMOUS, math.nan) >= wanted
+        return reached or row[STEP] >= self._settings.stop.steps
+
+    @staticmethod
+    def _due(row: Row, last: int, interval: int | None) -> bool:
+        return interval is not None and int(row[STEP]) // interval > last // interval
+
+    def _iterate(self) -> Row:
+        try:
+            return flatten(self._algorithm.train())
+        except (ValueError, TypeError, ArithmeticError) as error:
+            cause = getattr(error, "cause", None) or error
+            raise TrainingError(
+                f"Training stopped: {cause}. The newest checkpoint is "
+                f"{self._checkpoints.latest() or 'none'}; episodes are in {self._run.episodes}."
+            ) from error
+
+    def _save(self, row: Row) -> int:
+        self._checkpoints.save(int(row[STEP]), lambda path: self._algorithm.save_to_path(str(path)))
+        return int(row[STEP])
+
+    def _evaluate(self, step: int) -> Row:
+        wanted = self._settings.evaluation
+        episodes = evaluate(self._algorithm, step, wanted.episodes, wanted.seed)
+        earlier = [e for e in read_evaluations(self._run.evaluation) if e.step != step]
+        write_evaluations(self._run.evaluation, [*earlier, *episodes])
+        summary = summarize(episodes)["all"]
+        return {
+            "evaluation/success_rate": summary.success_rate,
+            "evaluation/episode_return_mean": summary.mean_return,
+        }
+
+    def _finish(self, log: ProgressLog) -> None:
+        step = int(log.last[STEP])
+        done = read_evaluations(self._run.evaluation)
+        if any(episode.step == step for episode in done):
+            self._console.print(
+                f"This run has ended, at step {thousands(step)}. To train anew, name another "
+                f"--run-dir, or remove {self._run.root}; to go on, raise stop.steps.",
+                highlight=False,
+            )
+        else:
+            self._evaluate(step)
+        episodes = [e for e in read_evaluations(self._run.evaluation) if e.step == step]
+        print_evaluation(self._console, episodes)
+        page = write_report(self._run)
+        self._console.print(f"Report: {page}", highlight=False)

@@ -1,0 +1,5 @@
+"""Figures and tables of a run."""
+
+from e2hil_rllib.report.report import ReportError, write_report
+
+__all__ = ["ReportError", "write_report"]

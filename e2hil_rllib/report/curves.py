@@ -1,0 +1,187 @@
+"""The curves of a run over its steps, each figure a PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from e2hil_rllib.progress import STEP
+
+Columns = dict[str, np.ndarray]
+
+_RUNNERS = "env_runners/"
+_LEARNER = "learners/default_policy/"
+_SOURCES = ("policy", "intervention", "demonstration")
+# Told apart also by those who see no red or green (Okabe and Ito's palette).
+_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#E69F00", "#009E73", "#666666"
+_COLOUR_OF_SOURCE = dict(zip(_SOURCES, (_BLUE, _ORANGE, _GREEN), strict=True))
+_STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.axisbelow": True,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line of a figure: its column, its name and its look."""
+
+    column: str
+    label: str
+    colour: str
+    style: str = "-"
+    scale: float = 1.0
+    marker: str = ""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure: file name, title, axis and lines."""
+
+    name: str
+    title: str
+    axis: str
+    curves: Sequence[Curve]
+    adjust: Callable[[Axes], None] = lambda axes: None
+
+
+def _percent_axis(axes: Axes) -> None:
+    axes.set_ylim(-2, 102)
+
+
+def _logarithmic_axis(axes: Axes) -> None:
+    axes.set_yscale("log")
+
+
+PLOTS = (
+    Plot(
+        "success",
+        "Success in training, mean of the last 100 episodes",
+        "episodes [%]",
+        (
+            Curve(_RUNNERS + "success_rate", "with the human's help", _BLUE, scale=100),
+            Curve(_RUNNERS + "autonomous_success_rate", "without a human step", _GREEN, scale=100),
+            Curve("evaluation/success_rate", "evaluation", _ORANGE, "", 100, "D"),
+        ),
+        _percent_axis,
+    ),
+    Plot(
+        "intervention",
+        "Intervention rate, mean of the last 100 episodes",
+        "steps led by the human [%]",
+        (Curve(_RUNNERS + "intervention_rate", "", _ORANGE, scale=100),),
+        _percent_axis,
+    ),
+    Plot(
+        "return",
+        "Return in training, mean of the last 100 episodes",
+        "sum of rewards",
+        (
+            Curve(_RUNNERS + "episode_return_mean", "training", _BLUE),
+            Curve("evaluation/episode_return_mean", "evaluation", _ORANGE, "", 1.0, "D"),
+        ),
+    ),
+    Plot(
+        "entropy",
+        "Entropy of the policy",
+        "entropy [nats]",
+        (Curve(_LEARNER + "policy_entropy", "", _BLUE),),
+    ),
+    Plot(
+        "temperature",
+        "Temperature",
+        "α",
+        (Curve(_LEARNER + "temperature", "", _ORANGE),),
+        _logarithmic_axis,
+    ),
+    Plot(
+        "influence_bounds",
+        "Influence on the entropy: mean and bounds of the selection",
+        "|c|",
+        (
+            Curve(_LEARNER + "influence_upper", "upper bound u", _GREY, "--"),
+            Curve(_LEARNER + "influence_mean", "mean of the batch", _BLUE),
+            Curve(_LEARNER + "influence_lower", "lower bound l", _GREY, ":"),
+        ),
+        _logarithmic_axis,
+    ),
+    Plot(
+        "influence_by_source",
+        "Influence on the entropy by the source of the samples",
+        "mean |c|",
+        tuple(
+            Curve(f"{_LEARNER}influence_mean_{source}", source, _COLOUR_OF_SOURCE[source])
+            for source in _SOURCES
+        ),
+        _logarithmic_axis,
+    ),
+    Plot(
+        "kept_by_source",
+        "Samples that the actor learns from, by their source",
+        "kept [%]",
+        (
+            Curve(_LEARNER + "kept_fraction", "all", _GREY, "--", 100),
+            *(
+                Curve(
+                    f"{_LEARNER}kept_fraction_{source}", source, _COLOUR_OF_SOURCE[source], "-", 100
+                )
+                for source in _SOURCES
+            ),
+        ),
+        _percent_axis,
+    ),
+)
+
+
+def draw(plot: Plot, columns: Columns, path: Path) -> bool:
+    """Draws a figure of the columns that a run has.
+
+    Args:
+        plot: What to draw.
+        columns: Columns of `progress.csv`; NaN where a row has no figure.
+        path: The PNG to write.
+
+    Returns:
+        Whether there was a finite number to draw; without one, nothing is written.
+    """
+    lines = [(curve, *_finite(columns, curve)) for curve in plot.curves]
+    lines = [line for line in lines if len(line[1])]
+    if not lines:
+        return False
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 3.4), dpi=150, layout="constrained")
+        axes = figure.subplots()
+        for curve, steps, values in lines:
+            # A lone point would be invisible as a line.
+            marker = curve.marker or ("o" if len(steps) == 1 else "")
+            axes.plot(
+                steps, values, curve.style, color=curve.colour, label=curve.label,
+                marker=marker, linewidth=1.6, markersize=5,
+            )  # fmt: skip
+        plot.adjust(axes)
+        axes.set(title=plot.title, xlabel="steps of the environment", ylabel=plot.axis)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}".replace(",", "\u2009"))
+        if any(curve.label for curve, *_ in lines):
+            axes.legend(loc="best", fontsize=9)
+        figure.savefig(path, format="png")
+    return True
+
+
+def _finite(columns: Columns, curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    values = columns.get(curve.column, np.array([]))
+    finite = np.isfinite(values)
+    return columns[STEP][: len(values)][finite], values[finite] * curve.scale
