@@ -26,8 +26,8 @@ HOME = np.array([0.0, -0.6, 0.8, 1.1, 0.0, 0.9])
 _PAN_AXIS_X = 0.0388353  # [m]
 _TOLERANCE = 5e-5  # [m]
 _MAX_ITERATIONS = 15
-_MAX_STEP = 0.3  # [rad] in one iteration
-_RESTING_STEP = 1e-3  # [rad]
+_MAX_STEP = 0.6  # [rad] in one iteration
+_RESTING_STEP = 0.03  # [rad]: the next step would be its square
 _MAX_ROLL = 1.2  # [rad], as far as the arm pans within the widest workspace
 # Five joints cannot hold six coordinates: the pose is a wish (1 cm of position is worth one radian
 # of tilt), and the last iterations, without it, bring the position home exactly.
@@ -46,8 +46,8 @@ class Kinematics:
     def __init__(self) -> None:
         model = mujoco.MjModel.from_xml_path(str(MODEL_PATH))
         self._configuration = mink.Configuration(model)
-        self._posed = mink.FrameTask("tcp", "site", 1.0, _ORIENTATION_COST, lm_damping=0.1)
-        self._placed = mink.FrameTask("tcp", "site", 1.0, 0.0, lm_damping=0.1)
+        self._posed = mink.FrameTask("tcp", "site", 1.0, _ORIENTATION_COST, lm_damping=0.01)
+        self._placed = mink.FrameTask("tcp", "site", 1.0, 0.0, lm_damping=0.01)
         self._lower, self._upper = model.jnt_range.T.copy()
         # Where the arm folds up, the wrist would spin round to gain a few millimetres.
         roll = model.joint("wrist_roll").id

@@ -86,6 +86,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         """Largest step of the gripper's command [rad]."""
         self._dense = one_of("reward", reward, REWARDS) == "dense"
         self._kinematics = Kinematics()
+        self._tcp = np.zeros(3)
         self._tcp_command = np.zeros(3)
         self._gripper_command = 0.0
         self._progress = 0.0
@@ -109,7 +110,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         super().reset(seed=seed)
         for _ in range(_MAX_STARTS):
             self.arm.reset(self.task.start(self.np_random))
-            self._state = self.arm.read()
+            self._read_arm()
             if not self.task.succeeded():
                 break
         else:
@@ -132,7 +133,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
             ValueError: if the action has another shape or an entry that is not finite.
         """
         self._command(checked_action(action))
-        self._state = self.arm.read()
+        self._read_arm()
         succeeded = self.task.succeeded()
         reward = float(succeeded)
         if self._dense:
@@ -151,7 +152,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
     @property
     def tcp(self) -> NDArray[np.float64]:
         """The measured tool centre point, shape (3,) [m]."""
-        return self._kinematics.forward(self._state.positions)
+        return self._tcp.copy()
 
     @property
     def gripper_opening(self) -> float:
@@ -163,6 +164,10 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.arm.close()
         if self.cameras is not None:
             self.cameras.close()
+
+    def _read_arm(self) -> None:
+        self._state = self.arm.read()
+        self._tcp = self._kinematics.forward(self._state.positions)
 
     def _command(self, action: NDArray[np.float64]) -> None:
         step = action[:3] * self.step_size

@@ -21,6 +21,7 @@ _EXPECTED_RATE = 0.05  # progress per second below which nothing seems to happen
 _UNDONE = 0.1  # a loss of progress that alarms
 _WALL = 0.006  # [m]: this near to a side of the workspace the arm seems to leave it
 _WALL_STEPS = 3
+_LENGTHENING = 0.5  # how much longer each further takeover of an episode lasts, in first bursts
 _SPREAD = 0.3  # standard deviation of the logarithm of a person's delays and durations
 _SLOWEST = 0.6  # a person leads at this fraction of full speed, or faster
 _NOISE_TIME = 0.4  # [s]: correlation time of an unsteady hand
@@ -40,7 +41,8 @@ class PersonSettings:
         attention: 0 to 1; the chance to notice trouble in each step in which there is some.
         reaction_delay: time from noticing to leading [s].
         patience: how long the task may make no progress [s].
-        burst: how long the person leads before giving control back [s].
+        burst: how long the person leads at an episode's first takeover before giving control back
+            [s]; each further one lasts half a burst longer.
     """
 
     mode: str = "intervene"
@@ -85,6 +87,7 @@ class Person:
         self._expert = Expert(env)
         self._watch()
         self._lead_left = 0
+        self._takeovers = 0
         if self.settings.mode == "demonstrate":
             self._begin_to_lead()
 
@@ -140,7 +143,9 @@ class Person:
         return self._in_trouble()
 
     def _begin_to_lead(self) -> None:
-        self._lead_left = max(1, self._drawn_steps(self.settings.burst))
+        self._takeovers += 1
+        lengthened = 1.0 + _LENGTHENING * (self._takeovers - 1)
+        self._lead_left = max(1, self._drawn_steps(lengthened * self.settings.burst))
         self._speed = self._rng.uniform(_SLOWEST, 1.0)
         self._hand[:] = 0.0
         self._slip_left = 0

@@ -69,10 +69,10 @@ class RenderedCameras:
 
 
 def _open_renderer(model: mujoco.MjModel) -> mujoco.Renderer:
-    # Which exception a missing or unusable OpenGL raises depends on where the loader gives up.
+    # What a missing or unusable OpenGL raises depends on where which loader gives up.
     try:
         return mujoco.Renderer(model, height=FRAME_SIZE, width=FRAME_SIZE)
-    except (ImportError, AttributeError, OSError, RuntimeError, mujoco.FatalError) as error:
+    except Exception as error:
         raise RuntimeError(
             "cannot open an off-screen OpenGL context for the cameras. On Debian and Ubuntu "
             "install Mesa's EGL (apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri) and set "

@@ -27,6 +27,7 @@ _MAX_RELATIVE = 0.2  # [m]: relative positions are observed up to here
 _PAN_AXIS = np.array([0.0388353, 0.0])  # [m]
 _REACH = 0.283  # [m] from the pan axis: beyond it no gripper looks straight down on the table
 _FARTHEST = 0.3  # [m]: the distance that counts as no progress at all
+_HIGHEST_BOTTOM = 0.02  # [m]: the jaws still take a cube by its upper half
 _MAX_DRAWS = 1000
 
 
@@ -55,7 +56,13 @@ class SimulatedTask(ABC):
     Args:
         scene: the world that the task looks at.
         workspace: where its cubes start.
+
+    Raises:
+        ValueError: if the workspace ends too high above the table or too low for the task.
     """
+
+    lowest_top = 0.03
+    """The workspace must reach at least this high [m]."""
 
     num_cubes = 1
     """How many cubes the task needs."""
@@ -64,6 +71,11 @@ class SimulatedTask(ABC):
     """Whether a disc on the table shows a target."""
 
     def __init__(self, scene: Scene, workspace: Workspace) -> None:
+        if workspace.z[0] > _HIGHEST_BOTTOM or workspace.z[1] < self.lowest_top:
+            raise ValueError(
+                f"{type(self).__name__} needs a workspace.z that begins at {_HIGHEST_BOTTOM} m or "
+                f"below and ends at {self.lowest_top} m or above, got {list(workspace.z)}"
+            )
         self.scene = scene
         self.workspace = workspace
 
@@ -115,7 +127,7 @@ class SimulatedTask(ABC):
         """
         low, high = self.workspace.low[:2] + EDGE, self.workspace.high[:2] - EDGE
         for _ in range(_MAX_DRAWS):
-            point = rng.uniform(np.minimum(low, high), np.maximum(low, high))
+            point = rng.uniform(low, high)
             too_near = apart_from is not None and np.linalg.norm(point - apart_from) < SEPARATION
             if np.linalg.norm(point - _PAN_AXIS) <= _REACH and not too_near:
                 return point

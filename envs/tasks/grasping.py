@@ -38,12 +38,12 @@ _STATIC_ANGULAR = 0.5  # [rad/s]
 class GraspingTask(SimulatedTask):
     """A task in which cube 0 is grasped.
 
-    Its features are `FEATURES` numbers: the cube's centre (3) and the vector from the TCP to it (3)
+    Its features are 11 numbers: the cube's centre (3) and the vector from the TCP to it (3)
     [m]; sine and cosine of four times its yaw, since a quarter turn maps it to itself; whether the
     fixed jaw touches it, whether the moving jaw does, whether it is grasped (1 or 0).
     """
 
-    FEATURES = 11
+    lowest_top = 0.08
 
     def cube_bounds(self) -> tuple[FloatArray, FloatArray]:
         """Returns the lowest and the highest values of `cube_features`."""

@@ -46,7 +46,7 @@ class PickCube(GraspingTask):
         if not self.scene.grasped(0):
             return self.grasp_subgoal()
         rise = _LIFT + _LIFT_MARGIN - self._lifted()
-        return Subgoal(tcp=self.scene.tcp() + [0.0, 0.0, rise], gripper=CLOSED)
+        return Subgoal(tcp=self.scene.tcp() + np.array([0.0, 0.0, rise]), gripper=CLOSED)
 
     def _lifted(self) -> float:
         return float(self.scene.cube_position(0)[2]) - REST_HEIGHT

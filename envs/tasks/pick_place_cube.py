@@ -52,7 +52,7 @@ class PickPlaceCube(GraspingTask):
         return self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT) and self.static() and self.released()
 
     def progress(self) -> float:
-        """Returns up to 0.3 for nearness, 0.4 to 0.8 while the cube is carried, more when let go."""
+        """Returns up to 0.3 for nearness, 0.4 to 0.8 while it is carried, more when let go."""
         if self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT):
             if self.succeeded():
                 return 1.0
@@ -70,7 +70,7 @@ class PickPlaceCube(GraspingTask):
             if self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT):
                 return self.release_subgoal()
             return self.grasp_subgoal()
-        return self.carry_subgoal(self._target + [0.0, 0.0, _LOWER_TO])
+        return self.carry_subgoal(self._target + np.array([0.0, 0.0, _LOWER_TO]))
 
     def _at_target(self, radius: float, height: float) -> bool:
         offset = self.scene.cube_position(0) - self._target

@@ -93,11 +93,11 @@ class StackBlocks(GraspingTask):
         if not self.scene.grasped(0):
             return self.release_subgoal() if self._on_top() else self.grasp_subgoal()
         place = self.scene.cube_position(0) - offset
-        return self.carry_subgoal(place + [0.0, 0.0, _LOWER_TO])
+        return self.carry_subgoal(place + np.array([0.0, 0.0, _LOWER_TO]))
 
     def _offset(self) -> FloatArray:
         """Returns how far cube 0 is from its place on cube 1, shape (3,) [m]."""
-        place = self.scene.cube_position(1) + [0.0, 0.0, 2.0 * CUBE_HALF]
+        place = self.scene.cube_position(1) + np.array([0.0, 0.0, 2.0 * CUBE_HALF])
         return self.scene.cube_position(0) - place
 
     def _on_top(self) -> bool:
