@@ -59,7 +59,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def write_rows(path: Path, rows: list[Row]) -> None:
     """Writes a CSV file of numbers anew; the old one stays until the new one is whole."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = _column_names(rows)
     with swapped_in(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
@@ -68,8 +68,13 @@ def write_rows(path: Path, rows: list[Row]) -> None:
 
 def as_columns(rows: list[Row]) -> dict[str, np.ndarray]:
     """Columns of shape (rows,) by name, NaN where a row has no such figure."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = _column_names(rows)
     return {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
+
+
+def _column_names(rows: list[Row]) -> list[str]:
+    """Every name once, the step first."""
+    return list(dict.fromkeys([STEP, *(name for row in rows for name in row)]))
 
 
 class ProgressLog:
@@ -117,5 +122,5 @@ class ProgressLog:
 
     def _rewrite(self, rows: list[Row]) -> None:
         write_rows(self._path, rows)
-        self._columns = list(dict.fromkeys(name for row in rows for name in row))
+        self._columns = _column_names(rows)
         self.last = rows[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -46,6 +47,7 @@ def algorithm_config(settings: Settings, run: RunFolder) -> E2HiLConfig:
     Raises:
         SettingsError: A value is out of its range, or two values exclude each other.
     """
+    _quiet()
     from e2hil_rllib.config import E2HiLConfig
 
     resources = settings.resources
@@ -92,6 +94,7 @@ def restore(checkpoint: Path) -> E2HiL:
     Raises:
         CheckpointError: The checkpoint does not fit the program or the environment.
     """
+    _quiet()
     from e2hil_rllib.algorithm import E2HiL
 
     try:
@@ -101,19 +104,27 @@ def restore(checkpoint: Path) -> E2HiL:
     return algorithm
 
 
-@contextmanager
-def ray_session(settings: Settings) -> Iterator[None]:
-    """Ray for the length of a command, quiet, with enough logical CPUs for all processes."""
+def _quiet() -> None:
+    """Keeps Ray's notes to its own developers out of the user's terminal."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    import logging
+    logging.getLogger("ray").setLevel(logging.ERROR)
 
+
+@contextmanager
+def ray_session(settings: Settings) -> Iterator[None]:
+    """Ray for the length of a command, with enough logical CPUs for all of its processes.
+
+    Without processes beside the command's own, none is started.
+    """
+    _quiet()
+    resources = settings.resources
+    if not (resources.num_env_runners or resources.num_learners):
+        yield
+        return
     import ray
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    resources = settings.resources
     needed = 1 + resources.num_env_runners + max(1, resources.num_learners)
     started_here = not ray.is_initialized()
     if started_here:

@@ -111,14 +111,17 @@ def _make_demonstrated(settings: Settings) -> gymnasium.Env[Any, Any]:
 def _record_episode(env: gymnasium.Env[Any, Any], task: str, seed: int, index: int) -> EpisodeData:
     observation, info = env.reset(seed=seed)
     idle = np.zeros(env.action_space.shape or (), np.float32)
-    observations, actions, rewards, interventions = [observation], [], [], []
+    observations = [observation]
+    actions: list[np.ndarray] = []
+    rewards: list[float] = []
+    interventions: list[bool] = []
     terminated = truncated = succeed = False
     while not (terminated or truncated):
         observation, reward, terminated, truncated, info = env.step(idle)
         interventions.append(bool(info.get("is_intervention", False)))
         actions.append(_executed(info, idle, f"{task}, step {len(actions)}"))
         observations.append(observation)
-        rewards.append(reward)
+        rewards.append(float(reward))
         succeed = succeed or bool(info.get("succeed", False))
     if not any(interventions):
         raise RecordingError(

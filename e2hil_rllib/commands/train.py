@@ -117,6 +117,7 @@ class _Training:
         try:
             with stop_on_signal() as stop:
                 ended = self._loop(log, step or 0, stop)
+                trained = bool(log.last) and log.last[STEP] > (step or 0)
         finally:
             log.close()
         if not ended:
@@ -126,7 +127,13 @@ class _Training:
                 highlight=False,
             )
             return False
-        self._finish(log)
+        if not trained:
+            self._console.print(
+                f"This run has ended, at step {thousands(log.last[STEP])}. To train anew, name "
+                f"another --run-dir, or remove {self._run.root}; to go on, raise stop.steps.",
+                highlight=False,
+            )
+        self._finish(int(log.last[STEP]))
         return True
 
     def _loop(self, log: ProgressLog, step: int, stop: StopRequest) -> bool:
@@ -181,16 +188,8 @@ class _Training:
             "evaluation/episode_return_mean": summary.mean_return,
         }
 
-    def _finish(self, log: ProgressLog) -> None:
-        step = int(log.last[STEP])
-        done = read_evaluations(self._run.evaluation)
-        if any(episode.step == step for episode in done):
-            self._console.print(
-                f"This run has ended, at step {thousands(step)}. To train anew, name another "
-                f"--run-dir, or remove {self._run.root}; to go on, raise stop.steps.",
-                highlight=False,
-            )
-        else:
+    def _finish(self, step: int) -> None:
+        if all(episode.step != step for episode in read_evaluations(self._run.evaluation)):
             self._evaluate(step)
         episodes = [e for e in read_evaluations(self._run.evaluation) if e.step == step]
         print_evaluation(self._console, episodes)

@@ -70,8 +70,9 @@ class Page:
             '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             f"<title>{self._title}</title><style>{_STYLE}</style>"
         )
-        body = "\n".join(self._parts)
-        return f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
+        lines = ("<!doctype html>", '<html lang="en">', f"<head>{head}</head>", "<body>",
+                 *self._parts, "</body>", "</html>", "")  # fmt: skip
+        return "\n".join(lines)
 
 
 def _row(cell: str, values: Sequence[str]) -> str:
