@@ -52,7 +52,7 @@ def make_simulated(
     refuse_unknown(task_options, shared | own_options, f"the {task} environment")
     box = Workspace.from_options(workspace or {})
     period = 1.0 / number("control_hz", control_hz, 1.0, 50.0)
-    scene = Scene(task_class.num_cubes, period, task_class.has_marker)
+    scene = Scene(task_class.num_cubes, period, box, task_class.has_marker)
     env: gymnasium.Env = SO101Env(
         SimulatedArm(scene),
         _make_cameras(scene, cameras),

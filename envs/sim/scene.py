@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.kinematics import MODEL_PATH
+from envs.workspace import Workspace
 
 CUBE_HALF = 0.0125
 """Half the edge of a cube [m]."""
 
 _CUBE_MASS = 0.015  # [kg]
 _CUBE_COLOURS = ((0.85, 0.15, 0.12, 1.0), (0.12, 0.35, 0.85, 1.0))
+_RIM_HALF_WIDTH = 0.01  # [m]
+_RIM_HALF_HEIGHT = 0.05  # [m]
 _MAX_TIMESTEP = 0.005  # [s]
 _JAWS = ("fixed_jaw", "moving_jaw")
 _PRESS_FORCE = 0.5  # [N] per jaw in a grasp
@@ -31,16 +34,23 @@ class CubeMotion:
 class Scene:
     """The arm, some cubes on a table, and the physics that moves them.
 
+    An invisible rim, felt by the cubes alone, keeps their centres within the workspace: a cube that
+    was pushed out of reach could never be brought back.
+
     Args:
         num_cubes: how many cubes lie on the table.
         control_period: time that one call of `advance` simulates [s].
+        workspace: the box that the cubes stay in.
         marker: whether a disc on the table shows a target.
     """
 
-    def __init__(self, num_cubes: int, control_period: float, marker: bool = False) -> None:
+    def __init__(
+        self, num_cubes: int, control_period: float, workspace: Workspace, marker: bool = False
+    ) -> None:
         self.substeps = math.ceil(control_period / _MAX_TIMESTEP - 1e-9)
         spec = mujoco.MjSpec.from_file(str(MODEL_PATH))
         spec.option.timestep = control_period / self.substeps
+        _add_rim(spec, workspace)
         for index in range(num_cubes):
             _add_cube(spec, index)
         if marker:
@@ -183,8 +193,27 @@ def _add_cube(spec: mujoco.MjSpec, index: int) -> None:
         mass=_CUBE_MASS,
         rgba=_CUBE_COLOURS[index % len(_CUBE_COLOURS)],
         contype=1,
-        conaffinity=3,
+        conaffinity=7,
     )
+
+
+def _add_rim(spec: mujoco.MjSpec, workspace: Workspace) -> None:
+    centre = (workspace.low + workspace.high) / 2
+    reach = (workspace.high - workspace.low) / 2 + CUBE_HALF + _RIM_HALF_WIDTH
+    for axis in (0, 1):
+        for side in (-1, 1):
+            position = np.array([centre[0], centre[1], _RIM_HALF_HEIGHT])
+            position[axis] += side * reach[axis]
+            size = np.array([reach[0], reach[1], _RIM_HALF_HEIGHT])
+            size[axis] = _RIM_HALF_WIDTH
+            spec.worldbody.add_geom(
+                type=mujoco.mjtGeom.mjGEOM_BOX,
+                pos=position,
+                size=size,
+                rgba=[0.0, 0.0, 0.0, 0.0],
+                contype=4,
+                conaffinity=0,
+            )
 
 
 def _add_marker(spec: mujoco.MjSpec) -> None:

@@ -19,7 +19,7 @@ EDGE = 0.015
 SEPARATION = 0.06
 """Two cubes, or a cube and its target, start at least this far apart [m]; the jaws fit between."""
 
-POSITION_MARGIN = 0.05
+POSITION_MARGIN = 0.02
 """Positions are observed this far beyond the workspace [m]."""
 
 _START_NOISE = 0.05  # [rad] on each joint

@@ -1,5 +1,6 @@
-"""How well the scripted expert and the simulated person do: `python -m tests.benchmarks.bench_expert`.
+"""How well the scripted expert and the simulated person do.
 
+Run `python -m tests.benchmarks.bench_expert`.
 Prints, per task, successes of the expert and of a demonstrating person in 100 seeds, and, with a
 person who watches policies of different quality, the share of human steps and the success.
 """
@@ -40,7 +41,7 @@ class Outcome(NamedTuple):
 
 
 def rollouts(task: str, policy: Policy, episodes: int, **options: Any) -> Outcome:
-    """Runs one episode for each of the seeds 0, 1, …"""
+    """Runs one episode for each of the seeds from 0 on."""
     env = gymnasium.make(f"envs:SO101{task}-v0", **options)
     rng = np.random.default_rng(0)
     succeeded, steps, led = 0, 0, 0

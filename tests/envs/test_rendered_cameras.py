@@ -1,0 +1,123 @@
+import subprocess
+import sys
+import threading
+
+import gymnasium
+import numpy as np
+import pytest
+
+STACK = "envs:SO101StackBlocks-v0"
+
+
+@pytest.fixture(scope="module")
+def env():
+    made = gymnasium.make(STACK, cameras=["front", "wrist"])
+    try:
+        made.reset(seed=0)
+    except RuntimeError as error:
+        made.close()
+        # A machine without OpenGL: the error must say what to install.
+        assert "libegl1" in str(error)
+        assert "libgl1-mesa-dri" in str(error)
+        pytest.skip("no off-screen OpenGL on this machine")
+    yield made
+    made.close()
+
+
+def test_frames_replace_the_objects(env):
+    observation, _ = env.reset(seed=0)
+    assert set(observation) == {"state", "front", "wrist"} == set(env.observation_space)
+    for name in ("front", "wrist"):
+        assert observation[name].shape == (128, 128, 3)
+        assert observation[name].dtype == np.uint8
+        assert observation[name].std() > 10
+    assert env.observation_space.contains(observation)
+
+
+def test_both_cubes_are_seen_from_the_front(env):
+    front = env.reset(seed=1)[0]["front"].astype(int)
+    red, _, blue = front[..., 0], front[..., 1], front[..., 2]
+    assert (red > 2 * blue + 60).sum() > 10
+    assert (blue > 2 * red + 60).sum() > 10
+
+
+def test_frames_are_new_arrays_and_follow_the_arm(env):
+    first, _ = env.reset(seed=0)
+    kept = first["wrist"].copy()
+    second, *_ = env.step(np.array([1.0, 1.0, 0.0, -1.0]))
+    assert not np.shares_memory(first["wrist"], second["wrist"])
+    assert (first["wrist"] == kept).all()
+    assert (second["wrist"] != kept).any()
+
+
+def test_frames_are_the_same_under_a_seed(env):
+    first, _ = env.reset(seed=3)
+    second, _ = env.reset(seed=3)
+    assert (first["front"] == second["front"]).all()
+
+
+def test_another_thread_is_told_to_make_its_own_environment(env):
+    caught = []
+
+    def render():
+        try:
+            env.unwrapped.cameras.read()
+        except RuntimeError as error:
+            caught.append(str(error))
+
+    thread = threading.Thread(target=render)
+    thread.start()
+    thread.join()
+    assert "one environment per thread" in caught[0]
+
+
+def run_python(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+WITHOUT_EGL = """
+import ctypes, os
+for name in ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"):
+    os.environ.pop(name, None)
+load = ctypes.CDLL.__init__
+def refuse(self, name, *args, **kwargs):
+    if name and "EGL" in str(name):
+        raise OSError("no such library")
+    load(self, name, *args, **kwargs)
+ctypes.CDLL.__init__ = refuse
+import gymnasium
+"""
+
+
+def test_without_egl_the_error_names_the_packages():
+    done = run_python(
+        WITHOUT_EGL
+        + f"""
+env = gymnasium.make("{STACK}", cameras=["front"])
+try:
+    env.reset(seed=0)
+except RuntimeError as error:
+    print(error)
+"""
+    )
+    assert "apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri" in done.stdout, done.stderr
+
+
+def test_without_cameras_no_egl_is_needed():
+    done = run_python(WITHOUT_EGL + f'gymnasium.make("{STACK}").reset(seed=0)\nprint("started")')
+    assert "started" in done.stdout, done.stderr
+
+
+def test_without_cameras_no_context_is_opened():
+    done = run_python(
+        f"""
+import gymnasium, sys
+env = gymnasium.make("{STACK}")
+env.reset(seed=0)
+egl = sys.modules.get("mujoco.egl")
+print("opened" if egl and egl.EGL_DISPLAY is not None else "closed")
+"""
+    )
+    assert "closed" in done.stdout, done.stderr
