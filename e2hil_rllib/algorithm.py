@@ -25,6 +25,7 @@ from e2hil_rllib.limiter import UpdateLimiter
 from e2hil_rllib.replay import Batch, HumanInTheLoopReplay, ReplayBuffer
 from e2hil_rllib.rollouts import EpisodeCollector
 from e2hil_rllib.segments import INTERVENTION, Segment
+from e2hil_rllib.torch_setup import set_up_torch
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class E2HiL(SAC):
             DamagedEpisodeError: On a damaged demonstration, unless damaged ones are skipped.
         """
         super().setup(config)
-        torch.set_num_threads(self.config.torch_threads)
+        set_up_torch(self.config.torch_threads)
         observation_space, action_space = self.env_runner_group.get_spaces()[
             INPUT_ENV_SINGLE_SPACES
         ]

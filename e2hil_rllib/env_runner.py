@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from e2hil_rllib.metrics import episode_outcome
+from e2hil_rllib.torch_setup import set_up_torch
 
 #: Episodes over which rates are averaged.
 WINDOW = 100
@@ -19,7 +19,7 @@ class E2HiLEnvRunner(SingleAgentEnvRunner):
     """Steps environments with the policy and logs the outcome of each finished episode."""
 
     def __init__(self, **kwargs: Any):
-        torch.set_num_threads(kwargs["config"].torch_threads)
+        set_up_torch(kwargs["config"].torch_threads)
         super().__init__(**kwargs)
 
     def get_metrics(self) -> dict[str, Any]:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import torch
+import tree
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from torch import Tensor, nn
 
+from e2hil_rllib.flat_parameters import FlatParameters
 from e2hil_rllib.losses import actor_loss, critic_loss, critic_target, temperature_loss
 from e2hil_rllib.networks import Gaussian
 from e2hil_rllib.replay import SOURCE
 from e2hil_rllib.rl_module import E2HiLTorchRLModule
 from e2hil_rllib.selection import Selection, select_samples, selection_statistics
+from e2hil_rllib.torch_setup import set_up_torch
 
 _RANDOM_STATE = "random_state"
 
@@ -35,7 +40,7 @@ class E2HiLTorchLearner(TorchLearner):
 
     def build(self) -> None:
         """Build the module, the optimizers and the random streams."""
-        torch.set_num_threads(self.config.torch_threads)
+        set_up_torch(self.config.torch_threads)
         super().build()
         seed = self.config.seed if self.config.seed is not None else torch.seed() % 2**31
         # All learners hold the same streams: each draws for the whole batch and takes its share.
@@ -45,8 +50,8 @@ class E2HiLTorchLearner(TorchLearner):
         self._actor_updates = 0
         self._statistics: dict[str, list[float]] = defaultdict(list)
         if self.config.num_learners > 1:
-            for tensor in self._learned_tensors():
-                torch.distributed.broadcast(tensor, src=0)
+            for flat in (*self._flat.values(), self._flat_target):
+                torch.distributed.broadcast(flat.vector.data, src=0)
 
     def _make_modules_ddp_if_necessary(self) -> None:
         """Gradients are averaged in :meth:`_average_gradients`, not by DDP.
@@ -61,18 +66,36 @@ class E2HiLTorchLearner(TorchLearner):
         """One Adam each for encoder and critics, for the actor, and for the temperature."""
         config = config or self.config
         module = self._e2hil_module(module_id)
-        for name, parameters, lr in (
-            ("critic", module.critic_parameters(), config.critic_lr),
-            ("actor", list(module.actor.parameters()), config.actor_lr),
-            ("temperature", [module.log_temperature], config.alpha_lr),
-        ):
+        self._flat = {
+            "critic": FlatParameters(
+                [*module.encoder.parameters(), *module.critics.parameters()],
+            ),
+            "actor": FlatParameters(module.actor.parameters()),
+            "temperature": FlatParameters([module.log_temperature]),
+        }
+        self._flat_target = FlatParameters(
+            [*module.target_encoder.parameters(), *module.target_critics.parameters()]
+        )
+        learning_rates = (config.critic_lr, config.actor_lr, config.alpha_lr)
+        for (name, flat), lr in zip(self._flat.items(), learning_rates, strict=True):
             self.register_optimizer(
                 module_id=module_id,
                 optimizer_name=name,
-                optimizer=torch.optim.Adam(parameters, fused=True),
-                params=parameters,
+                optimizer=torch.optim.Adam([flat.vector], fused=True),
+                params=[flat.vector],
                 lr_or_lr_schedule=lr,
             )
+
+    def _create_iterator_if_necessary(
+        self, *, training_data: Any, minibatch_size: int, **kwargs: Any
+    ) -> Iterator[MultiAgentBatch]:
+        """Minibatches as views of the batch, in its order (RLlib's iterator copies them)."""
+        batch = self._make_batch_if_necessary(training_data=training_data)
+        ((module_id, columns),) = batch.policy_batches.items()
+        for start in range(0, len(columns[Columns.REWARDS]), minibatch_size):
+            part = slice(start, start + minibatch_size)
+            minibatch = SampleBatch(tree.map_structure(itemgetter(part), dict(columns)))
+            yield MultiAgentBatch({module_id: minibatch}, env_steps=minibatch_size)
 
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Start counting the minibatches of a new batch."""
@@ -83,17 +106,16 @@ class E2HiLTorchLearner(TorchLearner):
         """One minibatch: losses, one backward pass, clipped steps, target average."""
         self._minibatch += 1
         losses = self.compute_losses(fwd_out=dict.fromkeys(batch), batch=batch)
-        for module_id, loss in losses.items():
-            module = self._e2hil_module(module_id)
-            for parameter in self._params.values():
-                parameter.grad = None
-            loss.backward()
-            if self.config.num_learners > 1:
-                _average_gradients(self._params.values(), self.config.num_learners)
-            for name in self._module_optimizers[module_id]:
-                self._step(name)
-            module.update_target(self.config.tau)
+        sum(losses.values()).backward()
+        for name in self._flat if self._updates_actor else ("critic",):
+            self._step(name)
+        self._flat_target.move_towards(self._flat["critic"], self.config.tau)
         return {}, losses, {}
+
+    @property
+    def _updates_actor(self) -> bool:
+        """Whether this minibatch is the last of ``utd_ratio``."""
+        return self._minibatch % self.config.utd_ratio == 0
 
     def compute_loss_for_module(
         self,
@@ -113,7 +135,7 @@ class E2HiLTorchLearner(TorchLearner):
         observation_part = module.critics.observation_part(latent)
         q = module.critics.from_observation_part(observation_part, batch[Columns.ACTIONS])
         losses = {"critic_loss": critic_loss(q, self._critic_target(module, config, batch))}
-        if self._minibatch % config.utd_ratio == 0:
+        if self._updates_actor:
             losses |= self._actor_losses(
                 module, config, latent, observation_part.detach(), batch[SOURCE]
             )
@@ -194,20 +216,23 @@ class E2HiLTorchLearner(TorchLearner):
                 self._statistics[name].append(value)
         return selection
 
-    def _step(self, optimizer_name: str) -> None:
-        """Clip the gradients of one optimizer by their norm and step it, where it has any."""
-        optimizer = self._named_optimizers[optimizer_name]
-        parameters = self._optimizer_parameters[optimizer]
-        if all(parameter.grad is None for parameter in parameters):
-            return
-        norm = nn.utils.clip_grad_norm_(parameters, self.config.grad_clip or math.inf)
-        if not math.isfinite(norm.item()):
+    def _step(self, name: str) -> None:
+        """Average one group's gradient over the learners, clip it, step, and clear it.
+
+        Raises:
+            FloatingPointError: When the gradient is not finite.
+        """
+        flat = self._flat[name]
+        if self.config.num_learners > 1:
+            torch.distributed.all_reduce(flat.gradient)
+            flat.gradient.div_(self.config.num_learners)
+        if not math.isfinite(flat.clip_gradient(self.config.grad_clip)):
             raise FloatingPointError(
-                f"the gradient of {optimizer_name} is not finite; training stops before it "
-                "reaches the parameters. Resume from the last checkpoint with smaller learning "
-                "rates or rewards"
+                f"the gradient of the {name} is not finite; training stops before it reaches the "
+                "parameters. Resume from the last checkpoint with smaller learning rates or rewards"
             )
-        optimizer.step()
+        self.get_optimizer(optimizer_name=name).step()
+        flat.gradient.zero_()
 
     def _noise_like(
         self,
@@ -254,10 +279,6 @@ class E2HiLTorchLearner(TorchLearner):
     def _e2hil_module(self, module_id: str) -> E2HiLTorchRLModule:
         return self.module[module_id].unwrapped()
 
-    def _learned_tensors(self) -> Iterator[Tensor]:
-        for module_id in self.module.keys():  # noqa: SIM118
-            yield from (p.data for p in self._e2hil_module(module_id).parameters())
-
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """State of RLlib's learner, and the random streams."""
         return super().get_state(*args, **kwargs) | {
@@ -286,14 +307,3 @@ def _frozen(module: nn.Module) -> Iterator[None]:
     finally:
         module.requires_grad_(True)
 
-
-def _average_gradients(parameters: Iterable[nn.Parameter], num_learners: int) -> None:
-    """All-reduce the gradients as one flat vector; those that are None are None on every learner."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-    torch.distributed.all_reduce(flat)
-    flat /= num_learners
-    for gradient, part in zip(
-        gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
-    ):
-        gradient.copy_(part.view_as(gradient))

@@ -1,4 +1,4 @@
-"""Ties updates to inserted steps: exactly ``utd_ratio`` updates for every step, over a whole run."""
+"""Ties updates to inserted steps: ``utd_ratio`` updates for every step, over a whole run."""
 
 from __future__ import annotations
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 LOG_STD_MIN = -5.0
 LOG_STD_MAX = 2.0
@@ -121,7 +122,7 @@ class CriticEnsemble(nn.Module):
         self.bias = first.bias
         self.norm = EnsembleNorm(num_critics, hidden_sizes[0])
         self.hidden = nn.ModuleList()
-        for size_in, size_out in zip(hidden_sizes[:-1], hidden_sizes[1:], strict=True):
+        for size_in, size_out in pairwise(hidden_sizes):
             self.hidden.append(EnsembleLinear(num_critics, size_in, size_out))
             self.hidden.append(EnsembleNorm(num_critics, size_out))
         self.head = EnsembleLinear(num_critics, hidden_sizes[-1], 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -85,19 +85,6 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     def temperature(self) -> Tensor:
         """α, scalar, without gradient."""
         return self.log_temperature.detach().exp()
-
-    def critic_parameters(self) -> list[nn.Parameter]:
-        """What the critic loss trains: the encoder and the ensemble."""
-        return [*self.encoder.parameters(), *self.critics.parameters()]
-
-    @torch.no_grad()
-    def update_target(self, tau: float) -> None:
-        """Move the target encoder and critics by ``tau`` towards the live ones."""
-        target: Iterable[Tensor] = [
-            *self.target_encoder.parameters(),
-            *self.target_critics.parameters(),
-        ]
-        torch._foreach_lerp_(list(target), self.critic_parameters(), tau)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Load parameters, refusing those of another architecture or observation space.

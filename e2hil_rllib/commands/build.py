@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import warnings
@@ -109,22 +110,22 @@ def _quiet() -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    # It sets the levels of its loggers when it is imported, so that ours have to come after.
+    importlib.import_module("ray.rllib")
+    for name in ("ray", "ray.rllib", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @contextmanager
 def ray_session(settings: Settings) -> Iterator[None]:
     """Ray for the length of a command, with enough logical CPUs for all of its processes.
 
-    Without processes beside the command's own, none is started.
+    RLlib starts Ray by itself otherwise, also where everything runs in the command's own process.
     """
     _quiet()
-    resources = settings.resources
-    if not (resources.num_env_runners or resources.num_learners):
-        yield
-        return
     import ray
 
+    resources = settings.resources
     needed = 1 + resources.num_env_runners + max(1, resources.num_learners)
     started_here = not ray.is_initialized()
     if started_here:

@@ -125,6 +125,7 @@ class _Training:
                 f"Stopped. A checkpoint is in {self._checkpoints.latest()}; to go on, give the "
                 "same command again with --resume.",
                 highlight=False,
+                soft_wrap=True,
             )
             return False
         if not trained:
@@ -132,6 +133,7 @@ class _Training:
                 f"This run has ended, at step {thousands(log.last[STEP])}. To train anew, name "
                 f"another --run-dir, or remove {self._run.root}; to go on, raise stop.steps.",
                 highlight=False,
+                soft_wrap=True,
             )
         self._finish(int(log.last[STEP]))
         return True

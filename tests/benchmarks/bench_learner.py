@@ -1,0 +1,191 @@
+"""Times of one minibatch with its sampling: E2HiL, a plain torch loop, and RLlib's own SAC.
+
+One thread, batch 256, 2 critics, [256, 256], UTD 2 (one critic-only and one full minibatch),
+the 27 numbers of Touch Cube's observation as one vector (RLlib's SAC takes no Dict), and a buffer
+of 10 000 steps. The candidates take turns, so that a noisy machine slows all alike, and
+the ratios of medians are what counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from ray.rllib.algorithms.sac import SACConfig
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+
+from e2hil_rllib.algorithm import _to_torch
+from e2hil_rllib.config import E2HiLConfig
+from e2hil_rllib.replay import HumanInTheLoopReplay, ReplayBuffer
+from e2hil_rllib.segments import Segment
+from e2hil_rllib.torch_setup import set_up_torch
+from tests.benchmarks.plain_loop import PlainLearner, PlainRing
+
+SIZES = {"state": 27}
+ACTION_SIZE = 4
+BATCH = 256
+STEPS = 10_000
+
+
+class FixedEnv(gym.Env):
+    """Random observations of Touch Cube's size; only its spaces matter here."""
+
+    def __init__(self) -> None:
+        self.observation_space = gym.spaces.Box(-10, 10, (SIZES["state"],), np.float32)
+        self.action_space = gym.spaces.Box(-1, 1, (ACTION_SIZE,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.t = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict]:
+        self.t += 1
+        return self.observation_space.sample(), 0.0, False, self.t >= 100, {}
+
+
+gym.register("E2HiLBench-v0", FixedEnv)
+
+
+def filled_replay() -> HumanInTheLoopReplay:
+    generator = np.random.default_rng(0)
+    buffers = [
+        ReplayBuffer(n, {k: (s,) for k, s in SIZES.items()},
+                     {k: np.dtype(np.float32) for k in SIZES}, ACTION_SIZE)
+        for n in (STEPS, STEPS)
+    ]  # fmt: skip
+    replay = HumanInTheLoopReplay(*buffers, demonstration_fraction=0.5, seed=0)
+    for episode in range(STEPS // 100):
+        segment = Segment(
+            episode,
+            0,
+            {k: generator.uniform(-10, 10, (101, n)).astype(np.float32) for k, n in SIZES.items()},
+            generator.uniform(-1, 1, (100, ACTION_SIZE)).astype(np.float32),
+            (generator.uniform(size=100) > 0.99).astype(np.float32),
+            np.zeros(100, bool),
+            np.zeros(100, np.uint8),
+        )
+        replay.online.add(segment)
+        replay.demonstrations.add(segment)
+    return replay
+
+
+def e2hil_update(enabled: bool, replay: HumanInTheLoopReplay) -> Callable[[], None]:
+    """The update that the algorithm does for one environment step: sampling and two minibatches."""
+    config = (
+        E2HiLConfig()
+        .environment("E2HiLBench-v0")
+        .entropy_selection(enabled=enabled)
+        .human_in_the_loop(interventions=False, demonstration_fraction=0)
+    )
+    group = config.build_learner_group(env=FixedEnv())
+
+    def update() -> None:
+        batch = SampleBatch(_to_torch(replay.sample(BATCH, 2)))
+        group.update(
+            batch=MultiAgentBatch({"default_policy": batch}, 2 * BATCH),
+            minibatch_size=BATCH,
+            timesteps={},
+            _no_metrics_reduce=True,
+        )
+
+    return update
+
+
+def plain_update(select: bool) -> Callable[[], None]:
+    """The same two minibatches in the plain loop."""
+    ring = PlainRing(2 * STEPS, SIZES, ACTION_SIZE, seed=0)
+    learner = PlainLearner(SIZES, ACTION_SIZE, select=select)
+
+    def update() -> None:
+        learner.update(ring.sample(BATCH), full=False)
+        learner.update(ring.sample(BATCH), full=True)
+
+    return update
+
+
+def stock_update() -> Callable[[], None]:
+    """Two updates of RLlib's SAC from its episode buffer."""
+    config = (
+        SACConfig()
+        .environment("E2HiLBench-v0")
+        .training(
+            train_batch_size_per_learner=BATCH,
+            num_steps_sampled_before_learning_starts=10**9,
+        )
+        .env_runners(num_env_runners=0, rollout_fragment_length=1000)
+    )
+    algo = config.build_algo()
+    set_up_torch(1)
+    while algo.local_replay_buffer.get_num_timesteps() < STEPS // 2:
+        algo.local_replay_buffer.add(algo.env_runner_group.local_env_runner.sample())
+
+    def update() -> None:
+        for _ in range(2):
+            episodes = algo.local_replay_buffer.sample(
+                num_items=BATCH, n_step=1, gamma=0.97, beta=0.4, sample_episodes=True
+            )
+            algo.learner_group.update(episodes=episodes, timesteps={})
+
+    return update
+
+
+def median_times(
+    candidates: dict[str, Callable[[], None]], rounds: int, warmup: int = 5
+) -> dict[str, float]:
+    """Median seconds of each candidate; they take turns within every round."""
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for name, update in candidates.items():
+        for _ in range(2 if name == "stock" else warmup):
+            update()
+    for turn in range(rounds):
+        for name, update in candidates.items():
+            if name == "stock" and turn % 5:
+                continue
+            start = time.perf_counter()
+            update()
+            times[name].append(time.perf_counter() - start)
+    return {name: median(values) for name, values in times.items()}
+
+
+def main(rounds: int = 100) -> dict[str, float]:
+    """Print the times per minibatch and the ratios; returns the ratios."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    set_up_torch(1)
+    torch.manual_seed(0)
+    replay = filled_replay()
+    times = median_times(
+        {
+            "e2hil off": e2hil_update(False, replay),
+            "e2hil on": e2hil_update(True, replay),
+            "plain off": plain_update(False),
+            "plain on": plain_update(True),
+            "stock": stock_update(),
+        },
+        rounds,
+    )
+    sampling = median_times({"sample": lambda: replay.sample(BATCH, 1)}, 500)["sample"]
+    for name, seconds in times.items():
+        print(f"{name:10s} {seconds / 2 * 1e3:7.2f} ms per minibatch")
+    ratios = {
+        "(a) stock / E2HiL, selection off": times["stock"] / times["e2hil off"],
+        "(a) stock / E2HiL, selection on": times["stock"] / times["e2hil on"],
+        "(b) plain / E2HiL, selection off": times["plain off"] / times["e2hil off"],
+        "(b) plain / E2HiL, selection on": times["plain on"] / times["e2hil on"],
+        "(c) selection on / off": times["e2hil on"] / times["e2hil off"],
+    }
+    for name, ratio in ratios.items():
+        print(f"{name:34s} {ratio:6.2f}")
+    print(f"(d) replay sampling of {BATCH}: {sampling * 1e3:.3f} ms")
+    return ratios
+
+
+if __name__ == "__main__":
+    main()
