@@ -18,6 +18,11 @@ _CUBE_COLOURS = ((0.85, 0.15, 0.12, 1.0), (0.12, 0.35, 0.85, 1.0))
 _RIM_HALF_WIDTH = 0.01  # [m]
 _RIM_HALF_HEIGHT = 0.05  # [m]
 _MAX_TIMESTEP = 0.005  # [s]
+_UNSTABLE = (
+    mujoco.mjtWarning.mjWARN_BADQPOS,
+    mujoco.mjtWarning.mjWARN_BADQVEL,
+    mujoco.mjtWarning.mjWARN_BADQACC,
+)
 _JAWS = ("fixed_jaw", "moving_jaw")
 _PRESS_FORCE = 0.5  # [N] per jaw in a grasp
 _OPPOSED = -0.3  # the largest dot product of the two jaws' pushing directions in a grasp
@@ -174,10 +179,19 @@ class Scene:
         Args:
             targets: joint targets at the beginning, shape (6,) [rad].
             goal: joint targets at the end, shape (6,) [rad].
+
+        Raises:
+            RuntimeError: if the simulation became unstable; MuJoCo then restarts it silently.
         """
         for step in range(1, self.substeps + 1):
             self.data.ctrl[:] = targets + (goal - targets) * (step / self.substeps)
             mujoco.mj_step(self.model, self.data)
+        for warning in _UNSTABLE:
+            if self.data.warning[warning].number:
+                raise RuntimeError(
+                    f"the simulation became unstable ({warning.name}) at {self.data.time:.2f} s: "
+                    "reset the environment; a smaller step_size makes motions gentler"
+                )
         # Contacts and frames of the state that the last step ended in.
         self.refresh()
 

@@ -26,9 +26,13 @@ class PickPlaceCube(GraspingTask):
     `objects`, shape (17,): the cube's features (11, see `GraspingTask`), the target's position (3)
     and the vector from the cube to it (3) [m]. Cube and target start anywhere in the workspace,
     60 mm or more apart.
+
+    Attributes:
+        target: where the cube's centre belongs, shape (3,) [m].
     """
 
     has_marker = True
+    target: FloatArray
 
     def lay_out(self, rng: np.random.Generator) -> None:
         """Places the cube, turned at random, and the target."""
@@ -36,7 +40,7 @@ class PickPlaceCube(GraspingTask):
         target = self.random_position(rng, apart_from=place)
         self.scene.place_cube(0, place[0], place[1], random_yaw(rng))
         self.scene.place_marker(target[0], target[1])
-        self._target = np.array([target[0], target[1], REST_HEIGHT])
+        self.target = np.array([target[0], target[1], REST_HEIGHT])
 
     def object_bounds(self) -> tuple[FloatArray, FloatArray]:
         """Returns the lowest and the highest values of `objects`."""
@@ -44,8 +48,8 @@ class PickPlaceCube(GraspingTask):
 
     def objects(self) -> FloatArray:
         """Returns the cube's features, the target and the vector to it, shape (17,)."""
-        to_target = self._target - self.scene.cube_position(0)
-        return np.concatenate([self.cube_features(), self._target, to_target])
+        to_target = self.target - self.scene.cube_position(0)
+        return np.concatenate([self.cube_features(), self.target, to_target])
 
     def succeeded(self) -> bool:
         """Says whether the cube rests at the target, released."""
@@ -59,7 +63,7 @@ class PickPlaceCube(GraspingTask):
             return _CARRYING if self.scene.grasped(0) else (1.0 + _CARRYING) / 2
         if not self.scene.grasped(0):
             return _REACHING * self.distance_progress(0)
-        distance = float(np.linalg.norm(self._target - self.scene.cube_position(0)))
+        distance = float(np.linalg.norm(self.target - self.scene.cube_position(0)))
         return _HOLDING + (_CARRYING - _HOLDING) * max(0.0, 1.0 - distance / _FARTHEST)
 
     def subgoal(self) -> Subgoal:
@@ -70,8 +74,8 @@ class PickPlaceCube(GraspingTask):
             if self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT):
                 return self.release_subgoal()
             return self.grasp_subgoal()
-        return self.carry_subgoal(self._target + np.array([0.0, 0.0, _LOWER_TO]))
+        return self.carry_subgoal(self.target + np.array([0.0, 0.0, _LOWER_TO]))
 
     def _at_target(self, radius: float, height: float) -> bool:
-        offset = self.scene.cube_position(0) - self._target
+        offset = self.scene.cube_position(0) - self.target
         return bool(np.linalg.norm(offset[:2]) <= radius and offset[2] < height)

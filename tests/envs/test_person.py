@@ -1,0 +1,154 @@
+import gymnasium
+import numpy as np
+import pytest
+
+from envs.operators import Expert, Person, PersonSettings
+
+TOUCH = "envs:SO101TouchCube-v0"
+
+
+def watch(policy, episodes=20, task=TOUCH, **operator):
+    """Returns the share of human steps, the success rate, and each episode's human steps."""
+    env = gymnasium.make(task, operator=operator)
+    rng = np.random.default_rng(0)
+    led, succeeded = [], 0
+    for seed in range(episodes):
+        env.reset(seed=seed)
+        expert = Expert(env.unwrapped)
+        led.append([])
+        over = False
+        while not over:
+            _, _, terminated, truncated, info = env.step(policy(expert, rng))
+            led[-1].append(info["is_intervention"])
+            over = terminated or truncated
+        succeeded += terminated
+    return np.concatenate(led).mean(), succeeded / episodes, led
+
+
+def frozen(expert, rng):
+    return np.zeros(4)
+
+
+def wild(expert, rng):
+    return rng.uniform(-1, 1, 4)
+
+
+def steady(expert, rng):
+    return 0.4 * expert.act()
+
+
+@pytest.mark.parametrize("policy", [frozen, wild])
+def test_a_bad_policy_is_led_a_third_of_the_time_and_succeeds(policy):
+    share, success, _ = watch(policy, episodes=40)
+    assert 0.25 < share < 0.5
+    assert success >= 0.95
+
+
+def test_a_policy_that_gets_on_is_left_alone():
+    share, success, _ = watch(steady)
+    assert share == 0.0
+    assert success == 1.0
+
+
+def test_nobody_takes_over_before_patience_and_reaction_are_over():
+    _, _, led = watch(frozen, patience=1.0, reaction_delay=0.5)
+    assert min(np.argmax(steps) for steps in led) >= 10
+
+
+def test_control_is_given_back_after_a_burst():
+    _, _, led = watch(frozen, burst=0.2, skill=0.5)
+    changes = [np.diff(np.asarray(steps, int)) for steps in led]
+    assert sum((change == -1).sum() for change in changes) >= len(led)
+
+
+def test_without_attention_nobody_takes_over():
+    share, _, _ = watch(frozen, episodes=3, attention=0.0)
+    assert share == 0.0
+
+
+def test_less_attention_means_later_takeovers():
+    def first_takeover(attention):
+        return np.mean([np.argmax(steps) for steps in watch(frozen, attention=attention)[2]])
+
+    assert first_takeover(0.2) > first_takeover(1.0) + 2
+
+
+def test_less_skill_means_longer_demonstrations():
+    def length(skill):
+        episodes = watch(frozen, task="envs:SO101PickCube-v0", mode="demonstrate", skill=skill)[2]
+        return np.mean([len(steps) for steps in episodes])
+
+    assert length(1.0) + 3 < length(0.5)
+
+
+def test_a_demonstration_is_led_from_the_first_to_the_last_step():
+    share, success, _ = watch(wild, mode="demonstrate")
+    assert share == 1.0
+    assert success == 1.0
+
+
+def test_an_arm_that_stays_at_a_side_is_taken_over_at_once():
+    def outward(expert, rng):
+        return np.array([-1.0, 0.0, 0.0, 0.0])
+
+    # Patience alone would wait for five seconds.
+    _, _, led = watch(outward, patience=5.0, reaction_delay=0.0, attention=1.0)
+    assert max(np.argmax(steps) for steps in led) <= 12
+    assert all(any(steps) for steps in led)
+
+
+def test_undone_progress_alarms_before_patience_is_over():
+    def back_and_forth(expert, rng):
+        back_and_forth.step += 1
+        action = expert.act()
+        action[:3] *= 0.6 if back_and_forth.step % 10 < 4 else -0.6
+        return action
+
+    back_and_forth.step = 0
+    # Far sides, so that only the loss of progress can alarm.
+    _, _, led = watch(back_and_forth, episodes=8, patience=20.0, attention=1.0)
+    assert any(any(steps) for steps in led)
+
+
+def episode(env, seed):
+    env.reset(seed=seed)
+    actions = []
+    for _ in range(15):
+        *_, terminated, truncated, info = env.step(np.zeros(4))
+        actions.append(info["teleop_action"].tolist())
+        if terminated or truncated:
+            break
+    return actions
+
+
+def test_the_person_is_seeded_by_the_reset():
+    operator = {"mode": "demonstrate"}
+    env = gymnasium.make(TOUCH, operator=operator)
+    first = episode(env, 3)
+    unseeded = episode(env, None)
+    assert episode(env, 3) == first
+    assert episode(env, None) == unseeded
+    assert episode(gymnasium.make(TOUCH, operator=operator), 3) == first
+
+
+def test_the_hand_is_unsteady_in_a_correlated_way():
+    env = gymnasium.make(TOUCH).unwrapped
+    env.reset(seed=0)
+    person = Person(PersonSettings(mode="demonstrate", skill=0.5))
+    person.reset(env, seed=0)
+    actions = np.array([person.act()[:3] for _ in range(400)])  # the arm stands still
+    around = actions - actions.mean(axis=0)
+    correlation = (around[1:] * around[:-1]).sum() / (around**2).sum()
+    assert around.std() > 0.05
+    assert 0.4 < correlation < 0.95
+
+
+def test_a_perfect_hand_does_what_the_expert_would_but_slower():
+    env = gymnasium.make(TOUCH).unwrapped
+    env.reset(seed=0)
+    person = Person(PersonSettings(mode="demonstrate", skill=1.0))
+    person.reset(env, seed=0)
+    action, wanted = person.act(), Expert(env).act()
+    speed = np.linalg.norm(action[:3]) / np.linalg.norm(wanted[:3])
+    assert 0.6 <= speed <= 1.0
+    np.testing.assert_allclose(action[:3], speed * wanted[:3])

@@ -1,0 +1,214 @@
+import gymnasium
+import numpy as np
+import pytest
+
+from envs.interfaces import ArmState
+from envs.kinematics import HOME, Kinematics
+from envs.so101 import SO101Env
+
+
+class PerfectArm:
+    """An arm without physics, which goes where it is told, or stays where it is."""
+
+    def __init__(self):
+        self.stuck = False
+        self.positions = HOME.copy()
+        self.closed = False
+
+    def reset(self, joint_positions):
+        self.positions = np.array(joint_positions)
+
+    def command(self, joint_targets):
+        self.targets = joint_targets
+        if not self.stuck:
+            self.positions = joint_targets.copy()
+
+    def read(self):
+        return ArmState(self.positions.copy(), np.zeros(6), np.zeros(6))
+
+    def close(self):
+        self.closed = True
+
+
+class OpenTask:
+    """A task that is never done unless told."""
+
+    done = False
+
+    def start(self, rng):
+        return HOME + rng.uniform(-0.01, 0.01, 6)
+
+    def object_bounds(self):
+        return -np.ones(2), np.ones(2)
+
+    def objects(self):
+        return np.array([5.0, 0.5])
+
+    def succeeded(self):
+        return self.done
+
+    def progress(self):
+        return 0.25
+
+
+class StillCameras:
+    names = ("wrist",)
+    closed = False
+
+    def read(self):
+        return {"wrist": np.zeros((128, 128, 3), np.uint8)}
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def env():
+    made = SO101Env(PerfectArm(), None, OpenTask())
+    made.reset(seed=0)
+    return made
+
+
+def commanded_tcp(env):
+    return Kinematics().forward(env.arm.targets)
+
+
+def test_an_action_moves_the_command_by_its_size_in_steps(env):
+    before = env.tcp
+    env.step([0.5, -1.0, 0.25, 0.0])
+    np.testing.assert_allclose(env.tcp - before, [0.01, -0.02, 0.005], atol=1e-4)
+
+
+def test_the_command_is_integrated_not_the_measured_pose(env):
+    before = env.tcp
+    env.arm.stuck = True
+    for _ in range(3):
+        env.step([0.0, 0.5, 0.0, 0.0])
+    np.testing.assert_allclose(commanded_tcp(env) - before, [0, 0.03, 0], atol=1e-4)
+
+
+def test_synchronize_forgets_how_far_the_command_ran_ahead(env):
+    before = env.tcp
+    env.arm.stuck = True
+    env.step([0.0, 1.0, 0.0, 0.0])
+    env.synchronize()
+    env.step(np.zeros(4))
+    np.testing.assert_allclose(commanded_tcp(env), before, atol=1e-4)
+
+
+def test_the_command_stays_in_the_workspace(env):
+    for direction in ([1, 1, 1, 0], [-1, -1, -1, 0]):
+        for _ in range(20):
+            env.step(direction)
+        corner = env.workspace.high if direction[0] > 0 else env.workspace.low
+        np.testing.assert_allclose(env._tcp_command, corner)
+
+
+def test_the_gripper_moves_by_its_rate_and_opens_when_positive(env):
+    before = env.gripper_opening
+    env.step([0, 0, 0, 0.5])
+    assert env.gripper_opening == pytest.approx(before + 0.1)
+    for _ in range(20):
+        env.step([0, 0, 0, -1])
+    assert env.gripper_opening == pytest.approx(-0.174533, abs=1e-5)
+
+
+def test_a_stalled_gripper_opens_at_once_when_told(env):
+    env.arm.stuck = True
+    for _ in range(20):
+        env.step([0, 0, 0, -1])
+    stalled = env.arm.targets[-1]
+    assert stalled == pytest.approx(env.gripper_opening - 0.15)
+    env.step([0, 0, 0, 1])
+    assert env.arm.targets[-1] > env.gripper_opening
+
+
+def test_actions_beyond_the_box_are_clipped(env):
+    before = env.tcp
+    env.step([0.0, 7.0, 0.0, 0.0])
+    np.testing.assert_allclose(env.tcp - before, [0, 0.02, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_an_action_that_is_not_finite_is_refused(env, bad):
+    before = env.tcp
+    with pytest.raises(ValueError, match="action must be finite"):
+        env.step([0.0, bad, 0.0, 0.0])
+    assert env.tcp.tolist() == before.tolist()
+
+
+def test_an_action_of_another_shape_is_refused(env):
+    with pytest.raises(ValueError, match=r"shape \(4,\), got shape \(3,\)"):
+        env.step([0.0, 0.0, 0.0])
+
+
+def test_observations_are_clipped_into_their_space(env):
+    observation, *_ = env.step(np.zeros(4))
+    assert observation["objects"].tolist() == [1.0, 0.5]
+    env.arm.positions = np.full(6, 9.0)
+    observation, *_ = env.step([0, 0, 0, 0])
+    assert env.observation_space.contains(observation)
+
+
+def test_the_state_is_laid_out_as_the_contract_says(env):
+    env.arm.read = lambda: ArmState(HOME, np.arange(6) / 10, -np.arange(6) / 10)
+    observation, *_ = env.step(np.zeros(4))
+    state = observation["state"]
+    np.testing.assert_allclose(state[:6], HOME, rtol=1e-6)
+    np.testing.assert_allclose(state[6:12], np.arange(6) / 10, rtol=1e-6)
+    np.testing.assert_allclose(state[12:18], -np.arange(6) / 10, rtol=1e-6)
+    np.testing.assert_allclose(state[18:], Kinematics().forward(HOME), rtol=1e-6)
+
+
+def test_success_terminates_with_reward_one(env):
+    env.task.done = True
+    _, reward, terminated, truncated, info = env.step(np.zeros(4))
+    assert (reward, terminated, truncated, info["succeed"]) == (1.0, True, False, True)
+
+
+def test_cameras_replace_the_objects_and_are_closed_with_the_arm():
+    env = SO101Env(PerfectArm(), StillCameras(), OpenTask())
+    observation, _ = env.reset(seed=0)
+    assert set(observation) == {"state", "wrist"}
+    assert env.observation_space.contains(observation)
+    env.close()
+    assert env.arm.closed
+    assert env.cameras.closed
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("control_hz", 0),
+        ("control_hz", 200),
+        ("step_size", -0.01),
+        ("step_size", "wide"),
+        ("step_size", True),
+        ("reward", "shaped"),
+    ],
+)
+def test_options_out_of_range_are_refused_by_name(option, value):
+    with pytest.raises(ValueError, match=option):
+        SO101Env(PerfectArm(), None, OpenTask(), **{option: value})
+
+
+def test_the_papers_rig_moves_in_its_steps_and_box():
+    box = {"x": [0.18, 0.40], "y": [-0.03, 0.14], "z": [0.02, 0.09]}
+    env = gymnasium.make(
+        "envs:SO101TouchCube-v0", control_hz=8, step_size=0.01, workspace=box
+    ).unwrapped
+    env.reset(seed=0)
+    start = env.tcp
+    env.step([0.0, 1.0, 0.0, 0.0])
+    np.testing.assert_allclose((env.tcp - start)[1], 0.01, atol=2e-3)
+    assert env.task.scene.data.time == pytest.approx(1 / 8)
+
+
+def test_an_unstable_simulation_is_an_error():
+    env = gymnasium.make("envs:SO101TouchCube-v0").unwrapped
+    env.reset(seed=0)
+    env.task.scene.data.qvel[6] = np.nan
+    with pytest.raises(RuntimeError, match="unstable"):
+        env.step(np.zeros(4))
+    env.reset(seed=0)
+    env.step(np.zeros(4))
