@@ -130,5 +130,7 @@ def _user_errors(debug: bool) -> Iterator[None]:
     except UserError as error:
         if debug:
             raise
-        _errors.print(f"error: {error}", style="bold red", markup=False, highlight=False)
+        _errors.print(
+            f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True
+        )
         raise typer.Exit(2) from error

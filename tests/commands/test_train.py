@@ -1,0 +1,191 @@
+"""The course of a run: rows, checkpoints, stops and resumes, with a stand-in for the algorithm."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from e2hil_rllib.commands import train as module
+from e2hil_rllib.commands.train import TrainingError, train
+from e2hil_rllib.evaluation_log import read_evaluations
+from e2hil_rllib.progress import STEP, read_rows
+from e2hil_rllib.run_folder import RunFolder, RunFolderError
+from e2hil_rllib.settings import Settings
+
+
+class Counter:
+    """Counts 100 steps in each iteration; calls `on_step` with the steps so far."""
+
+    def __init__(self, step: int = 0, on_step: Callable[[int], None] = lambda step: None) -> None:
+        self.step = step
+        self.on_step = on_step
+        self.stopped = False
+
+    def train(self) -> dict[str, Any]:
+        self.step += 100
+        self.on_step(self.step)
+        rates = {"success_rate": self.step / 1000, "autonomous_success_rate": self.step / 1000}
+        return {STEP: self.step, "env_runners": rates, "config": {"lr": 1}}
+
+    def save_to_path(self, path: str) -> None:
+        (Path(path) / "step").write_text(str(self.step))
+
+    def evaluate_episodes(self, num_episodes: int, seed: int) -> Any:
+        for number in range(num_episodes):
+            start = {"start": "left" if number % 2 else "right"}
+            yield {"seed": seed + number, "success": True, "steps": 5, "return": 1.0, "info": start}
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class Workshop:
+    """Runs `train` in a folder with `Counter` in place of the algorithm."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.run = RunFolder(folder / "run")
+        self.output = io.StringIO()
+        self.algorithm = Counter()
+        self.on_step: Callable[[int], None] = lambda step: None
+        monkeypatch.setattr(module, "ray_session", lambda settings: contextlib.nullcontext())
+        monkeypatch.setattr(module, "algorithm_config", lambda settings, run: None)
+        monkeypatch.setattr(module, "build", lambda settings, run: self._made(0))
+        monkeypatch.setattr(module, "restore", self._restored)
+
+    def _made(self, step: int) -> Counter:
+        self.algorithm = Counter(step, self.on_step)
+        return self.algorithm
+
+    def _restored(self, checkpoint: Path) -> Counter:
+        return self._made(int((checkpoint / "step").read_text()))
+
+    def train(self, resume: bool = False, **values: Any) -> bool:
+        defaults = {
+            "task": "Pendulum-v1",
+            "stop": {"steps": 500},
+            "checkpoint": {"every_steps": 200, "keep": 2},
+            "evaluation": {"episodes": 4},
+        }
+        settings = Settings.model_validate(defaults | values)
+        return train(settings, self.run, resume, Console(file=self.output, width=250))
+
+    @property
+    def rows(self) -> list[float]:
+        return [row[STEP] for row in read_rows(self.run.progress)]
+
+    @property
+    def saved(self) -> list[str]:
+        return [path.name[-4:] for path in self.run.checkpoints().all()]
+
+    @property
+    def said(self) -> str:
+        return self.output.getvalue()
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    return Workshop(tmp_path, monkeypatch)
+
+
+def interrupt_at(wanted: int) -> Callable[[int], None]:
+    def on_step(step: int) -> None:
+        if step == wanted:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return on_step
+
+
+def test_a_run_ends_with_a_checkpoint_an_evaluation_and_a_report(workshop: Workshop) -> None:
+    assert workshop.train()
+    assert workshop.rows == [100, 200, 300, 400, 500]
+    assert workshop.saved == ["0400", "0500"]
+    assert [(e.step, e.seed - 100_000) for e in read_evaluations(workshop.run.evaluation)] == [
+        (500, 0), (500, 1), (500, 2), (500, 3)
+    ]  # fmt: skip
+    assert (workshop.run.report / "index.html").exists() and workshop.algorithm.stopped
+    assert "100 %" in workshop.said and "left" in workshop.said and "right" in workshop.said
+
+
+def test_ctrl_c_finishes_the_iteration_saves_and_says_how_to_go_on(workshop: Workshop) -> None:
+    workshop.on_step = interrupt_at(300)
+    assert not workshop.train()
+    assert workshop.rows == [100, 200, 300] and workshop.saved == ["0200", "0300"]
+    assert "--resume" in workshop.said and not workshop.run.evaluation.exists()
+    workshop.on_step = lambda step: None
+    assert workshop.train(resume=True)
+    assert workshop.rows == [100, 200, 300, 400, 500]
+
+
+def test_a_crash_costs_only_what_came_after_the_last_checkpoint(workshop: Workshop) -> None:
+    def crash(step: int) -> None:
+        if step == 400:
+            raise RuntimeError("crash")
+
+    workshop.on_step = crash
+    with pytest.raises(RuntimeError, match="crash"):
+        workshop.train()
+    assert workshop.rows == [100, 200, 300] and workshop.saved == ["0200"]
+    workshop.on_step = lambda step: None
+    assert workshop.train(resume=True)
+    assert workshop.rows == [100, 200, 300, 400, 500]
+
+
+def test_a_finished_run_is_left_as_it_is_and_can_be_made_longer(workshop: Workshop) -> None:
+    workshop.train()
+    assert workshop.train(resume=True) and "This run has ended" in workshop.said
+    assert workshop.rows == [100, 200, 300, 400, 500]
+    assert len(read_evaluations(workshop.run.evaluation)) == 4
+    assert workshop.train(resume=True, stop={"steps": 700})
+    assert workshop.rows[-2:] == [600, 700] and workshop.run.settings().stop.steps == 700
+
+
+def test_resume_starts_a_run_where_there_is_none(workshop: Workshop) -> None:
+    assert workshop.train(resume=True)
+    assert workshop.rows[0] == 100
+
+
+def test_training_ends_early_at_the_wanted_success(workshop: Workshop) -> None:
+    workshop.train(stop={"steps": 900, "autonomous_success_rate": 0.3})
+    assert workshop.rows == [100, 200, 300]
+
+
+def test_evaluations_on_the_way_are_rows_and_columns(workshop: Workshop) -> None:
+    workshop.train(evaluation={"episodes": 2, "every_steps": 200})
+    episodes = read_evaluations(workshop.run.evaluation)
+    assert [episode.step for episode in episodes] == [200, 200, 400, 400, 500, 500]
+    rows = read_rows(workshop.run.progress)
+    assert [row.get("evaluation/success_rate") for row in rows] == [None, 1.0, None, 1.0, None]
+
+
+def test_a_folder_in_use_is_not_overwritten(workshop: Workshop) -> None:
+    workshop.train()
+    with pytest.raises(RunFolderError, match="--resume"):
+        workshop.train()
+    with pytest.raises(RunFolderError, match="other values of seed, training"):
+        workshop.train(resume=True, seed=1, training={"utd_ratio": 3})
+
+
+def test_a_folder_of_something_else_is_not_touched(workshop: Workshop) -> None:
+    workshop.run.root.mkdir()
+    (workshop.run.root / "thesis.tex").write_text("mine")
+    with pytest.raises(RunFolderError, match="holds files, but no run"):
+        workshop.train(resume=True)
+
+
+def test_an_error_of_the_environment_names_the_newest_checkpoint(workshop: Workshop) -> None:
+    def broken(step: int) -> None:
+        if step == 300:
+            raise ValueError("observation 'state' is NaN")
+
+    workshop.on_step = broken
+    with pytest.raises(TrainingError, match=r"'state' is NaN.*step_000000200"):
+        workshop.train()
+    assert workshop.algorithm.stopped
