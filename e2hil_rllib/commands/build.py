@@ -132,6 +132,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
         ray.init(
             num_cpus=max(needed, os.cpu_count() or 1),
             include_dashboard=False,
+            log_to_driver=False,  # errors of other processes come as exceptions
             logging_level=logging.ERROR,
         )
     try:

@@ -31,6 +31,7 @@ class TrainingDisplay:
     Args:
         console: Where to.
         total_steps: Steps at which training ends.
+        start: Figures that training goes on from.
         plain_interval: Time between two lines where the console is not a terminal, [s].
         clock: Seconds that only ever grow.
     """
@@ -39,6 +40,7 @@ class TrainingDisplay:
         self,
         console: Console,
         total_steps: int,
+        start: Row,
         plain_interval: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -47,6 +49,7 @@ class TrainingDisplay:
         self._interval = plain_interval
         self._clock = clock
         self._recent: deque[tuple[float, float, float]] = deque(maxlen=_SPEED_WINDOW)
+        self._recent.append((clock(), start[STEP], start.get(UPDATES, 0.0)))
         self._next_line = -math.inf
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
 

@@ -141,7 +141,7 @@ class _Training:
     def _loop(self, log: ProgressLog, step: int, stop: StopRequest) -> bool:
         """Iterates until the end (True) or a request to stop (False), checkpointed either way."""
         row = log.last or {STEP: 0.0}
-        display = TrainingDisplay(self._console, self._settings.stop.steps)
+        display = TrainingDisplay(self._console, self._settings.stop.steps, row)
         saved = evaluated = step
         with display:
             while not self._is_done(row) and not stop:

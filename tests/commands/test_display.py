@@ -28,22 +28,22 @@ def lines_of(rows: list[Row], seconds_between: float, terminal: bool = False) ->
     text = io.StringIO()
     clock: Iterator[float] = (seconds_between * tick for tick in range(100))
     console = Console(file=text, force_terminal=terminal, width=200)
-    with TrainingDisplay(console, 12_000, clock=lambda: next(clock)) as display:
+    with TrainingDisplay(console, 12_000, {STEP: 0.0}, clock=lambda: next(clock)) as display:
         for figures in rows:
             display.show(figures)
     return text.getvalue().splitlines()
 
 
 def test_the_line_says_how_far_how_fast_how_well_and_how_long() -> None:
-    line = lines_of([row(1000), row(1100)], seconds_between=25)[-1]
+    line = lines_of([row(100), row(200)], seconds_between=25)[-1]
     assert line.split("  ") == [
-        "steps 1 100/12 000",
+        "steps 200/12 000",
         "updates/s 8",
         "success 62 %",
         "alone 50 %",
         "interventions 25 %",
         "entropy -1.23",
-        "left 45:25",
+        "left 49:10",
     ]
 
 
@@ -60,7 +60,7 @@ def test_a_terminal_shows_the_newest_figures() -> None:
 def test_what_is_not_known_yet_is_a_dash() -> None:
     rates = dict.fromkeys([key for key in row(0) if "rate" in key or "entropy" in key], math.nan)
     line = lines_of([row(100) | rates], seconds_between=1)[0]
-    assert "success -  alone -  interventions -  entropy -  left -" in line
+    assert "success -  alone -  interventions -  entropy -  left 1:59" in line
     assert "return -200.0" in lines_of(
         [row(100) | rates | {"env_runners/episode_return_mean": -200.0}], seconds_between=1
     )[0]  # fmt: skip
