@@ -43,7 +43,7 @@ def test_the_expert_takes_over_at_any_moment(task):
         expert = Expert(env.unwrapped)
         # A policy that knocks things about and drops what the expert holds at times.
         for step in range(20 + 5 * seed):
-            wild = rng.uniform(-1, 1, 4) + [0, 0, -0.3, 0]
+            wild = rng.uniform([-1, -1, -1.3, -1], [1, 1, 0.7, 1])
             terminated = env.step(expert.act() if step % 20 > 8 else wild)[2]
             if terminated:
                 break

@@ -69,9 +69,10 @@ def test_every_change_of_hands_sets_the_command_to_the_measured_pose(monkeypatch
     step = np.full(4, 0.1)
     env = led_by(None, step, step, None, None, step)
     calls = []
-    monkeypatch.setattr(env.unwrapped, "synchronize", lambda: calls.append(index))
-    for index in range(6):
-        env.step(np.zeros(4))
+    monkeypatch.setattr(env.unwrapped, "synchronize", lambda: calls.append(len(steps)))
+    steps = []
+    for _ in range(6):
+        steps.append(env.step(np.zeros(4)))
     assert calls == [1, 3, 5]
 
 

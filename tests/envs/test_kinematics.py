@@ -74,3 +74,15 @@ def test_a_point_must_be_three_finite_numbers(kinematics, bad):
         kinematics.inverse(bad)
     with pytest.raises(ValueError, match="joint_positions must be 6 finite numbers"):
         kinematics.forward(bad)
+
+
+def test_neighbouring_points_have_neighbouring_solutions(kinematics):
+    rng = np.random.default_rng(0)
+    box = Workspace()
+    point, last = np.array([0.15, 0.0, 0.1]), None
+    for _ in range(300):
+        solution = kinematics.inverse(point)
+        if last is not None:
+            assert np.abs(solution - last).max() < 1.0
+        last = solution
+        point = np.clip(point + rng.uniform(-0.02, 0.02, 3), box.low, [0.2, 0.15, 0.15])

@@ -15,6 +15,7 @@ from envs.tasks.grasping import yaw_features
 from envs.workspace import Workspace
 
 NAMES = {"TouchCube": 6, "PickCube": 11, "PickPlaceCube": 17, "StackBlocks": 22}
+ON_TOP = np.array([0.0, 0.0, 2 * CUBE_HALF])
 LIMITS = {"TouchCube": 100, "PickCube": 150, "PickPlaceCube": 200, "StackBlocks": 250}
 
 every_task = pytest.mark.parametrize("name", NAMES)
@@ -212,7 +213,7 @@ def test_touch_is_done_within_five_millimetres_of_the_surface():
 def test_touch_is_done_when_a_jaw_touches():
     task, scene = laid_out(TouchCube)
     tip = scene.data.geom("moving_jaw_tip").xpos
-    put(scene, 0, tip + [CUBE_HALF, 0.0, 0.0])
+    put(scene, 0, tip + np.array([CUBE_HALF, 0.0, 0.0]))
     assert scene.distance_to_cube(0) > 0.005
     assert task.succeeded()
 
@@ -255,13 +256,13 @@ def test_place_needs_a_still_cube():
 )
 def test_stack_is_done_with_one_cube_on_the_other(offset, done):
     task, scene = laid_out(StackBlocks)
-    put(scene, 0, scene.cube_position(1) + [0.0, 0.0, 2 * CUBE_HALF] + offset)
+    put(scene, 0, scene.cube_position(1) + ON_TOP + offset)
     assert task.succeeded() == done
 
 
 def test_stack_needs_a_still_arm():
     task, scene = laid_out(StackBlocks)
-    put(scene, 0, scene.cube_position(1) + [0.0, 0.0, 2 * CUBE_HALF])
+    put(scene, 0, scene.cube_position(1) + ON_TOP)
     scene.data.qvel[0] = 0.3
     assert not task.succeeded()
 
