@@ -50,7 +50,7 @@ def make_simulated(
     shared = {name for name in own if name not in ("task", "task_options")}
     own_options = set(inspect.signature(task_class).parameters) - {"scene", "workspace"}
     refuse_unknown(task_options, shared | own_options, f"the {task} environment")
-    box = Workspace.from_options(workspace or {})
+    box = Workspace() if workspace is None else Workspace.from_options(workspace)
     period = 1.0 / number("control_hz", control_hz, 1.0, 50.0)
     scene = Scene(task_class.num_cubes, period, box, task_class.has_marker)
     env: gymnasium.Env = SO101Env(
@@ -68,7 +68,7 @@ def make_simulated(
 
 
 def _make_cameras(scene: Scene, names: Sequence[str]) -> RenderedCameras | None:
-    if isinstance(names, str) or len(set(names)) != len(names):
+    if not isinstance(names, (list, tuple)) or len(set(names)) != len(names):
         raise ValueError(f"cameras must be a list of different names, got {names!r}")
     checked = [one_of("cameras", name, CAMERAS) for name in names]
     return RenderedCameras(scene, checked) if checked else None

@@ -30,7 +30,7 @@ _MAX_STEP = 0.6  # [rad] in one iteration
 _RESTING_STEP = 0.03  # [rad]: the next step would be its square
 # Five joints cannot hold six coordinates: looking down is a wish (one radian of tilt is worth 1 cm
 # of position), and the last iterations, without it, bring the position home exactly. Turning the
-# jaws costs more: where the arm folds up, the wrist would spin half round to gain a few millimetres.
+# jaws costs more: where the arm folds up, the wrist would spin half round to gain millimetres.
 _TILT_COST = 0.01  # [m/rad]
 _TURN_COST = 0.05  # [m/rad]
 _SOLVER = "daqp"
@@ -41,8 +41,9 @@ class Kinematics:
 
     The TCP lies between the jaws. The inverse prefers a gripper that looks straight down with its
     jaws opening along the world's x axis, and lets the tilt float where the wrist cannot do that
-    (above z = 0.085 m, and beyond x = 0.325 m). In one corner of the default workspace the arm cannot
-    fold up far enough (x < 0.152 m, |y| < 0.05 m, z > 0.065 m): there it stays up to 18 mm off.
+    (above z = 0.085 m, and beyond x = 0.325 m). In one corner of the default workspace the arm
+    cannot fold up far enough (x < 0.152 m, |y| < 0.05 m, z > 0.065 m): there it stays up to 18 mm
+    off.
     """
 
     def __init__(self) -> None:

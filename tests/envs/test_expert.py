@@ -25,7 +25,7 @@ def solve(env):
 def test_the_expert_solves_every_task_well_within_its_limit(task):
     env = gymnasium.make(f"envs:SO101{task}-v0")
     outcomes = []
-    for seed in range(1000, 1015):
+    for seed in range(1000, 1010):
         env.reset(seed=seed)
         outcomes.append(solve(env))
     successes, steps = zip(*outcomes, strict=True)
@@ -37,12 +37,12 @@ def test_the_expert_solves_every_task_well_within_its_limit(task):
 def test_the_expert_takes_over_at_any_moment(task):
     env = gymnasium.make(f"envs:SO101{task}-v0", max_episode_steps=250)
     solved = []
-    for seed in range(12):
+    for seed in range(8):
         env.reset(seed=seed)
         rng = np.random.default_rng(seed)
         expert = Expert(env.unwrapped)
         # A policy that knocks things about and drops what the expert holds at times.
-        for step in range(20 + 5 * seed):
+        for step in range(20 + 7 * seed):
             wild = rng.uniform([-1, -1, -1.3, -1], [1, 1, 0.7, 1])
             terminated = env.step(expert.act() if step % 20 > 8 else wild)[2]
             if terminated:
@@ -61,7 +61,7 @@ def test_the_expert_solves_the_papers_rig(task):
         step_size=0.01,
         workspace={"x": [0.18, 0.40], "y": [-0.03, 0.14], "z": [0.02, 0.09]},
     )
-    for seed in range(6):
+    for seed in range(4):
         env.reset(seed=seed)
         assert solve(env)[0]
 

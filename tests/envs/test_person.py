@@ -75,7 +75,8 @@ def test_less_attention_means_later_takeovers():
 
 def test_less_skill_means_longer_demonstrations():
     def length(skill):
-        episodes = watch(frozen, task="envs:SO101PickCube-v0", mode="demonstrate", skill=skill)[2]
+        pick = "envs:SO101PickCube-v0"
+        episodes = watch(frozen, episodes=8, task=pick, mode="demonstrate", skill=skill)[2]
         return np.mean([len(steps) for steps in episodes])
 
     assert length(1.0) + 3 < length(0.5)

@@ -100,6 +100,24 @@ def test_jaws_push_a_grasped_cube_from_opposite_sides():
     assert forces[1][0] < -0.5
 
 
+@pytest.mark.parametrize(
+    ("fixed", "moving", "grasped"),
+    [
+        ([0.6, 0, 0], [-0.6, 0, 0], True),
+        ([0.6, 0, 0], [-0.4, 0, 0], False),
+        ([0.6, 0, 0], [0, 0.6, 0], False),
+        ([0.6, 0, 0], [-0.2, 0.57, 0], True),
+        ([0.6, 0, 0], [-0.1, 0.6, 0], False),
+        ([0.6, 0, 0], None, False),
+    ],
+)
+def test_a_grasp_is_half_a_newton_from_opposite_sides(monkeypatch, fixed, moving, grasped):
+    scene, _ = scene_and_arm()
+    forces = {0: np.array(fixed)} | ({} if moving is None else {1: np.array(moving)})
+    monkeypatch.setattr(scene, "jaw_forces", lambda index: forces)
+    assert scene.grasped(0) == grasped
+
+
 def test_an_untouched_cube_rests_and_is_not_grasped():
     scene, arm = scene_and_arm()
     scene.place_cube(0, 0.2, 0.1, 0.3)
