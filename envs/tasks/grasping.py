@@ -30,6 +30,7 @@ _ALMOST_CLOSED = 0.35  # [rad]: a grasp has begun
 # Where a cube's centre must be between the jaws, in the gripper's frame [m].
 _BETWEEN_LOW = np.array([-0.012, -0.009, -0.012])
 _BETWEEN_HIGH = np.array([0.030, 0.009, 0.012])
+_SLACK = 0.008  # [m] by which a held cube may be out of that range
 _DEEP = 0.005  # [m]: a grasp begins with the TCP this near to the height of the cube's centre
 _STATIC_LINEAR = 0.01  # [m/s]
 _STATIC_ANGULAR = 0.5  # [rad/s]
@@ -76,6 +77,12 @@ class GraspingTask(SimulatedTask):
     def released(self) -> bool:
         """Says whether no jaw touches cube 0."""
         return not self.scene.touched(0)
+
+    def held(self) -> bool:
+        """Says whether cube 0 is grasped near the tips; deep in the jaws it cannot be put down."""
+        offset = self.scene.cube_between_jaws(0)
+        near = (offset > _BETWEEN_LOW - _SLACK).all() and (offset < _BETWEEN_HIGH + _SLACK).all()
+        return bool(near) and self.scene.grasped(0)
 
     def grasp_subgoal(self) -> Subgoal:
         """Returns the next step toward holding cube 0: open, get above, go down, close."""

@@ -43,7 +43,7 @@ class PickCube(GraspingTask):
 
     def subgoal(self) -> Subgoal:
         """Returns the next step: grasp, then lift."""
-        if not self.scene.grasped(0):
+        if not self.held():
             return self.grasp_subgoal()
         rise = _LIFT + _LIFT_MARGIN - self._lifted()
         return Subgoal(tcp=self.scene.tcp() + np.array([0.0, 0.0, rise]), gripper=CLOSED)

@@ -70,7 +70,7 @@ class PickPlaceCube(GraspingTask):
         """Returns the next step: grasp, carry, release."""
         if self._at_target(_RELEASE_RADIUS, _RELEASE_HEIGHT):
             return self.release_subgoal()
-        if not self.scene.grasped(0):
+        if not self.held():
             if self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT):
                 return self.release_subgoal()
             return self.grasp_subgoal()

@@ -90,7 +90,7 @@ class StackBlocks(GraspingTask):
         centred = np.linalg.norm(offset[:2]) <= _RELEASE_RADIUS
         if centred and abs(offset[2]) < _RELEASE_HEIGHT:
             return self.release_subgoal()
-        if not self.scene.grasped(0):
+        if not self.held():
             return self.release_subgoal() if self._on_top() else self.grasp_subgoal()
         place = self.scene.cube_position(0) - offset
         return self.carry_subgoal(place + np.array([0.0, 0.0, _LOWER_TO]))

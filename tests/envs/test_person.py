@@ -132,6 +132,16 @@ def test_the_person_is_seeded_by_the_reset():
     assert episode(gymnasium.make(TOUCH, operator=operator), 3) == first
 
 
+def test_the_persons_draws_are_not_those_of_the_physics():
+    env = gymnasium.make(TOUCH).unwrapped
+    env.reset(seed=0)
+    person = Person()
+    person.reset(env, seed=0)
+    env.reset(seed=0)
+    draws = np.random.default_rng(0).random(50)
+    assert person._rng.random() not in draws
+
+
 def test_the_hand_is_unsteady_in_a_correlated_way():
     env = gymnasium.make(TOUCH).unwrapped
     env.reset(seed=0)

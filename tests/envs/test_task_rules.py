@@ -125,6 +125,17 @@ def test_stack_needs_a_still_arm():
     assert not task.succeeded()
 
 
+@pytest.mark.parametrize("task_class", [PickCube, PickPlaceCube, StackBlocks])
+def test_a_cube_deep_in_the_jaws_is_let_go(monkeypatch, task_class):
+    task, scene = laid_out(task_class)
+    monkeypatch.setattr(scene, "grasped", lambda index: True)
+    monkeypatch.setattr(scene, "gripper_opening", lambda: 0.1)
+    put(scene, 0, scene.tcp() + np.array([0.0, 0.0, 0.002]))
+    assert task.subgoal().gripper < 0
+    put(scene, 0, scene.tcp() + np.array([0.0, 0.0, 0.03]))
+    assert task.subgoal().gripper > 0.3
+
+
 def test_things_start_apart():
     for task_class in (PickPlaceCube, StackBlocks):
         task, scene = laid_out(task_class)
