@@ -17,6 +17,7 @@ app = typer.Typer(
     name="e2hil",
     help="Train robot policies with a human in the loop (E2HiL), evaluate and report them.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
 _console = Console()

@@ -32,7 +32,7 @@ def demonstration_folder(settings: Settings, run: RunFolder) -> Path | None:
     if given is None:
         return None
     if given.path is None:
-        return run.demonstrations
+        return run.demonstrations.resolve()
     folder = Path(given.path).expanduser().resolve()
     if not folder.is_dir() or not episode_files(folder):
         raise SettingsError(

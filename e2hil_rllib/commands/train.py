@@ -176,7 +176,10 @@ class _Training:
             ) from error
 
     def _save(self, row: Row) -> int:
-        self._checkpoints.save(int(row[STEP]), lambda path: self._algorithm.save_to_path(str(path)))
+        # RLlib takes a relative path for a URI.
+        self._checkpoints.save(
+            int(row[STEP]), lambda path: self._algorithm.save_to_path(str(path.resolve()))
+        )
         return int(row[STEP])
 
     def _evaluate(self, step: int) -> Row:

@@ -36,6 +36,7 @@ class Counter:
         return {STEP: self.step, "env_runners": rates, "config": {"lr": 1}}
 
     def save_to_path(self, path: str) -> None:
+        assert Path(path).is_absolute()
         (Path(path) / "step").write_text(str(self.step))
 
     def evaluate_episodes(self, num_episodes: int, seed: int) -> Any:
@@ -51,7 +52,8 @@ class Workshop:
     """Runs `train` in a folder with `Counter` in place of the algorithm."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.run = RunFolder(folder / "run")
+        monkeypatch.chdir(folder)
+        self.run = RunFolder("run")
         self.output = io.StringIO()
         self.algorithm = Counter()
         self.on_step: Callable[[int], None] = lambda step: None
