@@ -34,6 +34,8 @@ def _choose_renderer() -> None:
     except OSError:
         return
     os.environ["MUJOCO_GL"] = "egl"
+    # Mesa's software renderer would start threads in every worker, and gain nothing on small frames.
+    os.environ.setdefault("LP_NUM_THREADS", "1")
 
 
 _choose_renderer()
