@@ -34,7 +34,7 @@ def _choose_renderer() -> None:
     except OSError:
         return
     os.environ["MUJOCO_GL"] = "egl"
-    # Mesa's software renderer would start threads in every worker, and gain nothing on small frames.
+    # Mesa's software renderer would start threads in every worker and gain nothing.
     os.environ.setdefault("LP_NUM_THREADS", "1")
 
 

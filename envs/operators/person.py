@@ -65,8 +65,8 @@ class Person:
     """Watches, takes over after a reaction delay, leads for a burst, gives control back.
 
     They take over when the task has made too little progress for as long as their patience lasts,
-    when progress is being undone, or when the arm stays at a side of the workspace. It implements
-    `envs.operators.Operator`.
+    when progress is being undone, or when the arm stays at a side of the workspace to no avail.
+    It implements `envs.operators.Operator`.
 
     Args:
         settings: how the person behaves.
@@ -109,6 +109,7 @@ class Person:
         self._progress: deque[float] = deque(maxlen=self._steps(self.settings.patience) + 1)
         self._best = 0.0
         self._wall_steps = 0
+        self._progress_at_wall = 0.0
         self._reacts_in: int | None = None
 
     def _look(self) -> None:
@@ -116,6 +117,8 @@ class Person:
         self._progress.append(progress)
         self._best = max(self._best, progress)
         self._wall_steps = self._wall_steps + 1 if self._at_wall() else 0
+        if self._wall_steps <= 1:
+            self._progress_at_wall = progress
 
     def _at_wall(self) -> bool:
         """Says whether the arm is at a side of the workspace; the table is where the cubes are."""
@@ -125,7 +128,12 @@ class Person:
 
     def _in_trouble(self) -> bool:
         now = self._progress[-1]
-        if self._best - now > _UNDONE or self._wall_steps >= _WALL_STEPS:
+        if self._best - now > _UNDONE:
+            return True
+        # A cube may lie at a side: being there is no trouble while the task gets on.
+        at_wall = self._wall_steps / self._env.control_hz
+        gained = now - self._progress_at_wall
+        if self._wall_steps >= _WALL_STEPS and gained < _EXPECTED_RATE * at_wall:
             return True
         watched_long = len(self._progress) == self._progress.maxlen
         return watched_long and now - self._progress[0] < _EXPECTED_RATE * self.settings.patience

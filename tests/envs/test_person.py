@@ -98,6 +98,16 @@ def test_an_arm_that_stays_at_a_side_is_taken_over_at_once():
     assert all(any(steps) for steps in led)
 
 
+def test_an_arm_that_gets_on_at_a_side_is_left_alone(monkeypatch):
+    env = gymnasium.make(TOUCH, operator={"attention": 1.0, "reaction_delay": 0.0})
+    env.reset(seed=0)
+    progress = iter(np.linspace(0.1, 0.9, 20))
+    monkeypatch.setattr(env.unwrapped.task, "progress", lambda: next(progress))
+    led = [env.step([-1.0, 0.0, 0.0, 0.0])[-1]["is_intervention"] for _ in range(18)]
+    assert env.unwrapped.tcp[0] < 0.146
+    assert not any(led)
+
+
 def test_undone_progress_alarms_before_patience_is_over():
     def back_and_forth(expert, rng):
         back_and_forth.step += 1
