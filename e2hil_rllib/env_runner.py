@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+from ray.rllib.utils.metrics import ENV_STEP_TIMER
 
 from e2hil_rllib.metrics import episode_outcome
 from e2hil_rllib.torch_setup import set_up_torch
@@ -21,6 +22,11 @@ class E2HiLEnvRunner(SingleAgentEnvRunner):
     def __init__(self, **kwargs: Any):
         set_up_torch(kwargs["config"].torch_threads)
         super().__init__(**kwargs)
+
+    def _try_env_step(self, actions: Any) -> Any:
+        """Step the environments; an error in them stops the run as what it is."""
+        with self.metrics.log_time(ENV_STEP_TIMER):
+            return self.env.step(actions)
 
     def get_metrics(self) -> dict[str, Any]:
         """RLlib's metrics, and the outcomes of the episodes that ended since the last call."""

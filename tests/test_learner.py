@@ -1,0 +1,263 @@
+"""The learner: which parameters each minibatch moves, by what, and when it stops."""
+
+import copy
+
+import numpy as np
+import pytest
+import ray
+import torch
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+
+from e2hil_rllib.config import E2HiLConfig
+from e2hil_rllib.influence import influence_bounds, influence_values, selection_mask
+from e2hil_rllib.losses import actor_loss
+from tests.helpers import ReachEnv
+
+B = 32
+
+
+def build_group(*, seed=0, selection=None, num_learners=0, batch_size=B, **training):
+    config = (
+        E2HiLConfig()
+        .environment("tests.helpers:E2HiLReach-v0")
+        .entropy_selection(**(selection or {"enabled": False}))
+        .training(
+            hidden_sizes=(32, 32), encoder_size=16, train_batch_size_per_learner=batch_size,
+            **training,
+        )
+        .learners(num_learners=num_learners)
+        .debugging(seed=seed)
+    )  # fmt: skip
+    return config.build_learner_group(env=ReachEnv())
+
+
+def make_batch(rows, seed=0, as_numpy=False):
+    generator = np.random.default_rng(seed)
+
+    def draw(*shape):
+        return generator.uniform(-1, 1, shape).astype(np.float32)
+
+    def observation():
+        return {"state": draw(rows, 2), "objects": draw(rows, 1)}
+
+    columns = {
+        "obs": observation(), "new_obs": observation(), "actions": draw(rows, 2),
+        "rewards": draw(rows), "terminateds": (draw(rows) > 0.8).astype(np.float32),
+        "source": generator.integers(0, 3, rows).astype(np.uint8),
+    }  # fmt: skip
+    return columns if as_numpy else to_torch(columns)
+
+
+def to_torch(columns):
+    return {
+        k: to_torch(v) if isinstance(v, dict) else torch.from_numpy(v) for k, v in columns.items()
+    }
+
+
+def update(group, columns, batch_size=B):
+    batch = MultiAgentBatch({"default_policy": SampleBatch(columns)}, len(columns["rewards"]))
+    group.update(batch=batch, minibatch_size=batch_size, timesteps={}, _no_metrics_reduce=True)
+
+
+def parameters(group):
+    state = group.get_state(components="learner/rl_module")["learner"]["rl_module"]
+    return {name: torch.tensor(value) for name, value in state["default_policy"].items()}
+
+
+def recorded_gradients(group, name):
+    """Every gradient of one group of parameters as it is before clipping.
+
+    One step of Adam shows only a gradient's sign, so tests look at the gradient itself.
+    """
+    flat, seen = group._learner._flat[name], []
+    original = flat.clip_gradient
+
+    def clip_gradient(limit):
+        seen.append(flat.gradient.clone())
+        return original(limit)
+
+    flat.clip_gradient = clip_gradient
+    return seen
+
+
+def changed(before, after):
+    """Which parts of the module moved."""
+    return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_only_the_last_of_utd_minibatches_moves_actor_and_temperature():
+    group = build_group(utd_ratio=3)
+    before = parameters(group)
+    update(group, make_batch(2 * B))
+    middle = parameters(group)
+    assert changed(before, middle) == {"encoder", "critics", "target_encoder", "target_critics"}
+    update(group, make_batch(3 * B))
+    assert changed(middle, parameters(group)) >= {"actor", "log_temperature"}
+
+
+def test_the_target_moves_by_tau_after_every_minibatch_encoder_included():
+    """Peers' defect 4."""
+    group = build_group(utd_ratio=2, tau=0.25)
+    for _ in range(3):
+        before = parameters(group)
+        update(group, make_batch(B))
+        live = parameters(group)
+        for part in ("encoder", "critics"):
+            for name in (name for name in live if name.startswith(f"{part}.")):
+                target = f"target_{name}"
+                expected = before[target] + 0.25 * (live[name] - before[target])
+                assert torch.allclose(live[target], expected, atol=1e-6), name
+    assert not torch.equal(live["encoder.parts.state.1.weight"],
+                           live["target_encoder.parts.state.1.weight"])  # fmt: skip
+
+
+def test_the_actor_step_does_not_reach_the_critics():
+    """A full minibatch moves the critics exactly as a critic-only one does."""
+    full, critic_only = build_group(utd_ratio=1), build_group(utd_ratio=2)
+    gradients = [recorded_gradients(group, "critic") for group in (full, critic_only)]
+    for group in (full, critic_only):
+        update(group, make_batch(B))
+    assert torch.equal(gradients[0][0], gradients[1][0])
+    assert changed(parameters(full), parameters(critic_only)) == {"actor", "log_temperature"}
+
+
+@pytest.mark.parametrize("percentiles", [(0, 100), (20, 60)])
+def test_the_actors_gradient_equals_an_autograd_reference(percentiles):
+    """Eq. 12 written down again: without sharing, and on the actor alone."""
+    selection = dict(zip(("lower_percentile", "upper_percentile"), percentiles, strict=True))
+    group = build_group(utd_ratio=1, selection={"enabled": True, "diagnostics_interval": 1,
+                                                **selection})  # fmt: skip
+    learner = group._learner
+    reference = copy.deepcopy(learner.module["default_policy"])
+    noise, influence_noise = (
+        torch.Generator().set_state(stream.get_state().clone())
+        for stream in (learner._learning_noise, learner._selection_noise)
+    )
+    columns = make_batch(B)
+    gradients = recorded_gradients(group, "actor")
+    update(group, columns)
+
+    latent = reference.encoder(columns["obs"]).detach()
+    torch.randn(B, 2, generator=noise)  # of the target's actions
+    policy = reference.policy(latent)
+    action, log_prob = policy.sample(torch.randn(B, 2, generator=noise))
+    q = reference.critics(latent, action).amin(0)
+    drawn, drawn_log_prob = policy.sample(torch.randn(8, B, 2, generator=influence_noise))
+    drawn_q = torch.stack([reference.critics(latent, a).amin(0) for a in drawn])
+    c = influence_values(drawn_log_prob, drawn_q, reference.temperature)
+    mask = selection_mask(c, *influence_bounds(c, *percentiles))
+    loss = actor_loss(log_prob, q, reference.temperature, mask)
+    expected = torch.autograd.grad(loss, list(reference.actor.parameters()))
+    expected = torch.cat([g.reshape(-1) for g in expected])
+    assert torch.allclose(gradients[0], expected, atol=1e-6)
+    assert expected.abs().max() > 1e-3
+    metrics = learner.flush_metrics()["default_policy"]
+    assert float(metrics["kept_fraction"].peek()) == pytest.approx(mask.float().mean().item())
+
+
+def test_selecting_everything_equals_selecting_nothing():
+    everything = {"enabled": True, "lower_percentile": 0, "upper_percentile": 100}
+    groups = [build_group(selection=s) for s in ({"enabled": False}, everything, {"enabled": True})]
+    for group in groups:
+        update(group, make_batch(2 * B))
+    off, whole, some = map(parameters, groups)
+    assert all(torch.allclose(off[name], whole[name], atol=1e-7) for name in off)
+    assert changed(off, some) == {"actor"}
+
+
+def test_diagnostics_do_not_change_what_is_learned():
+    """The selection off: bit for bit the same with and without the influence estimate."""
+    groups = [
+        build_group(selection={"enabled": False, "diagnostics_interval": interval})
+        for interval in (1, 10**6)
+    ]
+    for step in range(4):
+        for group in groups:
+            update(group, make_batch(2 * B, seed=step))
+    often, once = map(parameters, groups)
+    assert not changed(often, once)
+    metrics = groups[0]._learner.flush_metrics()["default_policy"]
+    assert {"influence_mean", "entropy_change", "kept_fraction_demonstration"} <= set(metrics)
+
+
+def test_a_random_subset_of_the_critics_makes_the_target():
+    groups = [
+        build_group(utd_ratio=4, num_critics=4, num_subsampled_critics=subset)
+        for subset in (None, 4, 1, 1)
+    ]
+    gradients = [recorded_gradients(group, "critic") for group in groups]
+    for group in groups:
+        update(group, make_batch(4 * B))  # four draws of the subset: not all hold the minimum
+    whole, all_four, one, again = (torch.stack(seen) for seen in gradients)
+    assert torch.allclose(whole[0], all_four[0], atol=1e-6)
+    assert not torch.allclose(whole, one, atol=1e-3)
+    assert torch.equal(one, again)
+
+
+@pytest.mark.parametrize("column", ["rewards", "actions"])
+def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_parameters(column):
+    group = build_group()
+    before = parameters(group)
+    columns = make_batch(B)
+    columns[column].view(-1)[3] = torch.nan
+    with pytest.raises(FloatingPointError, match="critic_loss is nan"):
+        update(group, columns)
+    assert not changed(before, parameters(group))
+
+
+def test_the_gradient_is_clipped_by_its_norm():
+    group = build_group(grad_clip=None)
+    flat = group._learner._flat["critic"]
+    flat.gradient.fill_(2.0)
+    norm = float(flat.gradient.norm())
+    assert flat.clip_gradient(None) == pytest.approx(norm)
+    assert flat.clip_gradient(2 * norm) == pytest.approx(norm)
+    assert flat.clip_gradient(0.5) == pytest.approx(norm)
+    assert float(flat.gradient.norm()) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_state_restores_parameters_optimizers_and_random_streams():
+    group, restored = build_group(selection={}), build_group(selection={}, seed=7)
+    update(group, make_batch(2 * B))
+    restored.set_state(group.get_state())
+    for g in (group, restored):
+        update(g, make_batch(2 * B, seed=1))
+    assert not changed(parameters(group), parameters(restored))
+
+
+@pytest.fixture
+def ray_with_enough_cpus():
+    """Remote learners hang pending on fewer logical CPUs than they ask for."""
+    ray.shutdown()
+    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.slow
+def test_two_learners_on_the_same_total_batch_give_one_learners_parameters(ray_with_enough_cpus):
+    """Selection off; gradients averaged by hand; also one remote learner works."""
+    num_updates, utd = 3, 2
+    one = build_group(batch_size=2 * B)
+    two = build_group(num_learners=2, batch_size=B)
+    remote = build_group(num_learners=1, batch_size=2 * B)
+    for step in range(num_updates):
+        whole = make_batch(2 * B * utd, seed=step, as_numpy=True)
+        # Learner i holds the i-th half of every minibatch, its minibatches behind each other.
+        rows = np.arange(2 * B * utd).reshape(utd, 2, B).transpose(1, 0, 2).reshape(-1)
+
+        def take(columns, rows=rows):
+            return {k: take(v) if isinstance(v, dict) else v[rows] for k, v in columns.items()}
+
+        update(one, to_torch(whole), 2 * B)
+        update(remote, whole, 2 * B)
+        update(two, take(whole), B)
+    expected = parameters(one)
+    for group in (two, remote):
+        for name, value in parameters(group).items():
+            assert torch.allclose(value, expected[name], atol=1e-5), name
+    states = two.foreach_learner(lambda l: l.module["default_policy"].get_state())  # noqa: E741
+    a, b = (result.get() for result in states)
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    for group in (two, remote):
+        group.shutdown()

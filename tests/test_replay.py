@@ -1,0 +1,217 @@
+"""Replay against a plain list of transitions, and the data defects of the peers."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from e2hil_rllib.replay import SOURCE
+from e2hil_rllib.segments import DEMONSTRATION, INTERVENTION
+from tests.helpers import make_buffer, make_replay, make_segment
+
+
+def drawn(buffer, rows=400):
+    batch = buffer.empty_batch(rows)
+    buffer.sample_into(batch, slice(0, rows), np.random.default_rng(0))
+    return batch
+
+
+def assert_consistent(batch):
+    """Every row is one real step: next state = state + 1, in the same episode."""
+    state, following = batch["obs"]["state"], batch["new_obs"]["state"]
+    assert np.array_equal(following[:, 0], state[:, 0] + 1)
+    assert np.array_equal(following[:, 1], state[:, 1])
+    assert np.allclose(batch["actions"][:, 0], state[:, 0] / 1000)
+    assert np.array_equal(batch["rewards"], state[:, 0])
+
+
+# Chunks of several interleaved episodes, as several runners deliver them.
+chunks = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 9)), min_size=1, max_size=60)
+
+
+@settings(deadline=None)
+@given(chunks, st.integers(1, 40), st.booleans())
+def test_it_holds_exactly_the_newest_transitions_and_their_real_next_frames(chunks, cap, images):
+    buffer = make_buffer(cap, images=images)
+    clock = dict.fromkeys(range(4), 0)
+    expected = []
+    for episode, length in chunks:
+        steps = range(clock[episode], clock[episode] + length)
+        clock[episode] = steps.stop
+        buffer.add(make_segment(episode, steps, images=images))
+        expected += [(episode, t) for t in steps]
+    assert buffer.ids().tolist() == [list(pair) for pair in expected[-cap:]]
+    batch = drawn(buffer)
+    assert_consistent(batch)
+    if images:
+        assert np.array_equal(
+            batch["new_obs"]["front"][:, 0, 0, 0], batch["new_obs"]["state"][:, 0] % 256
+        )
+
+
+def test_a_chunk_that_goes_on_shares_the_frame_between():
+    """One frame per step: 100 chunks of one step store 101 frames, not 200."""
+    buffer = make_buffer(1000)
+    for t in range(100):
+        buffer.add(make_segment(0, range(t, t + 1)))
+    assert buffer._frames.count == 101
+
+
+def test_the_next_state_across_a_gap_is_the_frame_that_followed():
+    """Peers' defect 1: t = 10, 11, 12, 50, 51, 52 must give 12 -> 13, never 12 -> 50."""
+    replay = make_replay()
+    human = np.zeros(60, np.uint8)
+    human[[10, 11, 12, 50, 51, 52]] = INTERVENTION
+    replay.add(make_segment(0, range(60), source=human))
+    held = replay.demonstrations
+    assert held.ids()[:, 1].tolist() == [10, 11, 12, 50, 51, 52]
+    batch = drawn(held)
+    assert_consistent(batch)
+    assert set(batch["new_obs"]["state"][batch["obs"]["state"][:, 0] == 12][:, 0]) == {13}
+
+
+def test_truncation_keeps_its_last_frame_and_does_not_terminate():
+    """Peers' defects 1 and 2: after a time limit comes that episode's own last frame."""
+    buffer = make_buffer(100)
+    buffer.add(make_segment(0, range(5)))
+    buffer.add(make_segment(1, range(5), terminated=True))
+    batch = drawn(buffer)
+    assert_consistent(batch)
+    last = batch["obs"]["state"][:, 0] == 4
+    truncated = last & (batch["obs"]["state"][:, 1] == 0)
+    assert not batch["terminateds"][truncated].any()
+    assert batch["terminateds"][last & ~truncated].all()
+    assert not batch["terminateds"][~last].any()
+
+
+def test_human_steps_go_to_both_buffers_and_demonstrations_to_one():
+    replay = make_replay()
+    replay.add_demonstration(make_segment(0, range(7)))
+    source = np.array([0, 0, 1, 1, 0], np.uint8)
+    replay.add(make_segment(0, range(5), source=source))
+    assert len(replay.online) == 5
+    assert replay.demonstrations.ids().tolist() == [[-1, t] for t in range(7)] + [[0, 2], [0, 3]]
+    sources = drawn(replay.demonstrations)[SOURCE]
+    assert set(sources) == {DEMONSTRATION, INTERVENTION}
+    assert set(drawn(replay.online)[SOURCE]) == {0, 1}
+
+
+def test_every_minibatch_is_half_and_half():
+    replay = make_replay()
+    replay.add(make_segment(0, range(30)))
+    assert replay.demonstration_rows(64) == 0  # D is empty: all of it from R
+    assert set(replay.sample(64, 2)[SOURCE]) == {0}
+    replay.add_demonstration(make_segment(0, range(10)))
+    sources = replay.sample(64, 3)[SOURCE].reshape(3, 64)
+    assert (sources[:, :32] == 0).all()
+    assert (sources[:, 32:] == DEMONSTRATION).all()
+
+
+@pytest.mark.parametrize(("fraction", "rows"), [(0.0, 0), (0.25, 16), (1.0, 64)])
+def test_the_fraction_can_be_chosen(fraction, rows):
+    replay = make_replay(demonstration_fraction=fraction)
+    replay.add(make_segment(0, range(30)))
+    replay.add_demonstration(make_segment(0, range(10)))
+    assert (replay.sample(64, 1)[SOURCE] == DEMONSTRATION).sum() == rows
+
+
+def test_the_seed_rules_the_draws():
+    def draws(seed):
+        replay = make_replay(seed=seed)
+        replay.add(make_segment(0, range(30)))
+        return replay.sample(64, 1)["rewards"]
+
+    assert np.array_equal(draws(1), draws(1))
+    assert not np.array_equal(draws(1), draws(2))
+
+
+def test_draws_are_uniform():
+    buffer = make_buffer(20)
+    buffer.add(make_segment(0, range(30)))
+    counts = np.bincount(drawn(buffer, 20_000)["rewards"].astype(int), minlength=30)
+    assert not counts[:10].any()
+    assert (np.abs(counts[10:] - 1000) < 150).all()
+
+
+def test_two_cameras_fit_into_the_promised_memory():
+    """30 000 steps with two 128x128 cameras: at most 3.2 GB, from the shapes alone."""
+    from e2hil_rllib.frames import FrameStore
+
+    per_frame = 2 * 128 * 128 * 3 + 4 * 21
+    small = make_buffer(30_000)._frames.ring_size
+    assert small * per_frame < 3.2e9
+    store = FrameStore({"state": (1,)}, {"state": np.dtype(np.float32)}, 8)
+    assert store.ring_size == 8
+
+
+def test_save_and_load_keep_everything(tmp_path):
+    replay = make_replay(online=2000, demonstrations=50)
+    for episode in range(30):
+        source = (np.arange(90) % 9 == 0).astype(np.uint8)
+        replay.add(make_segment(episode, range(90), source=source))
+    replay.save(tmp_path / "a")
+    restored = make_replay(online=2000, demonstrations=50, seed=5)
+    restored.load(tmp_path / "a")
+    restored.set_random_state(replay.random_state())
+    for _ in range(2):
+        a, b = replay.sample(64, 2), restored.sample(64, 2)
+        assert all(np.array_equal(a["obs"][k], b["obs"][k]) for k in a["obs"])
+        assert np.array_equal(a["new_obs"]["state"], b["new_obs"]["state"])
+        more = make_segment(29, range(90, 95))  # the open episode goes on in both
+        replay.add(more)
+        restored.add(more)
+    assert np.array_equal(replay.online.ids(), restored.online.ids())
+    assert_consistent(drawn(restored.online))
+
+
+def test_a_later_checkpoint_links_the_frames_it_shares(tmp_path):
+    replay = make_replay(online=5000)
+    replay.add(make_segment(0, range(2500)))
+    replay.save(tmp_path / "a")
+    replay.add(make_segment(0, range(2500, 3000)))
+    replay.save(tmp_path / "b", [tmp_path / "a"])
+    first = {f.name: f.stat().st_ino for f in (tmp_path / "a/online/frames").glob("*.npy")}
+    second = {f.name: f.stat().st_ino for f in (tmp_path / "b/online/frames").glob("*.npy")}
+    shared = first.keys() & second.keys()
+    assert len(shared) == 2  # the two full blocks; the third was still growing
+    assert all(first[name] == second[name] for name in shared)
+    for name, count in (("a", 2500), ("b", 3000)):
+        loaded = make_replay(online=5000)
+        loaded.load(tmp_path / name)
+        assert len(loaded.online) == count
+        assert_consistent(drawn(loaded.online))
+
+
+def test_two_runs_from_one_checkpoint_do_not_mix_their_frames(tmp_path):
+    def grow(replay, episode):
+        replay.add(make_segment(episode, range(1500)))
+
+    base = make_replay(online=5000)
+    grow(base, 0)
+    base.save(tmp_path / "base")
+    for episode in (1, 2):
+        fork = make_replay(online=5000)
+        fork.load(tmp_path / "base")
+        grow(fork, episode)
+        others = [path for path in tmp_path.iterdir() if path.is_dir()]
+        fork.save(tmp_path / f"fork{episode}", others)
+    for episode in (1, 2):
+        loaded = make_replay(online=5000)
+        loaded.load(tmp_path / f"fork{episode}")
+        batch = drawn(loaded.online)
+        assert_consistent(batch)
+        assert set(batch["obs"]["state"][:, 1]) == {0, episode}
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    replay = make_replay(online=20)
+    replay.add(make_segment(0, range(30)))
+    replay.save(tmp_path / "a")
+    with pytest.raises(ValueError, match="another capacity than 10"):
+        make_replay(online=10).load(tmp_path / "a")
+    with pytest.raises(ValueError, match=r"holds observations \['state'\]"):
+        make_buffer(20, images=True).load(tmp_path / "a" / "online")
+    with pytest.raises(ValueError, match="empty replay buffer"):
+        drawn(make_buffer(5))
+    with pytest.raises(ValueError, match="capacity=0"):
+        make_buffer(0)

@@ -1,0 +1,43 @@
+"""Segments: lengths, numbers, and runs of one source."""
+
+import numpy as np
+import pytest
+
+from e2hil_rllib.segments import INTERVENTION, POLICY, Segment
+from tests.helpers import make_segment
+
+
+def test_parts_keep_the_frame_that_followed():
+    part = make_segment(0, range(10, 20)).part(3, 5)
+    assert part.first_step == 13
+    assert part.observations["state"][:, 0].tolist() == [13, 14, 15]
+
+
+def test_runs_of_a_source_end_with_the_frame_that_followed():
+    source = np.array([0, 1, 1, 0, 0, 1], np.uint8)
+    runs = list(make_segment(0, range(6), source=source).runs_of(INTERVENTION))
+    assert [run.first_step for run in runs] == [1, 5]
+    assert [run.observations["state"][:, 0].tolist() for run in runs] == [[1, 2, 3], [5, 6]]
+    assert not list(make_segment(0, range(3)).runs_of(INTERVENTION))
+
+
+@pytest.mark.parametrize("field", ["rewards", "actions", "observation"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_refused_with_its_step(field, value):
+    segment = make_segment(7, range(20, 24))
+    arrays = {
+        "rewards": segment.rewards, "actions": segment.actions,
+        "observation": segment.observations["state"],
+    }  # fmt: skip
+    arrays[field][2] = value
+    with pytest.raises(ValueError, match="episode 7, step 22: .*not finite"):
+        segment.part(0, 4)
+
+
+def test_lengths_that_do_not_fit_are_refused():
+    segment = make_segment(0, range(3))
+    with pytest.raises(ValueError, match="observation 'state' covers 2 steps, actions 3"):
+        Segment(
+            0, 0, {"state": segment.observations["state"][:-1]}, segment.actions, segment.rewards,
+            segment.terminated, np.full(3, POLICY, np.uint8),
+        )  # fmt: skip
