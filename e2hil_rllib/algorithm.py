@@ -22,6 +22,7 @@ from e2hil_rllib.encoders import observation_spaces
 from e2hil_rllib.episodes import episode_path, read_episode, read_episodes
 from e2hil_rllib.evaluation import evaluate_policy
 from e2hil_rllib.limiter import UpdateLimiter
+from e2hil_rllib.metrics import outcome_rates
 from e2hil_rllib.replay import Batch, HumanInTheLoopReplay, ReplayBuffer
 from e2hil_rllib.rollouts import EpisodeCollector
 from e2hil_rllib.segments import INTERVENTION, Segment
@@ -29,9 +30,11 @@ from e2hil_rllib.torch_setup import set_up_torch
 
 logger = logging.getLogger(__name__)
 
+#: In place of a folder in a checkpoint's configuration: the buffers hold the demonstrations.
+IN_CHECKPOINT = "(in the checkpoint)"
+
 _STATE = "e2hil"
 _REPLAY = "replay"
-_RATES = ("success_rate", "autonomous_success_rate", "intervention_rate", "episode_return_mean")
 
 
 class E2HiL(SAC):
@@ -70,7 +73,7 @@ class E2HiL(SAC):
         )
         self._limiter = UpdateLimiter(self.config.utd_ratio, self.config.learning_starts)
         self._human_steps = 0
-        if self.config.demonstrations is not None:
+        if self.config.demonstrations not in (None, IN_CHECKPOINT):
             self._load_demonstrations(Path(self.config.demonstrations))
 
     def _create_local_replay_buffer_if_necessary(self, config: Any) -> None:
@@ -197,12 +200,11 @@ class E2HiL(SAC):
             "online_size": len(self.replay.online),
             "demonstration_size": len(self.replay.demonstrations),
         }
-        results[ENV_RUNNER_RESULTS] = _with_rates(results.get(ENV_RUNNER_RESULTS, {}))
-        evaluation = results.get("evaluation", {})
-        if ENV_RUNNER_RESULTS in evaluation:
-            results["evaluation"] = evaluation | {
-                ENV_RUNNER_RESULTS: _with_rates(evaluation[ENV_RUNNER_RESULTS])
-            }
+        results[ENV_RUNNER_RESULTS] = {
+            **results.get(ENV_RUNNER_RESULTS, {}),
+            **outcome_rates(self._collector.outcomes),
+            "num_env_steps_sampled_lifetime": self._limiter.env_steps,
+        }
         return results
 
     def evaluate_episodes(self, num_episodes: int, seed: int) -> Iterator[dict[str, Any]]:
@@ -246,6 +248,8 @@ class E2HiL(SAC):
 
     def save_to_path(self, path: str | Path | None = None, **kwargs: Any) -> str:
         """Save everything below a folder, sharing old frames with the checkpoints beside it."""
+        if path is not None:
+            path = Path(path).resolve()  # RLlib takes a relative path for a URI
         saved = Path(super().save_to_path(path, **kwargs))
         if self.config.checkpoint_buffers:
             others = [o / _REPLAY for o in saved.parent.iterdir() if o != saved and o.is_dir()]
@@ -253,6 +257,16 @@ class E2HiL(SAC):
         else:
             logger.info("checkpoint_buffers=False: %s holds no replay buffers", saved)
         return str(saved)
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What a checkpoint builds the algorithm from.
+
+        The demonstrations are in its buffers by then, so that their folder may be gone.
+        """
+        config = self.config.copy(copy_frozen=False)
+        if config.demonstrations is not None and config.checkpoint_buffers:
+            config.demonstrations = IN_CHECKPOINT
+        return (config.get_state(),), {}
 
     def restore_from_path(self, path: str | Path, *args: Any, **kwargs: Any) -> None:
         """Restore what :meth:`save_to_path` wrote.
@@ -262,16 +276,15 @@ class E2HiL(SAC):
         """
         if kwargs.get("component") is None and (Path(path) / _REPLAY).is_dir():
             self.replay.load(Path(path) / _REPLAY)
-        super().restore_from_path(path, *args, **kwargs)
+        super().restore_from_path(Path(path).resolve(), *args, **kwargs)
 
     def _recover_logged_episodes(self, collector_state: dict[str, Any]) -> None:
         """Take in what was logged between the checkpoint and the end of that process."""
         for number in list(self._collector.resume(collector_state)):
             path = episode_path(self.config.episode_log, number)
-            segment = self._collector.segment_of(read_episode(path))
+            segment = self._collector.recover(read_episode(path))
             known = collector_state["open_steps"].get(number, 0)
             self._store(segment.part(known, len(segment)))
-            self._collector.next_episode = max(self._collector.next_episode, number + 1)
             logger.info("recovered %d steps of %s", len(segment) - known, path)
 
 
@@ -281,14 +294,6 @@ def _to_torch(batch: Batch) -> Batch:
         name: _to_torch(column) if isinstance(column, dict) else torch.from_numpy(column)
         for name, column in batch.items()
     }
-
-
-def _with_rates(results: dict[str, Any]) -> dict[str, Any]:
-    """Runner results with the intervention rate, and NaN for what has no episode yet."""
-    rates = dict.fromkeys(_RATES, float("nan")) | results
-    if results.get("episode_steps_mean"):
-        rates["intervention_rate"] = results["human_steps_mean"] / results["episode_steps_mean"]
-    return rates
 
 
 register_trainable("E2HiL", E2HiL)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
-from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.metrics import ENV_STEP_TIMER
 
-from e2hil_rllib.metrics import episode_outcome
+from e2hil_rllib.metrics import WINDOW, episode_outcome, outcome_rates
 from e2hil_rllib.torch_setup import set_up_torch
-
-#: Episodes over which rates are averaged.
-WINDOW = 100
 
 
 class E2HiLEnvRunner(SingleAgentEnvRunner):
-    """Steps environments with the policy and logs the outcome of each finished episode."""
+    """Steps environments with the policy and measures evaluation episodes."""
 
     def __init__(self, **kwargs: Any):
         set_up_torch(kwargs["config"].torch_threads)
@@ -29,21 +26,21 @@ class E2HiLEnvRunner(SingleAgentEnvRunner):
             return self.env.step(actions)
 
     def get_metrics(self) -> dict[str, Any]:
-        """RLlib's metrics, and the outcomes of the episodes that ended since the last call."""
-        for episode in self._done_episodes_for_metrics:
-            earlier = self._ongoing_episodes_for_metrics.get(episode.id_, [])
-            self._log_outcome([*earlier, episode])
-        return super().get_metrics()
+        """RLlib's metrics and, in evaluation, the rates of the method.
 
-    def _log_outcome(self, chunks: list[SingleAgentEpisode]) -> None:
-        # The first info of a chunk belongs to the step before it, or to the reset.
-        outcome = episode_outcome(info for chunk in chunks for info in chunk.get_infos()[1:])
-        values = {"human_steps_mean": outcome.human_steps, "episode_steps_mean": outcome.num_steps}
-        if outcome.success is not None:
-            values["success_rate"] = outcome.success
-            values["autonomous_success_rate"] = bool(outcome.autonomous_success)
-        for name, value in values.items():
-            self.metrics.log_value(name, float(value), reduce="mean", window=WINDOW)
+        In training the algorithm counts them, from the very steps that it stores.
+        """
+        outcomes = []
+        for episode in self._done_episodes_for_metrics if self.config.in_evaluation else ():
+            chunks = [*self._ongoing_episodes_for_metrics.get(episode.id_, []), episode]
+            # The first info of a chunk belongs to the step before it, or to the reset.
+            infos = (info for chunk in chunks for info in chunk.get_infos()[1:])
+            outcomes.append(episode_outcome(infos, sum(chunk.get_return() for chunk in chunks)))
+        for outcome in outcomes:
+            for name, value in outcome_rates([outcome]).items():
+                if name.endswith("_rate") and not math.isnan(value):
+                    self.metrics.log_value(name, value, reduce="mean", window=WINDOW)
+        return super().get_metrics()
 
     def restart(self, *seeds: int) -> None:
         """Begin anew with environments and exploration seeded by all of ``seeds``.

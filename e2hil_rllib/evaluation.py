@@ -35,12 +35,12 @@ def evaluate_policy(
             runner.seed_next_reset(episode_seed)
             (episode,) = runner.sample(num_episodes=1, explore=False)
             infos = episode.get_infos()
-            outcome = episode_outcome(infos[1:])
+            outcome = episode_outcome(infos[1:], float(episode.get_return()))
             yield {
                 "seed": episode_seed,
                 "success": outcome.success,
                 "steps": outcome.num_steps,
-                "return": float(episode.get_return()),
+                "return": outcome.episode_return,
                 "info": _scalars(infos[0]),
             }
     finally:

@@ -247,9 +247,8 @@ class E2HiLTorchLearner(TorchLearner):
         learner sees on the same total batch.
         """
         batch, size = reference.shape
-        shape = (batch * max(1, self.config.num_learners), size)
-        if draws is not None:
-            shape = (draws, *shape)
+        whole = batch * max(1, self.config.num_learners)
+        shape = (whole, size) if draws is None else (draws, whole, size)
         noise = torch.randn(shape, generator=generator or self._learning_noise)
         start = self._learner_index * batch
         return noise[..., start : start + batch, :].to(reference.device)
@@ -306,4 +305,3 @@ def _frozen(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.requires_grad_(True)
-

@@ -1,10 +1,14 @@
-"""What is measured of an episode: success, human steps, and success without a human."""
+"""What is measured of episodes: success, human steps, and success without a human."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+#: Episodes over which rates are averaged.
+WINDOW = 100
 
 
 @dataclass(frozen=True)
@@ -14,6 +18,7 @@ class EpisodeOutcome:
     num_steps: int
     human_steps: int
     success: bool | None
+    episode_return: float
 
     @property
     def autonomous_success(self) -> bool | None:
@@ -21,7 +26,9 @@ class EpisodeOutcome:
         return None if self.success is None else self.success and self.human_steps == 0
 
 
-def episode_outcome(step_infos: Iterable[Mapping[str, Any]]) -> EpisodeOutcome:
+def episode_outcome(
+    step_infos: Iterable[Mapping[str, Any]], episode_return: float
+) -> EpisodeOutcome:
     """Read the outcome from the infos of an episode's steps, the reset's info left out."""
     steps = human = 0
     success: bool | None = None
@@ -30,4 +37,26 @@ def episode_outcome(step_infos: Iterable[Mapping[str, Any]]) -> EpisodeOutcome:
         human += bool(info.get("is_intervention", False))
         if "succeed" in info:
             success = bool(success) or bool(info["succeed"])
-    return EpisodeOutcome(steps, human, success)
+    return EpisodeOutcome(steps, human, success, episode_return)
+
+
+def outcome_rates(outcomes: Collection[EpisodeOutcome]) -> dict[str, float]:
+    """Rates over episodes; NaN before the first, and where the environment does not say.
+
+    ``intervention_rate`` is human-controlled steps over all steps, ``autonomous_success_rate``
+    successes without a human step over all episodes.
+    """
+    steps = sum(outcome.num_steps for outcome in outcomes)
+    successes = [o.success for o in outcomes if o.success is not None]
+    autonomous = [o.autonomous_success for o in outcomes if o.autonomous_success is not None]
+    return {
+        "success_rate": _mean(successes),
+        "autonomous_success_rate": _mean(autonomous),
+        "intervention_rate": sum(o.human_steps for o in outcomes) / steps if steps else math.nan,
+        "episode_return_mean": _mean([o.episode_return for o in outcomes]),
+        "episode_len_mean": _mean([o.num_steps for o in outcomes]),
+    }
+
+
+def _mean(values: Collection[float]) -> float:
+    return sum(values) / len(values) if values else math.nan

@@ -132,7 +132,8 @@ class ReplayBuffer:
         self._frames.save(folder / "frames", oldest, [other / "frames" for other in others])
         tails = np.array([[e, *t] for e, t in self._tails.items()], np.int64).reshape(-1, 3)
         held = {name: column[: len(self)] for name, column in self._columns.items()}
-        np.savez(folder / "transitions.npz", count=self.count, tails=tails, **held)
+        columns: dict[str, Any] = {"count": self.count, "tails": tails, **held}
+        np.savez(folder / "transitions.npz", **columns)
 
     def load(self, folder: Path) -> None:
         """Read what :meth:`save` wrote.

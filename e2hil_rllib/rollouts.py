@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +14,19 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from e2hil_rllib.encoders import FLAT_KEY
 from e2hil_rllib.episodes import EpisodeData, episode_path, write_episode
+from e2hil_rllib.metrics import WINDOW, EpisodeOutcome, episode_outcome
 from e2hil_rllib.segments import INTERVENTION, POLICY, Segment
 
 
 @dataclass
 class _OpenEpisode:
-    """An episode that has not ended: its number, and its segments so far where it is logged."""
+    """An episode that has not ended: its number, its infos, and its segments where it is logged."""
 
     number: int
     num_steps: int = 0
+    infos: list[dict[str, Any]] = field(default_factory=list)
+    rewards: float = 0.0
     segments: list[Segment] = field(default_factory=list)
-    succeed: bool = False
 
 
 class ActionScale:
@@ -55,6 +58,8 @@ class EpisodeCollector:
     ):
         self.scale = ActionScale(action_space)
         self.next_episode = 0
+        #: Outcomes of the last finished episodes.
+        self.outcomes: deque[EpisodeOutcome] = deque(maxlen=WINDOW)
         self._interventions = interventions
         self._log = episode_log
         self._task, self._fps = task, fps
@@ -65,6 +70,7 @@ class EpisodeCollector:
 
         Raises:
             ValueError: When the environment broke its contract, naming the key and the step.
+            FileExistsError: When the log already holds an episode of this number.
         """
         episode = self._open.get(chunk.id_)
         if episode is None:
@@ -72,17 +78,27 @@ class EpisodeCollector:
             self.next_episode += 1
         segment = self._segment(chunk, episode)
         episode.num_steps += len(segment)
-        episode.succeed |= any(info.get("succeed", False) for info in chunk.get_infos()[1:])
+        episode.infos += chunk.get_infos()[1:]
+        episode.rewards += chunk.get_return()
         if self._log is not None:
             episode.segments.append(segment)
         if chunk.is_done:
-            del self._open[chunk.id_]
-            if self._log is not None:
-                write_episode(
-                    episode_path(self._log, episode.number),
-                    self._whole(episode, terminated=chunk.is_terminated),
-                )
+            self._finish(chunk.id_, terminated=chunk.is_terminated)
         return segment
+
+    def _finish(self, chunk_id: str, *, terminated: bool) -> None:
+        episode = self._open.pop(chunk_id)
+        outcome = episode_outcome(episode.infos, episode.rewards)
+        self.outcomes.append(outcome)
+        if self._log is None:
+            return
+        path = episode_path(self._log, episode.number)
+        if path.exists():
+            raise FileExistsError(
+                f"{path} holds an episode of another run, which is not overwritten. Name an empty "
+                "folder as episode_log, or go on from that run's checkpoint"
+            )
+        write_episode(path, self._whole(episode, outcome, terminated=terminated))
 
     def _segment(self, chunk: SingleAgentEpisode, episode: _OpenEpisode) -> Segment:
         observations = chunk.get_observations()
@@ -142,7 +158,9 @@ class EpisodeCollector:
             )
         return self.scale.to_unit(np.clip(action, low, high))
 
-    def _whole(self, episode: _OpenEpisode, *, terminated: bool) -> EpisodeData:
+    def _whole(
+        self, episode: _OpenEpisode, outcome: EpisodeOutcome, *, terminated: bool
+    ) -> EpisodeData:
         segments = episode.segments
         first = segments[0].observations
         return EpisodeData(
@@ -156,7 +174,7 @@ class EpisodeCollector:
             is_intervention=np.concatenate([s.source for s in segments]) == INTERVENTION,
             terminated=terminated,
             truncated=not terminated,
-            succeed=episode.succeed,
+            succeed=bool(outcome.success),
             fps=self._fps,
             task=self._task,
         )
@@ -175,11 +193,21 @@ class EpisodeCollector:
             np.where(episode.is_intervention, INTERVENTION, POLICY).astype(np.uint8),
         )
 
+    def recover(self, episode: EpisodeData) -> Segment:
+        """Count a logged episode as collected; returns its steps."""
+        self.next_episode = max(self.next_episode, episode.episode + 1)
+        human = int(episode.is_intervention.sum())
+        self.outcomes.append(
+            EpisodeOutcome(episode.num_steps, human, episode.succeed, float(episode.rewards.sum()))
+        )
+        return self.segment_of(episode)
+
     def state(self) -> dict[str, Any]:
-        """Next episode number, and how many steps of each open episode were collected."""
+        """Next episode number, collected steps of each open episode, and the last outcomes."""
         return {
             "next_episode": self.next_episode,
             "open_steps": {e.number: e.num_steps for e in self._open.values()},
+            "outcomes": list(self.outcomes),
         }
 
     def resume(self, state: dict[str, Any]) -> Iterator[int]:
@@ -189,6 +217,7 @@ class EpisodeCollector:
         """
         self._open.clear()
         self.next_episode = state["next_episode"]
+        self.outcomes.extend(state["outcomes"])
         if self._log is None:
             return
         candidates = set(state["open_steps"])

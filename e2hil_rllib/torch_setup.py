@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 
@@ -15,4 +17,5 @@ def set_up_torch(num_threads: int) -> None:
         num_threads: Threads of this process; one is fastest for small networks.
     """
     torch.set_num_threads(num_threads)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    deterministic: Any = torch.utils.deterministic  # a module that torch types do not describe
+    deterministic.fill_uninitialized_memory = False

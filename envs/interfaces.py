@@ -80,6 +80,10 @@ class Task(Protocol):
         """Says whether the task is done now."""
         ...
 
+    def start_name(self) -> str:
+        """Names the variant of the present episode's start, "" where there is only one."""
+        ...
+
     def progress(self) -> float:
         """Returns how far the task has come, from 0 to 1 (done)."""
         ...

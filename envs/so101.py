@@ -214,6 +214,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
             "is_intervention": False,
             "teleop_action": np.zeros(ACTION_SIZE, np.float32),
             "succeed": succeeded,
+            "start": self.task.start_name(),
         }
 
 

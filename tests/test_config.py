@@ -73,7 +73,7 @@ def test_iterations_go_by_steps_not_by_the_clock():
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_names():
-    with pytest.raises(ValueError, match="unknown setting 'upper_percentil'.*upper_percentile"):
+    with pytest.raises(ValueError, match=r"unknown setting 'upper_percentil'.*upper_percentile"):
         config().update_from_dict({"upper_percentil": 80}).validate()
     with pytest.raises(TypeError, match="upper_percentil"):
         config().entropy_selection(upper_percentil=80)

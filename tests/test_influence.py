@@ -1,7 +1,9 @@
 """The influence estimate against exact entropy changes and closed forms."""
 
 import math
+from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -63,7 +65,7 @@ def test_estimate_converges_to_the_exact_covariance_of_a_softmax():
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.04 * abs(exact)
     # A spread like 1/√K: eight times the draws, less than half the error.
-    assert all(later < 0.5 * earlier for earlier, later in zip(errors, errors[1:], strict=False))
+    assert all(later < 0.5 * earlier for earlier, later in pairwise(errors))
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0])
@@ -115,8 +117,6 @@ def test_bounds_are_percentiles_of_the_magnitude():
     influence = torch.arange(-50.0, 51.0)
     lower, upper = influence_bounds(influence, 5, 90)
     magnitude = influence.abs().numpy()
-    import numpy as np
-
     assert (lower.item(), upper.item()) == pytest.approx(tuple(np.percentile(magnitude, (5, 90))))
 
 

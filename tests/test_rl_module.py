@@ -80,7 +80,7 @@ def test_states_of_other_spaces_are_refused_by_name():
     state = build().get_state()
     with pytest.raises(ValueError, match=r"'encoder.parts.state.0.center' has shape \(3,\)"):
         build(gym.spaces.Box(-1, 1, (4,), np.float32)).set_state(state)
-    with pytest.raises(ValueError, match="lacks 'encoder.parts.objects"):
+    with pytest.raises(ValueError, match=r"lacks 'encoder.parts.objects"):
         build(gym.spaces.Dict(state=BOX, objects=BOX)).set_state(state)
 
 

@@ -124,3 +124,14 @@ def test_a_human_where_none_was_announced_is_an_error():
 def test_an_environment_without_humans_needs_no_info():
     (chunk,) = chunks([{}, {}], truncated=True)
     assert collector(interventions=False).collect(chunk).source.tolist() == [POLICY, POLICY]
+
+
+def test_a_logged_episode_is_never_overwritten(tmp_path):
+    for error in (None, FileExistsError):
+        c = collector(episode_log=tmp_path)
+        (chunk,) = chunks([info()], truncated=True)
+        if error is None:
+            c.collect(chunk)
+        else:
+            with pytest.raises(error, match=r"episode_000000.parquet holds an episode of another"):
+                c.collect(chunk)

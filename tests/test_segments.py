@@ -30,7 +30,7 @@ def test_what_is_not_finite_is_refused_with_its_step(field, value):
         "observation": segment.observations["state"],
     }  # fmt: skip
     arrays[field][2] = value
-    with pytest.raises(ValueError, match="episode 7, step 22: .*not finite"):
+    with pytest.raises(ValueError, match=r"episode 7, step 22: .*not finite"):
         segment.part(0, 4)
 
 

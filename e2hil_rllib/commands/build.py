@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from e2hil_rllib.config import E2HiLConfig
 
 
+_UNLOADABLE = (KeyError, TypeError, ValueError, OSError, EOFError)
+
+
 def demonstration_folder(settings: Settings, run: RunFolder) -> Path | None:
     """Where the demonstrations of a run are: recorded in it, or given, or nowhere.
 
@@ -89,8 +92,23 @@ def build(settings: Settings, run: RunFolder) -> E2HiL:
     return algorithm
 
 
+def resume_from(checkpoint: Path, settings: Settings, run: RunFolder) -> E2HiL:
+    """The algorithm of a run, set back to a checkpoint; the run folder may have been moved.
+
+    Raises:
+        CheckpointError: The checkpoint does not fit the settings or the environment.
+    """
+    algorithm = build(settings, run)
+    try:
+        algorithm.restore_from_path(checkpoint)
+    except _UNLOADABLE as error:
+        algorithm.stop()
+        raise CheckpointError(f"The checkpoint {checkpoint} cannot be loaded: {error}") from error
+    return algorithm
+
+
 def restore(checkpoint: Path) -> E2HiL:
-    """The algorithm of a checkpoint.
+    """The algorithm of a checkpoint alone, with the configuration that is in it.
 
     Raises:
         CheckpointError: The checkpoint does not fit the program or the environment.
@@ -100,7 +118,7 @@ def restore(checkpoint: Path) -> E2HiL:
 
     try:
         algorithm: E2HiL = E2HiL.from_checkpoint(str(checkpoint.resolve()))
-    except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
+    except _UNLOADABLE as error:
         raise CheckpointError(f"The checkpoint {checkpoint} cannot be loaded: {error}") from error
     return algorithm
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from e2hil_rllib.checkpoints import CheckpointStore
-from e2hil_rllib.commands.build import algorithm_config, build, ray_session, restore
+from e2hil_rllib.commands.build import algorithm_config, build, ray_session, resume_from
 from e2hil_rllib.commands.display import AUTONOMOUS, TrainingDisplay, thousands
 from e2hil_rllib.commands.evaluate import evaluate, print_evaluation
 from e2hil_rllib.commands.interrupt import StopRequest, stop_on_signal
@@ -53,7 +53,7 @@ def train(settings: Settings, run: RunFolder, resume: bool, console: Console) ->
                 algorithm = build(settings, run)
             else:
                 console.print(f"Going on from {checkpoint}.", highlight=False)
-                algorithm = restore(checkpoint)
+                algorithm = resume_from(checkpoint, settings, run)
             try:
                 return _Training(settings, run, algorithm, console).run(checkpoint)
             finally:
@@ -113,6 +113,9 @@ class _Training:
         evaluated = [e for e in read_evaluations(self._run.evaluation) if e.step <= (step or 0)]
         if evaluated or self._run.evaluation.exists():
             write_evaluations(self._run.evaluation, evaluated)
+        if checkpoint is None:
+            # With a first checkpoint, a kill before the next one loses no finished episode either.
+            self._save({STEP: 0.0})
         log = ProgressLog(self._run.progress, self._run.tensorboard, step)
         try:
             with stop_on_signal() as stop:
@@ -168,7 +171,7 @@ class _Training:
     def _iterate(self) -> Row:
         try:
             return flatten(self._algorithm.train())
-        except (ValueError, TypeError, ArithmeticError) as error:
+        except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
             cause = getattr(error, "cause", None) or error
             raise TrainingError(
                 f"Training stopped: {cause}. The newest checkpoint is "
@@ -176,10 +179,7 @@ class _Training:
             ) from error
 
     def _save(self, row: Row) -> int:
-        # RLlib takes a relative path for a URI.
-        self._checkpoints.save(
-            int(row[STEP]), lambda path: self._algorithm.save_to_path(str(path.resolve()))
-        )
+        self._checkpoints.save(int(row[STEP]), self._algorithm.save_to_path)
         return int(row[STEP])
 
     def _evaluate(self, step: int) -> Row:

@@ -85,6 +85,10 @@ class SimulatedTask(ABC):
         self.lay_out(rng)
         return HOME + rng.uniform(-_START_NOISE, _START_NOISE, HOME.shape)
 
+    def start_name(self) -> str:
+        """Names the variant of the present episode's start; most tasks have only one."""
+        return ""
+
     @abstractmethod
     def lay_out(self, rng: np.random.Generator) -> None:
         """Places the cubes and the target for a new episode."""

@@ -19,6 +19,7 @@ CUBE_POSITIONS = ("fixed", "workspace")
 
 # Fractions of the workspace along x and y; the paper places its cube at two fixed positions.
 _FIXED = np.array([[0.45, 0.2], [0.45, 0.8]])
+_FIXED_NAMES = ("right", "left")  # as seen by the arm
 _POSITION_NOISE = 0.005  # [m]
 _TOUCH_DISTANCE = 0.005  # [m]
 
@@ -42,6 +43,7 @@ class TouchCube(SimulatedTask):
     ) -> None:
         super().__init__(scene, workspace)
         self._anywhere = one_of("cube_positions", cube_positions, CUBE_POSITIONS) == "workspace"
+        self._start_name = ""
 
     def fixed_positions(self) -> FloatArray:
         """Returns the two fixed places of the cube, shape (2, 2): x and y [m]."""
@@ -53,9 +55,15 @@ class TouchCube(SimulatedTask):
         if self._anywhere:
             place = self.random_position(rng)
         else:
-            place = self.fixed_positions()[rng.integers(2)]
+            which = rng.integers(2)
+            self._start_name = _FIXED_NAMES[which]
+            place = self.fixed_positions()[which]
             place = place + rng.uniform(-_POSITION_NOISE, _POSITION_NOISE, 2)
         self.scene.place_cube(0, place[0], place[1], random_yaw(rng))
+
+    def start_name(self) -> str:
+        """Names the fixed place of the cube: "left" or "right" of the arm."""
+        return self._start_name
 
     def object_bounds(self) -> tuple[FloatArray, FloatArray]:
         """Returns the lowest and the highest values of `objects`."""

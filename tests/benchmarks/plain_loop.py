@@ -119,7 +119,9 @@ class PlainLearner:
             term = alpha * log_prob[0] - q
             mask = self.mask(detached, alpha) if self.select else torch.ones_like(term)
             loss = loss + (mask * term).sum() / (mask.sum() + 1e-8)
-            loss = loss - (self.log_alpha.exp() * (log_prob[0].detach() - self.action_size / 2)).mean()
+            loss = (
+                loss - (self.log_alpha.exp() * (log_prob[0].detach() - self.action_size / 2)).mean()
+            )
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()

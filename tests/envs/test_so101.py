@@ -35,6 +35,9 @@ class OpenTask:
 
     done = False
 
+    def start_name(self):
+        return ""
+
     def start(self, rng):
         return HOME + rng.uniform(-0.01, 0.01, 6)
 
@@ -204,7 +207,8 @@ def test_the_papers_rig_moves_in_its_steps_and_box():
     assert env.task.scene.data.time == pytest.approx(1 / 8)
 
 
-def test_an_unstable_simulation_is_an_error():
+def test_an_unstable_simulation_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes MUJOCO_LOG.TXT where it runs
     env = gymnasium.make("envs:SO101TouchCube-v0").unwrapped
     env.reset(seed=0)
     env.task.scene.data.qvel[6] = np.nan

@@ -161,6 +161,19 @@ def test_a_task_that_starts_solved_is_reported(monkeypatch):
         env.reset(seed=0)
 
 
+def test_touch_cube_names_its_two_starts():
+    env = gymnasium.make("envs:SO101TouchCube-v0")
+    sides = {}
+    for seed in range(12):
+        observation, info = env.reset(seed=seed)
+        sides.setdefault(info["start"], []).append(observation["objects"][1])
+        assert env.step(np.zeros(4))[4]["start"] == info["start"]
+    assert set(sides) == {"left", "right"}
+    assert min(sides["left"]) > 0 > max(sides["right"])
+    anywhere = gymnasium.make("envs:SO101TouchCube-v0", cube_positions="workspace")
+    assert anywhere.reset(seed=0)[1]["start"] == ""
+
+
 def test_the_arm_starts_near_home():
     env = make("TouchCube")
     for seed in range(5):
