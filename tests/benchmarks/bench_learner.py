@@ -19,6 +19,9 @@ import numpy as np
 import torch
 from ray.rllib.algorithms.sac import SACConfig
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.metrics import TD_ERROR_KEY
+from ray.rllib.utils.numpy import convert_to_numpy
+from ray.rllib.utils.replay_buffers.utils import update_priorities_in_episode_replay_buffer
 
 from e2hil_rllib.algorithm import _to_torch
 from e2hil_rllib.config import E2HiLConfig
@@ -112,7 +115,7 @@ def plain_update(select: bool) -> Callable[[], None]:
 
 
 def stock_update() -> Callable[[], None]:
-    """Two updates of RLlib's SAC from its episode buffer."""
+    """Two updates as RLlib's SAC does them: sample its episode buffer, learn, set priorities."""
     config = (
         SACConfig()
         .environment("E2HiLBench-v0")
@@ -132,7 +135,14 @@ def stock_update() -> Callable[[], None]:
             episodes = algo.local_replay_buffer.sample(
                 num_items=BATCH, n_step=1, gamma=0.97, beta=0.4, sample_episodes=True
             )
-            algo.learner_group.update(episodes=episodes, timesteps={})
+            (result,) = algo.learner_group.update(episodes=episodes, timesteps={})
+            errors = np.concatenate(
+                convert_to_numpy(result["default_policy"].pop(TD_ERROR_KEY).peek())
+            )
+            update_priorities_in_episode_replay_buffer(
+                replay_buffer=algo.local_replay_buffer,
+                td_errors={"default_policy": {TD_ERROR_KEY: errors}},
+            )
 
     return update
 

@@ -1,0 +1,34 @@
+"""All benchmarks, or those named: `python -m tests.benchmarks.run [learner simulation ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable
+
+from e2hil_rllib.torch_setup import set_up_torch
+from tests.benchmarks import bench_expert, bench_learner, bench_simulation, bench_training
+
+BENCHMARKS: dict[str, Callable[[], object]] = {
+    "learner": bench_learner.main,
+    "simulation": bench_simulation.main,
+    "expert": bench_expert.main,
+    "pendulum": bench_training.pendulum,
+    "touch_cube": bench_training.touch_cube,
+}
+
+
+def main() -> None:
+    """Run the benchmarks in their order; each prints its own figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="all when left out")
+    names = parser.parse_args().names or list(BENCHMARKS)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    set_up_torch(1)
+    for name in names:
+        print(f"\n== {name}", flush=True)
+        BENCHMARKS[name]()
+
+
+if __name__ == "__main__":
+    main()
