@@ -1,5 +1,7 @@
 """What the configuration refuses, and that each message says what to do."""
 
+import math
+
 import pytest
 
 from e2hil_rllib.config import UNUSED_SETTINGS, E2HiLConfig
@@ -32,7 +34,12 @@ def test_the_defaults_are_the_papers_numbers_and_valid():
         ("training", {"num_subsampled_critics": 3}, "within 1..num_critics"),
         ("training", {"gamma": 1.2}, "gamma=1.2: must be within 0..1"),
         ("training", {"initial_alpha": 0}, "initial_alpha=0: must be positive"),
+        ("training", {"initial_alpha": math.inf}, "initial_alpha=inf: must be positive"),
+        ("training", {"actor_lr": -1.0}, "actor_lr=-1.0: must be positive"),
+        ("training", {"critic_lr": math.nan}, "critic_lr=nan: must be positive"),
+        ("training", {"target_entropy": math.nan}, "target_entropy=nan: must be"),
         ("training", {"hidden_sizes": ()}, "at least one layer"),
+        ("training", {"hidden_sizes": (32, 0)}, "each of at least 1"),
         ("human_in_the_loop", {"demonstration_fraction": 2}, "within 0..1"),
         ("human_in_the_loop", {"interventions": False}, "neither demonstrations nor interv"),
     ],

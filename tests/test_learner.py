@@ -205,17 +205,6 @@ def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_parameters(column
     assert not changed(before, parameters(group))
 
 
-def test_the_gradient_is_clipped_by_its_norm():
-    group = build_group(grad_clip=None)
-    flat = group._learner._flat["critic"]
-    flat.gradient.fill_(2.0)
-    norm = float(flat.gradient.norm())
-    assert flat.clip_gradient(None) == pytest.approx(norm)
-    assert flat.clip_gradient(2 * norm) == pytest.approx(norm)
-    assert flat.clip_gradient(0.5) == pytest.approx(norm)
-    assert float(flat.gradient.norm()) == pytest.approx(0.5, rel=1e-4)
-
-
 def test_state_restores_parameters_optimizers_and_random_streams():
     group, restored = build_group(selection={}), build_group(selection={}, seed=7)
     update(group, make_batch(2 * B))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from e2hil_rllib.files import WriteError
 from e2hil_rllib.progress import STEP, ProgressLog, as_columns, flatten, read_rows
 
 
@@ -84,3 +88,54 @@ def test_a_cell_that_is_no_number_is_named(tmp_path: Path) -> None:
     (tmp_path / "progress.csv").write_text(f"{STEP},loss\n1,2\n2,abc\n")
     with pytest.raises(ValueError, match=r"progress\.csv, line 3.*abc"):
         read_rows(tmp_path / "progress.csv")
+
+
+def test_a_full_disk_is_told_with_the_files_name(tmp_path: Path) -> None:
+    log = log_in(tmp_path)
+    log.append({STEP: 100})
+    (tmp_path / "progress.csv").unlink()
+    (tmp_path / "progress.csv").symlink_to("/dev/full")
+    with pytest.raises(WriteError, match=r"progress\.csv could not be written: No space left"):
+        log.append({STEP: 200})
+
+
+def test_events_that_cannot_be_written_are_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer in a thread of its own would die there, and a full queue would hang the run."""
+    log = log_in(tmp_path)
+    log.append({STEP: 100})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(EventsWriter, "write_event", full)
+    with pytest.raises(WriteError, match="tensorboard could not be written: No space left"):
+        log.append({STEP: 200})
+    assert steps_in(tmp_path) == [100, 200]
+
+
+def test_events_hold_every_row_and_forget_what_a_kill_undid(tmp_path: Path) -> None:
+    log = log_in(tmp_path)
+    for step in (100, 200):
+        log.append({STEP: step, "loss": step / 8, "success": math.nan})
+    log.close()
+    log_in(tmp_path, resume_step=100).append({STEP: 200, "loss": 1.5})
+    files = sorted((tmp_path / "tensorboard").iterdir())
+    first, second = ([*_events_in(file)] for file in files)
+    assert [(e.step, e.summary.value[1].simple_value) for e in first[1:]] == [
+        (100, 12.5),
+        (200, 25),
+    ]
+    assert [v.tag for v in first[1].summary.value] == [STEP, "loss"]
+    assert second[1].step == 101 and second[1].session_log.status == SessionLog.START
+    assert second[2].step == 200
+
+
+def _events_in(file: Path) -> Iterator[Event]:
+    """Events of a file: length (8 bytes), its checksum (4), the event, its checksum (4)."""
+    data = file.read_bytes()
+    while data:
+        end = 12 + int.from_bytes(data[:8], "little")
+        yield Event.FromString(data[12:end])
+        data = data[end + 4 :]

@@ -49,3 +49,16 @@ def test_settings_are_read_back(tmp_path: Path) -> None:
 def test_another_folder_is_not_taken_for_a_run(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"no config\.yaml"):
         RunFolder(tmp_path).settings()
+
+
+def test_a_run_that_was_killed_while_its_first_file_was_written_is_new(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    leftovers = (tmp_path / ".config.yaml.7.tmp", run.episodes / ".episode_000001.parquet.7.tmp")
+    run.episodes.mkdir()
+    for path in leftovers:
+        path.write_text("half")
+    run.episodes.rename(tmp_path.parent / "episodes")
+    assert run.is_new()
+    (tmp_path.parent / "episodes").rename(run.episodes)
+    with run.locked():
+        assert not any(path.exists() for path in leftovers)

@@ -2,8 +2,8 @@
 
 One thread, batch 256, 2 critics, [256, 256], UTD 2 (one critic-only and one full minibatch),
 the 27 numbers of Touch Cube's observation as one vector (RLlib's SAC takes no Dict), and a buffer
-of 10 000 steps. The candidates take turns, so that a noisy machine slows all alike, and
-the ratios of medians are what counts.
+of 10 000 steps. E2HiL, the plain loop and SAC have a process each. The candidates take turns, so
+that a noisy machine slows all alike, and the ratios of medians are what counts.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import ray
 import torch
 from ray.rllib.algorithms.sac import SACConfig
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
@@ -80,7 +83,7 @@ def filled_replay() -> HumanInTheLoopReplay:
     return replay
 
 
-def e2hil_update(enabled: bool, replay: HumanInTheLoopReplay) -> Callable[[], None]:
+def e2hil_update(enabled: bool) -> Callable[[], None]:
     """The update that the algorithm does for one environment step: sampling and two minibatches."""
     config = (
         E2HiLConfig()
@@ -89,6 +92,7 @@ def e2hil_update(enabled: bool, replay: HumanInTheLoopReplay) -> Callable[[], No
         .human_in_the_loop(interventions=False, demonstration_fraction=0)
     )
     group = config.build_learner_group(env=FixedEnv())
+    replay = filled_replay()
 
     def update() -> None:
         batch = SampleBatch(_to_torch(replay.sample(BATCH, 2)))
@@ -126,7 +130,6 @@ def stock_update() -> Callable[[], None]:
         .env_runners(num_env_runners=0, rollout_fragment_length=1000)
     )
     algo = config.build_algo()
-    set_up_torch(1)
     while algo.local_replay_buffer.get_num_timesteps() < STEPS // 2:
         algo.local_replay_buffer.add(algo.env_runner_group.local_env_runner.sample())
 
@@ -147,53 +150,83 @@ def stock_update() -> Callable[[], None]:
     return update
 
 
-def median_times(
-    candidates: dict[str, Callable[[], None]], rounds: int, warmup: int = 5
-) -> dict[str, float]:
-    """Median seconds of each candidate; they take turns within every round."""
-    times: dict[str, list[float]] = {name: [] for name in candidates}
-    for name, update in candidates.items():
-        for _ in range(2 if name == "stock" else warmup):
-            update()
-    for turn in range(rounds):
-        for name, update in candidates.items():
-            if name == "stock" and turn % 5:
-                continue
-            start = time.perf_counter()
-            update()
-            times[name].append(time.perf_counter() - start)
+#: What runs in one process each. Only E2HiL's sets its process up as its learner does.
+CANDIDATES: dict[str, dict[str, Callable[[], Callable[[], None]]]] = {
+    "E2HiL": {"off": lambda: e2hil_update(False), "on": lambda: e2hil_update(True)},
+    "plain": {"off": lambda: plain_update(False), "on": lambda: plain_update(True)},
+    "stock": {"": stock_update},
+}
+
+
+def serve(process: str, connection: Connection) -> None:
+    """Build the candidates of a process, then time one update of the one that is asked for."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    if process == "E2HiL":
+        set_up_torch(1)
+    updates = {name: build() for name, build in CANDIDATES[process].items()}
+    connection.send("ready")
+    while name := connection.recv():
+        update = updates[name.removeprefix(process).strip()]
+        start = time.perf_counter()
+        update()
+        connection.send(time.perf_counter() - start)
+    ray.shutdown()
+
+
+def median_times(rounds: int, warmup: int = 5) -> dict[str, float]:
+    """Median seconds of an update of each candidate; they take turns within every round."""
+    context = get_context("spawn")
+    processes, asked = [], {}
+    for process, candidates in CANDIDATES.items():
+        here, there = context.Pipe()
+        processes.append(context.Process(target=serve, args=(process, there), daemon=True))
+        processes[-1].start()
+        assert here.recv() == "ready"
+        asked |= {f"{process} {name}".strip(): here for name in candidates}
+    times: dict[str, list[float]] = {name: [] for name in asked}
+    for turn in range(warmup + rounds):
+        for name, connection in asked.items():
+            if name == "stock" and turn % 3:
+                continue  # it is slow, and its median needs no more
+            connection.send(name)
+            seconds = connection.recv()
+            if turn >= warmup:
+                times[name].append(seconds)
+    for connection in set(asked.values()):
+        connection.send("")
+    for child in processes:
+        child.join(timeout=60)
     return {name: median(values) for name, values in times.items()}
+
+
+def sampling_time(draws: int = 500) -> float:
+    """Median seconds of drawing one minibatch."""
+    replay = filled_replay()
+    times = []
+    for _ in range(draws):
+        start = time.perf_counter()
+        replay.sample(BATCH, 1)
+        times.append(time.perf_counter() - start)
+    return median(times)
 
 
 def main(rounds: int = 100) -> dict[str, float]:
     """Print the times per minibatch and the ratios; returns the ratios."""
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    set_up_torch(1)
-    torch.manual_seed(0)
-    replay = filled_replay()
-    times = median_times(
-        {
-            "e2hil off": e2hil_update(False, replay),
-            "e2hil on": e2hil_update(True, replay),
-            "plain off": plain_update(False),
-            "plain on": plain_update(True),
-            "stock": stock_update(),
-        },
-        rounds,
-    )
-    sampling = median_times({"sample": lambda: replay.sample(BATCH, 1)}, 500)["sample"]
+    times = median_times(rounds)
     for name, seconds in times.items():
         print(f"{name:10s} {seconds / 2 * 1e3:7.2f} ms per minibatch")
     ratios = {
-        "(a) stock / E2HiL, selection off": times["stock"] / times["e2hil off"],
-        "(a) stock / E2HiL, selection on": times["stock"] / times["e2hil on"],
-        "(b) plain / E2HiL, selection off": times["plain off"] / times["e2hil off"],
-        "(b) plain / E2HiL, selection on": times["plain on"] / times["e2hil on"],
-        "(c) selection on / off": times["e2hil on"] / times["e2hil off"],
+        "(a) stock / E2HiL, selection off": times["stock"] / times["E2HiL off"],
+        "(a) stock / E2HiL, selection on": times["stock"] / times["E2HiL on"],
+        "(b) plain / E2HiL, selection off": times["plain off"] / times["E2HiL off"],
+        "(b) plain / E2HiL, selection on": times["plain on"] / times["E2HiL on"],
+        "(c) selection on / off": times["E2HiL on"] / times["E2HiL off"],
     }
     for name, ratio in ratios.items():
         print(f"{name:34s} {ratio:6.2f}")
-    print(f"(d) replay sampling of {BATCH}: {sampling * 1e3:.3f} ms")
+    print(f"(d) replay sampling of {BATCH}: {sampling_time() * 1e3:.3f} ms")
     return ratios
 
 

@@ -16,9 +16,11 @@ from rich.console import Console
 from e2hil_rllib.commands import train as module
 from e2hil_rllib.commands.train import TrainingError, train
 from e2hil_rllib.evaluation_log import read_evaluations
+from e2hil_rllib.files import WriteError
 from e2hil_rllib.progress import STEP, read_rows
 from e2hil_rllib.run_folder import RunFolder, RunFolderError
 from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings_file import SettingsError
 
 
 class Counter:
@@ -190,3 +192,42 @@ def test_an_error_of_the_environment_names_the_newest_checkpoint(workshop: Works
     with pytest.raises(TrainingError, match=r"'state' is NaN.*step_000000200"):
         workshop.train()
     assert workshop.algorithm.stopped
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), WriteError("No space left.")])
+def test_a_full_disk_names_the_newest_checkpoint(workshop: Workshop, error: Exception) -> None:
+    def full(step: int) -> None:
+        if step == 300:
+            raise error
+
+    workshop.on_step = full
+    with pytest.raises(TrainingError, match=r"No space left\. The newest .*step_000000200"):
+        workshop.train()
+
+
+def test_settings_that_could_not_be_used_do_not_spoil_the_folder(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(settings: Settings, run: RunFolder) -> None:
+        raise SettingsError("there is no such task")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "build", refuse)
+        with pytest.raises(SettingsError):
+            workshop.train(env={"cubes": 3})
+    assert workshop.train()
+
+
+def test_settings_that_fit_no_checkpoint_leave_the_run_as_it_is(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop.train()
+
+    def refuse(checkpoint: Path, settings: Settings, run: RunFolder) -> None:
+        raise SettingsError("there is no such task")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "resume_from", refuse)
+        with pytest.raises(SettingsError):
+            workshop.train(resume=True)
+    assert workshop.train(resume=True)
