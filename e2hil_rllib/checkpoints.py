@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.files import sync_file, sync_tree
+from e2hil_rllib.files import free_space, sync_file, sync_tree
 
 _NAME = re.compile(r"step_(\d+)")
 
@@ -97,11 +97,9 @@ class CheckpointStore:
                 shutil.rmtree(path)
 
     def _explain(self, error: OSError, step: int) -> str:
-        there = next(path for path in (self.folder, *self.folder.parents) if path.exists())
-        free = shutil.disk_usage(there).free / 2**20
         latest = self.latest()
         kept = f"{latest} is untouched" if latest else "There is no earlier one"
         return (
             f"The checkpoint of step {step} could not be written to {self.folder}: {error}. "
-            f"{free:.0f} MiB are free there. {kept}. Make room, then resume with --resume."
+            f"{free_space(self.folder)}. {kept}. Make room, then resume with --resume."
         )

@@ -3,9 +3,36 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from e2hil_rllib.errors import UserError
+
+
+class WriteError(UserError):
+    """A file or folder that could not be written; the message names it and the free space."""
+
+
+def free_space(path: Path) -> str:
+    """How much is free where a path is or would be, in words."""
+    there = next(p for p in (path.absolute(), *path.absolute().parents) if p.is_dir())
+    return f"{shutil.disk_usage(there).free / 2**20:.0f} MiB are free in {there}"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Says which file it was, and how full the disk is, where writing it fails.
+
+    Raises:
+        WriteError: In place of an OSError of the block, which seldom names the file.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise WriteError(f"{path} could not be written: {reason}. {free_space(path)}.") from error
 
 
 def sync_file(path: Path) -> None:
@@ -35,13 +62,22 @@ def swapped_in(path: Path) -> Iterator[Path]:
 
     Args:
         path: The file to write or to replace. Its folder is made if there is none.
+
+    Raises:
+        WriteError: The disk is full, or the file cannot be written for another reason.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        sync_file(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_file(path.parent)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            sync_file(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_file(path.parent)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a path is one that `swapped_in` gives, which only a kill leaves behind."""
+    return path.name.startswith(".") and path.suffix == ".tmp"

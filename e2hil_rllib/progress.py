@@ -6,14 +6,17 @@ import csv
 import io
 import math
 import numbers
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
-from e2hil_rllib.files import swapped_in
+from e2hil_rllib.files import swapped_in, writing
 
 STEP = "num_env_steps_sampled_lifetime"
 _NOT_FIGURES = ("config", "hostname", "node_ip", "pid", "trial_id", "date", "timestamp")
@@ -97,24 +100,25 @@ class ProgressLog:
         if rows:
             self._rewrite(rows)
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-        purge = None if resume_step is None else resume_step + 1
-        self._events = SummaryWriter(str(tensorboard), purge_step=purge)
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.unlink(missing_ok=True)
+        self._events = _EventsFile(tensorboard, None if resume_step is None else resume_step + 1)
 
     def append(self, row: Row) -> None:
-        """Adds a row. A figure that no row had before gets a column of its own."""
+        """Adds a row. A figure that no row had before gets a column of its own.
+
+        Raises:
+            WriteError: The disk is full; earlier rows stay.
+        """
         if set(row) <= set(self._columns):
-            with self._path.open("a", newline="", encoding="utf-8") as file:
+            with writing(self._path), self._path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
             self.last = row
         else:
             earlier = read_rows(self._path) if self._path.exists() else []
             self._rewrite([*earlier, row])
-        for name, value in row.items():
-            if math.isfinite(value):
-                self._events.add_scalar(name, value, int(row[STEP]))
-        self._events.flush()
+        self._events.append(row)
 
     def close(self) -> None:
         """Ends the events file; the CSV file is always up to date."""
@@ -124,3 +128,36 @@ class ProgressLog:
         write_rows(self._path, rows)
         self._columns = _column_names(rows)
         self.last = rows[-1]
+
+
+class _EventsFile:
+    """TensorBoard's events, written at once.
+
+    tensorboardX's own writer hands them to a thread; on a full disk that thread dies, and the
+    next rows would wait for it for ever.
+    """
+
+    def __init__(self, folder: Path, purge_step: int | None) -> None:
+        self._folder = folder
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._writer = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
+        if purge_step is not None:
+            # Tells TensorBoard to forget what a killed process wrote from this step on.
+            started = SessionLog(status=SessionLog.START)
+            self._write(Event(wall_time=time.time(), step=purge_step, session_log=started))
+
+    def append(self, row: Row) -> None:
+        finite = {name: value for name, value in row.items() if math.isfinite(value)}
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in finite.items()]
+        event = Event(wall_time=time.time(), step=int(row[STEP]), summary=Summary(value=values))
+        self._write(event)
+
+    def _write(self, event: Event) -> None:
+        with writing(self._folder):
+            self._writer.write_event(event)
+            self._writer.flush()
+
+    def close(self) -> None:
+        with writing(self._folder):
+            self._writer.close()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from e2hil_rllib.checkpoints import CheckpointStore
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.files import swapped_in
+from e2hil_rllib.files import is_temporary, swapped_in, writing
 from e2hil_rllib.settings import Settings, load_settings
 
 
@@ -47,10 +48,10 @@ class RunFolder:
         return CheckpointStore(self.root / "checkpoints", keep)
 
     def is_new(self) -> bool:
-        """Whether nothing has been written yet, a lock file apart."""
+        """Whether nothing has been written yet, a lock and what a kill left of a file apart."""
         if not self.root.exists():
             return True
-        return all(entry.name == ".lock" for entry in self.root.iterdir())
+        return all(entry.name == ".lock" or is_temporary(entry) for entry in self.root.iterdir())
 
     def settings(self) -> Settings:
         """The settings the run was started with.
@@ -81,8 +82,10 @@ class RunFolder:
         Raises:
             RunFolderError: Another process holds it.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("a+") as file:
+        with writing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = (self.root / ".lock").open("a+")
+        with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -93,6 +96,19 @@ class RunFolder:
                     "stop it, or name another folder with --run-dir."
                 ) from error
             file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
+            with writing(self.root / ".lock"):
+                file.write(f"{os.getpid()}\n")
+                file.flush()
+            self._remove_leftovers()
             yield
+
+    def clear(self) -> None:
+        """Makes a run that never began new again: removes its settings and what it recorded."""
+        shutil.rmtree(self.demonstrations, ignore_errors=True)
+        self.config.unlink(missing_ok=True)
+
+    def _remove_leftovers(self) -> None:
+        """Removes the parts of files that a kill left; only for who holds the lock."""
+        for folder in (self.root, self.episodes, self.report):
+            for path in folder.glob(".*.tmp"):
+                path.unlink(missing_ok=True)

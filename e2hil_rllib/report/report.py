@@ -9,7 +9,7 @@ import numpy as np
 
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.evaluation_log import read_evaluations, summarize
-from e2hil_rllib.files import swapped_in
+from e2hil_rllib.files import swapped_in, writing
 from e2hil_rllib.progress import STEP, as_columns, read_rows
 from e2hil_rllib.report.curves import PLOTS, Columns, draw
 from e2hil_rllib.report.page import Page
@@ -48,7 +48,8 @@ def write_report(run: RunFolder) -> Path:
     """
     settings = run.settings()
     columns = _read_columns(run)
-    run.report.mkdir(exist_ok=True)
+    with writing(run.report):
+        run.report.mkdir(exist_ok=True)
     pictures = []
     for plot in PLOTS:
         path = run.report / f"{plot.name}.png"
