@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -279,9 +280,17 @@ class E2HiLConfig(SACConfig):
         self._check("demonstration_fraction", 0 <= self.demonstration_fraction <= 1, "within 0..1")
         self._check("gamma", 0 <= self.gamma <= 1, "within 0..1")
         self._check("tau", 0 < self.tau <= 1, "within 0..1, above 0")
-        self._check("initial_alpha", self.initial_alpha > 0, "positive")
+        for name in ("actor_lr", "critic_lr", "alpha_lr", "initial_alpha"):
+            value = getattr(self, name)  # a learning rate may also be one of RLlib's schedules
+            self._check(name, not isinstance(value, int | float) or 0 < value < math.inf,
+                        "positive and finite")  # fmt: skip
+        target = self.target_entropy
+        self._check("target_entropy", target == "auto" or math.isfinite(target),
+                    '"auto" or a finite number')  # fmt: skip
         self._check("grad_clip", self.grad_clip is None or self.grad_clip > 0, "positive, or None")
-        self._check("hidden_sizes", len(self.hidden_sizes) > 0, "at least one layer")
+        self._check("hidden_sizes", len(self.hidden_sizes) > 0
+                    and all(isinstance(size, int) and size >= 1 for size in self.hidden_sizes),
+                    "at least one layer, each of at least 1")  # fmt: skip
         subset = self.num_subsampled_critics
         self._check("num_subsampled_critics", subset is None or 1 <= subset <= self.num_critics,
                     f"None, or within 1..num_critics ({self.num_critics})")  # fmt: skip

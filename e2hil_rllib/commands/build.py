@@ -9,7 +9,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
 
 from e2hil_rllib.checkpoints import CheckpointError
 from e2hil_rllib.episodes import episode_files
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from e2hil_rllib.config import E2HiLConfig
 
 
+_NO_ENVIRONMENT = (TypeError, ValueError, RuntimeError, ImportError, gymnasium.error.Error)
 _UNLOADABLE = (KeyError, TypeError, ValueError, OSError, EOFError)
 
 
@@ -75,6 +78,58 @@ def algorithm_config(settings: Settings, run: RunFolder) -> E2HiLConfig:
     except (TypeError, ValueError) as error:
         raise SettingsError(f"The settings cannot be used: {error}") from error
     return config
+
+
+def check_settings(settings: Settings, run: RunFolder) -> None:
+    """Finds what cannot be trained or evaluated before anything is written or started.
+
+    Raises:
+        SettingsError: The algorithm's configuration or one of the two environments cannot be
+            made, or the two do not look alike to the policy.
+    """
+    config = algorithm_config(settings, run)
+    _check_gpus(settings)
+    observed, taken = _spaces(settings.task, config.env_config, "env")
+    evaluation = config.get_evaluation_config_object()
+    if evaluation is None:
+        return
+    for name, trained, evaluated in zip(
+        ("observations", "actions"),
+        (observed, taken),
+        _spaces(settings.task, evaluation.env_config, "evaluation_env"),
+        strict=True,
+    ):
+        if trained != evaluated:
+            raise SettingsError(
+                f"evaluation_env: the {name} of the environment would be {evaluated} in evaluation "
+                f"and {trained} in training. They have to be the same."
+            )
+
+
+def _check_gpus(settings: Settings) -> None:
+    """Ray would wait for ever for GPUs that are not there."""
+    import torch
+
+    resources = settings.resources
+    wanted = resources.num_gpus_per_learner * max(1, resources.num_learners)
+    if wanted > torch.cuda.device_count():
+        raise SettingsError(
+            f"resources: {max(1, resources.num_learners)} learner(s) with num_gpus_per_learner="
+            f"{resources.num_gpus_per_learner:g} need {wanted:g} GPUs, PyTorch finds "
+            f"{torch.cuda.device_count()} here. Set resources.num_gpus_per_learner to 0."
+        )
+
+
+def _spaces(task: str, options: dict[str, Any], section: str) -> tuple[Any, Any]:
+    try:
+        env = gymnasium.make(task, **options)
+    except _NO_ENVIRONMENT as error:
+        fault = str(error).split(" was raised from the environment creator")[0].rstrip(".")
+        raise SettingsError(
+            f"The environment {task} cannot be made with the settings in '{section}': {fault}."
+        ) from error
+    env.close()
+    return env.observation_space, env.action_space
 
 
 def build(settings: Settings, run: RunFolder) -> E2HiL:
@@ -148,6 +203,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
     started_here = not ray.is_initialized()
     if started_here:
         ray.init(
+            address="local",  # never a cluster that RAY_ADDRESS or `ray start` names
             num_cpus=max(needed, os.cpu_count() or 1),
             include_dashboard=False,
             log_to_driver=False,  # errors of other processes come as exceptions

@@ -101,9 +101,10 @@ def _make_demonstrated(settings: Settings) -> gymnasium.Env[Any, Any]:
     try:
         return gymnasium.make(settings.task, **{**settings.env, "operator": operator})
     except (TypeError, ValueError, gymnasium.error.Error, ModuleNotFoundError) as error:
+        fault = str(error).split(" was raised from the environment creator")[0].rstrip(".?")
         raise RecordingError(
             f"The environment {settings.task} cannot be made with a person who demonstrates: "
-            f"{error}. Record with one of envs:SO101..., or set demonstrations.path to a folder "
+            f"{fault}. Record with one of envs:SO101..., or set demonstrations.path to a folder "
             "of recorded episodes."
         ) from error
 

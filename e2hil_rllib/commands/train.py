@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from e2hil_rllib.checkpoints import CheckpointStore
-from e2hil_rllib.commands.build import algorithm_config, build, ray_session, resume_from
+from e2hil_rllib.commands.build import build, check_settings, ray_session, resume_from
 from e2hil_rllib.commands.display import AUTONOMOUS, TrainingDisplay, thousands
 from e2hil_rllib.commands.evaluate import evaluate, print_evaluation
 from e2hil_rllib.commands.interrupt import StopRequest, stop_on_signal
 from e2hil_rllib.commands.record import record_demonstrations
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.evaluation_log import read_evaluations, summarize, write_evaluations
+from e2hil_rllib.files import WriteError
 from e2hil_rllib.progress import STEP, ProgressLog, Row, flatten
 from e2hil_rllib.report import write_report
 from e2hil_rllib.run_folder import RunFolder, RunFolderError
@@ -46,14 +47,15 @@ def train(settings: Settings, run: RunFolder, resume: bool, console: Console) ->
         UserError: The folder, the settings, a file or the environment cannot be used.
     """
     with run.locked():
+        new = run.is_new()
         checkpoint = _open_folder(settings, run, resume)
         with ray_session(settings):
-            if checkpoint is None:
-                _record(settings, run, console)
-                algorithm = build(settings, run)
-            else:
-                console.print(f"Going on from {checkpoint}.", highlight=False)
-                algorithm = resume_from(checkpoint, settings, run)
+            try:
+                algorithm = _begin(settings, run, checkpoint, console)
+            except UserError:
+                if new:
+                    run.clear()  # so that the mended settings can be used in the same folder
+                raise
             try:
                 return _Training(settings, run, algorithm, console).run(checkpoint)
             finally:
@@ -78,9 +80,17 @@ def _open_folder(settings: Settings, run: RunFolder, resume: bool) -> Path | Non
         raise RunFolderError(
             f"{run.root} holds files, but no run: it has no config.yaml. Name another --run-dir."
         )
-    algorithm_config(settings, run)
+    check_settings(settings, run)
     run.write_settings(settings)
     return run.checkpoints().latest()
+
+
+def _begin(settings: Settings, run: RunFolder, checkpoint: Path | None, console: Console) -> E2HiL:
+    if checkpoint is None:
+        _record(settings, run, console)
+        return build(settings, run)
+    console.print(f"Going on from {checkpoint}.", highlight=False)
+    return resume_from(checkpoint, settings, run)
 
 
 def _record(settings: Settings, run: RunFolder, console: Console) -> None:
@@ -171,8 +181,8 @@ class _Training:
     def _iterate(self) -> Row:
         try:
             return flatten(self._algorithm.train())
-        except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
-            cause = getattr(error, "cause", None) or error
+        except (ValueError, TypeError, ArithmeticError, RuntimeError, OSError, WriteError) as error:
+            cause = str(getattr(error, "cause", None) or error).removesuffix(".")
             raise TrainingError(
                 f"Training stopped: {cause}. The newest checkpoint is "
                 f"{self._checkpoints.latest() or 'none'}; episodes are in {self._run.episodes}."

@@ -59,7 +59,7 @@ class Workshop:
         self.algorithm = Counter()
         self.on_step: Callable[[int], None] = lambda step: None
         monkeypatch.setattr(module, "ray_session", lambda settings: contextlib.nullcontext())
-        monkeypatch.setattr(module, "algorithm_config", lambda settings, run: None)
+        monkeypatch.setattr(module, "check_settings", lambda settings, run: None)
         monkeypatch.setattr(module, "build", lambda settings, run: self._made(0))
         monkeypatch.setattr(module, "resume_from", self._restored)
 

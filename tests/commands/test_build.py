@@ -1,0 +1,45 @@
+"""From settings to an algorithm: what does not fit is found before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2hil_rllib.commands.build import check_settings
+from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings_file import SettingsError
+
+TOUCH = "envs:SO101TouchCube-v0"
+
+
+def settings_with(**values: Any) -> Settings:
+    return Settings.model_validate({"task": TOUCH, "stop": {"steps": 1}} | values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"task": "envs:SO101TuchCube-v0"}, "in 'env': .*Did you mean: `SO101TouchCube`"),
+        ({"task": "enws:SO101TouchCube-v0"}, "in 'env': .*enws"),
+        ({"env": {"operator": {"skil": 1}}}, "in 'env': .*did you mean 'skill'"),
+        ({"evaluation_env": {"cubes": "left"}}, "in 'evaluation_env': .*did you mean 'cube_pos"),
+        ({"resources": {"num_gpus_per_learner": 99.0}}, "need 99 GPUs, PyTorch finds"),
+        ({"training": {"actor_lr": -1.0}}, "actor_lr"),
+    ],
+)
+def test_what_cannot_be_made_is_told_with_its_section(
+    tmp_path: Path, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        check_settings(settings_with(**values), RunFolder(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluation_must_look_like_training_to_the_policy(tmp_path: Path) -> None:
+    narrower = {"workspace": {"x": [0.2, 0.3]}}
+    with pytest.raises(SettingsError, match="evaluation_env: the observations"):
+        check_settings(settings_with(evaluation_env=narrower), RunFolder(tmp_path))
+    check_settings(settings_with(evaluation_env={"reward": "dense"}), RunFolder(tmp_path))
