@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,13 @@ class E2HiLEnvRunner(SingleAgentEnvRunner):
     def __init__(self, **kwargs: Any):
         set_up_torch(kwargs["config"].torch_threads)
         super().__init__(**kwargs)
+
+    def apply(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function with this runner; its error reaches the algorithm.
+
+        RLlib's own would end the process, so that the algorithm could only say that it died.
+        """
+        return func(self, *args, **kwargs)
 
     def _try_env_step(self, actions: Any) -> Any:
         """Step the environments; an error in them stops the run as what it is."""

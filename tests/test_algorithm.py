@@ -369,6 +369,28 @@ def test_remote_runners_sample_while_the_learner_learns_and_lose_nothing():
 
 
 @pytest.mark.slow
+def test_an_error_in_a_remote_environment_arrives_as_what_it_is():
+    config = make_config(env_config={"fault": "crash"}).env_runners(num_env_runners=1)
+    algo = config.build_algo()
+    with pytest.raises(RuntimeError, match="the motor is on fire"):
+        algo.train()
+    algo.stop()
+
+
+@pytest.mark.slow
+def test_remote_learners_train_and_restore(tmp_path):
+    algo = make_config().learners(num_learners=1).build_algo()
+    result = algo.train()
+    assert result["num_updates_lifetime"] == 2 * (60 - 4)
+    assert math.isfinite(result["learners"]["default_policy"]["critic_loss"])
+    algo.save_to_path(tmp_path / "checkpoint")
+    restored = E2HiL.from_checkpoint(tmp_path / "checkpoint")
+    assert same_weights(weights(algo), weights(restored))
+    for a in (algo, restored):
+        a.stop()
+
+
+@pytest.mark.slow
 def test_tune_knows_the_algorithm_by_name(tmp_path):
     config = make_config(steps_per_iteration=20, utd_ratio=tune.grid_search([1, 2]))
     results = tune.Tuner(
