@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,43 +11,11 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.algorithms.sac import SACConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
+from e2hil_rllib.inherited_settings import refuse_unknown_settings, refuse_unused_settings
 from e2hil_rllib.selection import SelectionSettings
 
 if TYPE_CHECKING:
     from ray.rllib.core.learner.learner import Learner
-
-#: Settings of RLlib that E2HiL does not read, and what to set in their place.
-UNUSED_SETTINGS = {
-    "twin_q": "training(num_critics=...)",
-    "q_model_config": "training(hidden_sizes=...)",
-    "policy_model_config": "training(hidden_sizes=...)",
-    "model": "training(hidden_sizes=..., encoder_size=...)",
-    "n_step": "nothing: targets are one-step (Eq. 1)",
-    "replay_buffer_config": "training(online_capacity=..., demonstration_capacity=...)",
-    "training_intensity": "training(utd_ratio=...)",
-    "store_buffer_in_checkpoints": "training(checkpoint_buffers=...)",
-    "num_steps_sampled_before_learning_starts": "training(learning_starts=...)",
-    "target_network_update_freq": "training(tau=...): the target moves at every minibatch",
-    "optimization": "training(actor_lr=..., critic_lr=..., alpha_lr=...)",
-    "lr": "training(actor_lr=..., critic_lr=..., alpha_lr=...)",
-    "grad_clip_by": "training(grad_clip=...): each optimizer's gradient is clipped by its norm",
-    "train_batch_size": "training(train_batch_size_per_learner=...)",
-    "minibatch_size": "training(train_batch_size_per_learner=...)",
-    "num_epochs": "training(utd_ratio=...)",
-    "shuffle_batch_per_epoch": "nothing: minibatches are drawn at random",
-    "min_time_s_per_iteration": "training(steps_per_iteration=...)",
-    "min_sample_timesteps_per_iteration": "training(steps_per_iteration=...)",
-    "min_train_timesteps_per_iteration": "training(steps_per_iteration=...)",
-    "torch_skip_nan_gradients": "nothing: a gradient that is not finite stops the run",
-    "clip_actions": "nothing: the policy acts in [-1, 1]^d, which is scaled to the action space",
-    "normalize_actions": "nothing: the policy acts in [-1, 1]^d, scaled to the action space",
-    "_learner_connector": "nothing: batches come from replay ready to learn from",
-    "_env_to_module_connector": "a gymnasium wrapper: replay stores what the environment returns",
-    "_deterministic_loss": "nothing",
-    "_use_beta_distribution": "nothing: the policy is a tanh-squashed Gaussian",
-    "restart_failed_env_runners": "nothing: an error of the environment stops the run",
-    "ignore_env_runner_failures": "nothing: an error of the environment stops the run",
-}
 
 
 class E2HiLConfig(SACConfig):
@@ -266,8 +233,8 @@ class E2HiLConfig(SACConfig):
             ValueError: Naming the setting, what it is, and what to set instead.
         """
         defaults = type(self)()
-        self._refuse_unknown(defaults)
-        self._refuse_unused(defaults)
+        refuse_unknown_settings(self, defaults)
+        refuse_unused_settings(self, defaults)
         super(SACConfig, self).validate()
         _ = self.selection  # validates itself
         for name in (
@@ -305,26 +272,6 @@ class E2HiLConfig(SACConfig):
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:
             raise ValueError(f"{name}={getattr(self, name)!r}: must be {expected}")
-
-    def _refuse_unknown(self, defaults: E2HiLConfig) -> None:
-        known = {name for name in vars(defaults) if not name.startswith("_")}
-        # RLlib itself sets these on its copies for workers.
-        known |= {"worker_index", "simple_optimizer", "class"}
-        for name in vars(self):
-            if not name.startswith("_") and name not in known:
-                close = difflib.get_close_matches(name, sorted(known), n=3)
-                hint = f"; did you mean {' or '.join(close)}?" if close else ""
-                raise ValueError(f"unknown setting {name!r}{hint}")
-
-    def _refuse_unused(self, defaults: E2HiLConfig) -> None:
-        for name, instead in UNUSED_SETTINGS.items():
-            value = getattr(self, name, None)
-            if value != getattr(defaults, name, None):
-                raise ValueError(
-                    f"{name.lstrip('_')}={value!r} has no effect on E2HiL. Set instead: {instead}"
-                )
-        if self.is_multi_agent:
-            raise ValueError("E2HiL trains one agent; multi_agent(...) has no effect on it")
 
     def get_evaluation_config_object(self) -> AlgorithmConfig | None:
         """Evaluation is deterministic and without the operator, unless overridden."""

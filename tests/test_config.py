@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from e2hil_rllib.config import UNUSED_SETTINGS, E2HiLConfig
+from e2hil_rllib.config import E2HiLConfig
+from e2hil_rllib.inherited_settings import UNUSED_SETTINGS
 
 
 def config() -> E2HiLConfig:
