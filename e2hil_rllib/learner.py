@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from e2hil_rllib.flat_parameters import FlatParameters
 from e2hil_rllib.losses import actor_loss, critic_loss, critic_target, temperature_loss
 from e2hil_rllib.networks import Gaussian
+from e2hil_rllib.noise import NoiseStream
 from e2hil_rllib.replay import SOURCE
 from e2hil_rllib.rl_module import E2HiLTorchRLModule
 from e2hil_rllib.selection import Selection, select_samples, selection_statistics
@@ -43,9 +44,9 @@ class E2HiLTorchLearner(TorchLearner):
         set_up_torch(self.config.torch_threads)
         super().build()
         seed = self.config.seed if self.config.seed is not None else torch.seed() % 2**31
-        # All learners hold the same streams: each draws for the whole batch and takes its share.
-        self._learning_noise = torch.Generator().manual_seed(seed)
-        self._selection_noise = torch.Generator().manual_seed(seed + 1)
+        share = (self._learner_index, max(1, self.config.num_learners))
+        self._learning_noise = NoiseStream(seed, *share)
+        self._selection_noise = NoiseStream(seed + 1, *share)
         self._minibatch = 0
         self._actor_updates = 0
         self._statistics: dict[str, list[float]] = defaultdict(list)
@@ -149,11 +150,11 @@ class E2HiLTorchLearner(TorchLearner):
         """Bellman target of the minibatch, shape (B,)."""
         next_obs = batch[Columns.NEXT_OBS]
         policy = module.policy(module.encoder(next_obs))
-        next_action, next_log_prob = policy.sample(self._noise_like(policy.mean))
+        next_action, next_log_prob = policy.sample(self._learning_noise.normal_like(policy.mean))
         next_q = module.target_critics(module.target_encoder(next_obs), next_action)
         if config.num_subsampled_critics is not None:
-            order = torch.randperm(config.num_critics, generator=self._learning_noise)
-            next_q = next_q[order[: config.num_subsampled_critics].to(next_q.device)]
+            subset = self._learning_noise.subset(config.num_critics, config.num_subsampled_critics)
+            next_q = next_q[subset.to(next_q.device)]
         return critic_target(
             batch[Columns.REWARDS],
             batch[Columns.TERMINATEDS],
@@ -174,7 +175,7 @@ class E2HiLTorchLearner(TorchLearner):
     ) -> dict[str, Tensor]:
         """Masked actor loss (Eq. 12) and temperature loss of the minibatch."""
         policy = module.policy(latent)
-        action, log_prob = policy.sample(self._noise_like(policy.mean))
+        action, log_prob = policy.sample(self._learning_noise.normal_like(policy.mean))
         with _frozen(module.critics):
             q = module.critics.from_observation_part(observation_part, action).amin(dim=0)
         selection = self._select(module, config, policy, observation_part, source)
@@ -203,13 +204,11 @@ class E2HiLTorchLearner(TorchLearner):
         self._actor_updates += 1
         if not (config.selection_enabled or diagnose):
             return None
-        noise = self._noise_like(
-            policy.mean, draws=config.num_action_samples, generator=self._selection_noise
-        )
+        noise = self._selection_noise.normal_like(policy.mean, config.num_action_samples)
         actions, log_prob = policy.sample(noise)
         q = module.critics.from_observation_part(observation_part, actions).amin(dim=0)
         selection = select_samples(
-            log_prob, q, module.temperature, config.selection, generator=self._selection_noise
+            log_prob, q, module.temperature, config.selection, self._selection_noise.generator
         )
         if diagnose:
             for name, value in selection_statistics(selection, source).items():
@@ -233,25 +232,6 @@ class E2HiLTorchLearner(TorchLearner):
             )
         self.get_optimizer(optimizer_name=name).step()
         flat.gradient.zero_()
-
-    def _noise_like(
-        self,
-        reference: Tensor,
-        *,
-        draws: int | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Standard normal noise (B, d), or (K, B, d), for this learner's share of the batch.
-
-        Drawn for the batches of all learners in one order, so that two learners see what one
-        learner sees on the same total batch.
-        """
-        batch, size = reference.shape
-        whole = batch * max(1, self.config.num_learners)
-        shape = (whole, size) if draws is None else (draws, whole, size)
-        noise = torch.randn(shape, generator=generator or self._learning_noise)
-        start = self._learner_index * batch
-        return noise[..., start : start + batch, :].to(reference.device)
 
     def _log_finite(self, losses: dict[str, Tensor]) -> None:
         for name, value in zip(losses, torch.stack(list(losses.values())).tolist(), strict=True):
@@ -282,8 +262,8 @@ class E2HiLTorchLearner(TorchLearner):
         """State of RLlib's learner, and the random streams."""
         return super().get_state(*args, **kwargs) | {
             _RANDOM_STATE: {
-                "learning": self._learning_noise.get_state().numpy(),
-                "selection": self._selection_noise.get_state().numpy(),
+                "learning": self._learning_noise.state(),
+                "selection": self._selection_noise.state(),
                 "actor_updates": self._actor_updates,
             }
         }
@@ -292,8 +272,8 @@ class E2HiLTorchLearner(TorchLearner):
         """Restore what :meth:`get_state` returned."""
         super().set_state(state)
         if random_state := state.get(_RANDOM_STATE):
-            self._learning_noise.set_state(torch.tensor(random_state["learning"]))
-            self._selection_noise.set_state(torch.tensor(random_state["selection"]))
+            self._learning_noise.set_state(random_state["learning"])
+            self._selection_noise.set_state(random_state["selection"])
             self._actor_updates = random_state["actor_updates"]
 
 

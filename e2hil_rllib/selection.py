@@ -76,7 +76,6 @@ def select_samples(
     q: Tensor,
     temperature: Tensor,
     settings: SelectionSettings,
-    *,
     generator: torch.Generator,
 ) -> Selection:
     """Apply a rule to the K draws of a batch.

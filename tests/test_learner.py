@@ -130,7 +130,7 @@ def test_the_actors_gradient_equals_an_autograd_reference(percentiles):
     learner = group._learner
     reference = copy.deepcopy(learner.module["default_policy"])
     noise, influence_noise = (
-        torch.Generator().set_state(stream.get_state().clone())
+        torch.Generator().set_state(stream.generator.get_state().clone())
         for stream in (learner._learning_noise, learner._selection_noise)
     )
     columns = make_batch(B)

@@ -15,7 +15,7 @@ def draws(seed=0):
 def select(rule, seed=0, **kwargs):
     generator = torch.Generator().manual_seed(seed)
     settings = SelectionSettings(rule=rule, **kwargs)
-    return select_samples(*draws(), torch.tensor(0.1), settings, generator=generator)
+    return select_samples(*draws(), torch.tensor(0.1), settings, generator)
 
 
 def test_the_entropy_rule_keeps_85_percent_between_its_bounds():
