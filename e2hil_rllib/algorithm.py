@@ -119,6 +119,13 @@ class E2HiL(SAC):
                     f"{found}, the environment returns {shapes}. Record demonstrations with this "
                     "configuration"
                 )
+            size = self.replay.online.action_size
+            if episode.actions.shape[1] != size:
+                raise ValueError(
+                    f"demonstrations={folder}: episode {episode.episode} holds actions of "
+                    f"{episode.actions.shape[1]} numbers, the environment takes {size}. Record "
+                    "demonstrations with this configuration"
+                )
             self.replay.add_demonstration(self._collector.segment_of(episode))
 
     def training_step(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,19 +44,20 @@ class E2HiLTorchLearner(TorchLearner):
         """Build the module, the optimizers and the random streams."""
         set_up_torch(self.config.torch_threads)
         super().build()
-        seed = self.config.seed if self.config.seed is not None else torch.seed() % 2**31
+        given = self.config.seed
+        seed = torch.tensor(random.getrandbits(31) if given is None else given, device=self.device)
+        if self.config.num_learners > 1:  # all start alike, also without a seed
+            for tensor in (seed, *(f.vector.data for f in (*self._flat.values(), self._target))):
+                torch.distributed.broadcast(tensor, src=0)
         share = (self._learner_index, max(1, self.config.num_learners))
-        self._learning_noise = NoiseStream(seed, *share)
-        self._selection_noise = NoiseStream(seed + 1, *share)
+        self._learning_noise = NoiseStream(int(seed), *share)
+        self._selection_noise = NoiseStream(int(seed) + 1, *share)
         self._minibatch = 0
         self._actor_updates = 0
         self._statistics: dict[str, list[float]] = defaultdict(list)
-        if self.config.num_learners > 1:
-            for flat in (*self._flat.values(), self._flat_target):
-                torch.distributed.broadcast(flat.vector.data, src=0)
 
     def _make_modules_ddp_if_necessary(self) -> None:
-        """Gradients are averaged in :meth:`_average_gradients`, not by DDP.
+        """Gradients are averaged in :meth:`_step`, not by DDP.
 
         DDP reduces only what ``forward`` returned, and waits for parameters (the actor's, on a
         critic-only minibatch) that got no gradient.
@@ -74,7 +76,7 @@ class E2HiLTorchLearner(TorchLearner):
             "actor": FlatParameters(module.actor.parameters()),
             "temperature": FlatParameters([module.log_temperature]),
         }
-        self._flat_target = FlatParameters(
+        self._target = FlatParameters(
             [*module.target_encoder.parameters(), *module.target_critics.parameters()]
         )
         learning_rates = (config.critic_lr, config.actor_lr, config.alpha_lr)
@@ -110,7 +112,7 @@ class E2HiLTorchLearner(TorchLearner):
         sum(losses.values()).backward()
         for name in self._flat if self._updates_actor else ("critic",):
             self._step(name)
-        self._flat_target.move_towards(self._flat["critic"], self.config.tau)
+        self._target.move_towards(self._flat["critic"], self.config.tau)
         return {}, losses, {}
 
     @property

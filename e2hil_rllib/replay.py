@@ -35,6 +35,7 @@ class ReplayBuffer:
         if capacity < 1:
             raise ValueError(f"capacity={capacity}: a replay buffer holds at least 1 transition")
         self.capacity = capacity
+        self.action_size = action_size
         # One frame more for every segment: a sixteenth is room for segments of sixteen steps.
         self._frames = FrameStore(shapes, dtypes, capacity + max(64, capacity // 16))
         self._columns: dict[str, np.ndarray] = {

@@ -270,7 +270,7 @@ def test_a_broken_environment_stops_the_run(fault, error, message):
     algo.stop()
 
 
-def write_demonstrations(folder, count=3):
+def write_demonstrations(folder, count=3, action_size=2):
     env = ReachEnv(human_every=0)
     for index in range(count):
         observation, _ = env.reset(seed=index)
@@ -282,7 +282,7 @@ def write_demonstrations(folder, count=3):
         episode = EpisodeData(
             episode=index,
             observations={key: np.stack([row[key] for row in rows]) for key in rows[0]},
-            actions=np.stack(actions),
+            actions=np.stack(actions)[:, :action_size],
             rewards=np.zeros(5, np.float32),
             is_intervention=np.ones(5, bool),
             terminated=False, truncated=True, succeed=False, fps=10.0, task="reach",
@@ -325,6 +325,9 @@ def test_demonstrations_that_do_not_fit_are_refused(tmp_path):
     c = make_config(demonstration_capacity=10).human_in_the_loop(demonstrations=tmp_path)
     with pytest.raises(ValueError, match="15 steps do not fit into demonstration_capacity=10"):
         c.build_algo()
+    write_demonstrations(tmp_path / "narrow", action_size=1)
+    with pytest.raises(ValueError, match="episode 0 holds actions of 1 numbers, the env.* takes 2"):
+        make_config().human_in_the_loop(demonstrations=tmp_path / "narrow").build_algo()
 
 
 def test_a_flat_observation_and_no_humans_train_too():

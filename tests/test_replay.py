@@ -57,6 +57,27 @@ def test_a_chunk_that_goes_on_shares_the_frame_between():
     assert buffer._frames.count == 101
 
 
+@pytest.mark.parametrize("pause", range(58, 76))
+def test_an_episode_that_pauses_for_as_long_as_the_ring_keeps_its_frames(pause):
+    """Its last frame is kept, or stored anew, but never mistaken for the one in its place."""
+    buffer = make_buffer(8)
+    buffer.add(make_segment(0, range(2)))
+    for t in range(pause):
+        buffer.add(make_segment(1, range(t, t + 1)))
+    buffer.add(make_segment(0, range(2, 7)))
+    assert_consistent(drawn(buffer))
+
+
+def test_one_more_episode_than_are_remembered_forgets_none_that_goes_on():
+    buffer = make_buffer(3000)
+    for episode in range(300):
+        buffer.add(make_segment(episode, range(2)))
+    frames = buffer._frames.count
+    for episode in range(300):
+        buffer.add(make_segment(episode, range(2, 3)))
+    assert buffer._frames.count == frames + 300
+
+
 def test_the_next_state_across_a_gap_is_the_frame_that_followed():
     """Peers' defect 1: t = 10, 11, 12, 50, 51, 52 must give 12 -> 13, never 12 -> 50."""
     replay = make_replay()
@@ -161,6 +182,7 @@ def test_save_and_load_keep_everything(tmp_path):
         replay.add(more)
         restored.add(more)
     assert np.array_equal(replay.online.ids(), restored.online.ids())
+    assert replay.online._frames.count == restored.online._frames.count
     assert_consistent(drawn(restored.online))
 
 

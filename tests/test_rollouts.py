@@ -86,6 +86,13 @@ def test_a_finished_episode_is_logged_whole(tmp_path):
     assert segment.terminated.tolist() == [False, False, False, True]
 
 
+def test_a_recorded_time_limit_does_not_terminate(tmp_path):
+    c = collector(episode_log=tmp_path)
+    c.collect(next(chunks([info()] * 3, truncated=True)))
+    (episode,) = read_episodes(tmp_path)
+    assert not c.segment_of(episode).terminated.any()
+
+
 def test_resume_finds_the_episodes_logged_since(tmp_path):
     c = collector(episode_log=tmp_path, fps=10.0)
     first, second = chunks([info()] * 4, cut_at=2, truncated=True)
