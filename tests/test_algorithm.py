@@ -326,7 +326,7 @@ def test_demonstrations_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ValueError, match="15 steps do not fit into demonstration_capacity=10"):
         c.build_algo()
     write_demonstrations(tmp_path / "narrow", action_size=1)
-    with pytest.raises(ValueError, match="episode 0 holds actions of 1 numbers, the env.* takes 2"):
+    with pytest.raises(ValueError, match="holds actions of 1 numbers, the environment takes 2"):
         make_config().human_in_the_loop(demonstrations=tmp_path / "narrow").build_algo()
 
 
