@@ -150,7 +150,7 @@ class CriticEnsemble(nn.Module):
             x = torch.baddbmm(observation_part, flat, self.action_weight)
         else:
             x = torch.bmm(flat, self.action_weight).view(members, -1, batch, width)
-            x = (x + observation_part.unsqueeze(1)).view(members, -1, width)
+            x = x.add_(observation_part.unsqueeze(1)).view(members, -1, width)
         x = self.norm(x)
         for layer in self.hidden:
             x = layer(x)
