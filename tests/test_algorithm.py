@@ -355,6 +355,22 @@ def test_evaluation_is_deterministic_seeded_and_without_the_operator():
     algo.stop()
 
 
+def test_several_environments_in_one_runner_keep_their_episodes_apart():
+    algo = make_config(steps_per_iteration=120).env_runners(num_envs_per_env_runner=3).build_algo()
+    result = algo.train()
+    assert result["num_updates_lifetime"] == 2 * (result["num_env_steps_sampled_lifetime"] - 4)
+    batch = algo.replay.online.empty_batch(600)
+    algo.replay.online.sample_into(batch, slice(0, 600), np.random.default_rng(0))
+    moved = np.clip(batch["obs"]["state"] + 0.1 * 2 * batch["actions"], -2, 2)
+    assert np.allclose(batch["new_obs"]["state"], moved, atol=1e-5)
+    human = batch[SOURCE] == 1
+    executed = np.clip(-5 * batch["obs"]["state"], -2, 2) / 2
+    assert human.any()
+    assert np.allclose(batch["actions"][human], executed[human], atol=1e-5)
+    assert same_step_numbers_never_repeat(algo)
+    algo.stop()
+
+
 @pytest.mark.slow
 def test_remote_runners_sample_while_the_learner_learns_and_lose_nothing():
     algo = make_config().env_runners(num_env_runners=2).build_algo()
