@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import pickle
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +27,11 @@ if TYPE_CHECKING:
 
 
 _NO_ENVIRONMENT = (TypeError, ValueError, RuntimeError, ImportError, gymnasium.error.Error)
-_UNLOADABLE = (KeyError, TypeError, ValueError, OSError, EOFError)
+# What torch, numpy, pickle and RLlib raise on a checkpoint that is damaged or does not fit.
+_UNLOADABLE = (
+    AttributeError, KeyError, TypeError, ValueError, OSError, EOFError,
+    pickle.UnpicklingError, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def demonstration_folder(settings: Settings, run: RunFolder) -> Path | None:
@@ -158,7 +164,7 @@ def resume_from(checkpoint: Path, settings: Settings, run: RunFolder) -> E2HiL:
         algorithm.restore_from_path(checkpoint)
     except _UNLOADABLE as error:
         algorithm.stop()
-        raise CheckpointError(f"The checkpoint {checkpoint} cannot be loaded: {error}") from error
+        raise _unloadable(checkpoint, error) from error
     return algorithm
 
 
@@ -174,8 +180,16 @@ def restore(checkpoint: Path) -> E2HiL:
     try:
         algorithm: E2HiL = E2HiL.from_checkpoint(str(checkpoint.resolve()))
     except _UNLOADABLE as error:
-        raise CheckpointError(f"The checkpoint {checkpoint} cannot be loaded: {error}") from error
+        raise _unloadable(checkpoint, error) from error
     return algorithm
+
+
+def _unloadable(checkpoint: Path, error: Exception) -> CheckpointError:
+    cause = str(error).rstrip(".") or type(error).__name__
+    return CheckpointError(
+        f"The checkpoint {checkpoint} cannot be loaded: {cause}. If the settings are those it was "
+        "saved with, it is damaged: move it away, and the one before it is used."
+    )
 
 
 def _quiet() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from e2hil_rllib.commands.build import check_settings
+from e2hil_rllib.algorithm import E2HiL
+from e2hil_rllib.checkpoints import CheckpointError
+from e2hil_rllib.commands import build as module
+from e2hil_rllib.commands.build import check_settings, restore, resume_from
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.settings import Settings
 from e2hil_rllib.settings_file import SettingsError
@@ -43,3 +48,31 @@ def test_evaluation_must_look_like_training_to_the_policy(tmp_path: Path) -> Non
     with pytest.raises(SettingsError, match="evaluation_env: the observations"):
         check_settings(settings_with(evaluation_env=narrower), RunFolder(tmp_path))
     check_settings(settings_with(evaluation_env={"reward": "dense"}), RunFolder(tmp_path))
+
+
+@pytest.mark.parametrize("error", [zipfile.BadZipFile, pickle.UnpicklingError, EOFError])
+def test_a_damaged_checkpoint_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    class Damaged:
+        stopped = False
+
+        def restore_from_path(self, path: Path) -> None:
+            raise error
+
+        def stop(self) -> None:
+            self.stopped = True
+
+    def refuse(path: str) -> None:
+        raise error
+
+    algorithm = Damaged()
+    monkeypatch.setattr(module, "build", lambda settings, run: algorithm)
+    monkeypatch.setattr(E2HiL, "from_checkpoint", refuse)
+    checkpoint = tmp_path / "step_000000100"
+    message = f"step_000000100 cannot be loaded: {error.__name__}.*move it away"
+    with pytest.raises(CheckpointError, match=message):
+        resume_from(checkpoint, settings_with(), RunFolder(tmp_path))
+    assert algorithm.stopped
+    with pytest.raises(CheckpointError, match=message):
+        restore(checkpoint)
