@@ -206,12 +206,51 @@ def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_parameters(column
 
 
 def test_state_restores_parameters_optimizers_and_random_streams():
-    group, restored = build_group(selection={}), build_group(selection={}, seed=7)
+    # At random, so that the second stream decides on the mask; diagnosed every third update.
+    selection = {"enabled": True, "rule": "random", "diagnostics_interval": 3}
+    group, restored = build_group(selection=selection), build_group(selection=selection, seed=7)
     update(group, make_batch(2 * B))
     restored.set_state(group.get_state())
-    for g in (group, restored):
-        update(g, make_batch(2 * B, seed=1))
-    assert not changed(parameters(group), parameters(restored))
+    for number in range(1, 4):
+        for g in (group, restored):
+            g._learner._statistics.clear()
+            update(g, make_batch(2 * B, seed=number))
+            assert ("influence_mean" in g._learner._statistics) == (number == 3)
+        assert not changed(parameters(group), parameters(restored))
+
+
+def test_each_group_learns_at_its_own_rate():
+    """The first step of Adam is as long as its learning rate, whatever the gradient."""
+    rates = {"critic": 1e-3, "actor": 2e-3, "temperature": 4e-3}
+    learning_rates = dict(zip(("critic_lr", "actor_lr", "alpha_lr"), rates.values(), strict=True))
+    group = build_group(utd_ratio=1, **learning_rates)
+    flat = group._learner._flat
+    before = {name: flat[name].vector.detach().clone() for name in rates}
+    update(group, make_batch(B))
+    for name, rate in rates.items():
+        step = (flat[name].vector.detach() - before[name]).abs().max().item()
+        assert step == pytest.approx(rate, rel=0.02), name
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_parameters():
+    group = build_group()
+    before = parameters(group)
+    group._learner._flat["actor"].gradient[0] = np.nan
+    with pytest.raises(FloatingPointError, match="the gradient of the actor is not finite"):
+        group._learner._step("actor")
+    assert not changed(before, parameters(group))
+
+
+def test_the_gradient_is_the_mean_over_the_learners(monkeypatch):
+    """Adam's step does not show the scale of a gradient, its clipping does."""
+    group = build_group()
+    learner, seen = group._learner, recorded_gradients(group, "critic")
+    learner.config = learner.config.copy(copy_frozen=False)
+    learner.config.num_learners = 2
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda gradient: gradient.mul_(2))
+    learner._flat["critic"].gradient.fill_(0.25)
+    learner._step("critic")
+    assert (seen[0] == 0.25).all()
 
 
 @pytest.fixture
