@@ -217,6 +217,7 @@ class EpisodeCollector:
         """
         self._open.clear()
         self.next_episode = state["next_episode"]
+        self.outcomes.clear()
         self.outcomes.extend(state["outcomes"])
         if self._log is None:
             return

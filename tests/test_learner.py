@@ -219,6 +219,19 @@ def test_state_restores_parameters_optimizers_and_random_streams():
         assert not changed(parameters(group), parameters(restored))
 
 
+def test_the_critics_target_holds_the_entropy_term_at_the_present_temperature():
+    """Targets with α = 1, with α = 0.5 and without the term lie on one line (Eq. 1)."""
+    gradients = []
+    for settings in ({"initial_alpha": 1.0}, {"initial_alpha": 0.5}, {"backup_entropy": False}):
+        group = build_group(**settings)
+        seen = recorded_gradients(group, "critic")
+        update(group, make_batch(B))
+        gradients.append(seen[0])
+    whole, half, without = gradients
+    assert not torch.allclose(whole, without, atol=1e-3)
+    assert torch.allclose(half, (whole + without) / 2, atol=1e-5)
+
+
 def test_each_group_learns_at_its_own_rate():
     """The first step of Adam is as long as its learning rate, whatever the gradient."""
     rates = {"critic": 1e-3, "actor": 2e-3, "temperature": 4e-3}

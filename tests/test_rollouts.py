@@ -86,6 +86,16 @@ def test_a_finished_episode_is_logged_whole(tmp_path):
     assert segment.terminated.tolist() == [False, False, False, True]
 
 
+def test_a_collector_set_back_in_its_own_process_forgets_what_came_after():
+    c = collector()
+    c.collect(next(chunks([info()], truncated=True)))
+    state = c.state()
+    c.collect(next(chunks([info()] * 2, truncated=True)))
+    c.collect(next(chunks([info()] * 3, cut_at=2)))
+    assert list(c.resume(state)) == []
+    assert c.state() == state
+
+
 def test_a_recorded_time_limit_does_not_terminate(tmp_path):
     c = collector(episode_log=tmp_path)
     c.collect(next(chunks([info()] * 3, truncated=True)))
