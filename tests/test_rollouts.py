@@ -96,6 +96,16 @@ def test_a_collector_set_back_in_its_own_process_forgets_what_came_after():
     assert c.state() == state
 
 
+def test_a_recovered_episode_counts_as_it_did_before_the_kill(tmp_path):
+    c = collector(episode_log=tmp_path)
+    infos = [info(), info(True, (1.0, 2.5)), info(succeed=True)]
+    c.collect(next(chunks(infos, terminated=True)))
+    (episode,) = read_episodes(tmp_path)
+    again = collector()
+    again.recover(episode)
+    assert again.state() == c.state()
+
+
 def test_a_recorded_time_limit_does_not_terminate(tmp_path):
     c = collector(episode_log=tmp_path)
     c.collect(next(chunks([info()] * 3, truncated=True)))
