@@ -32,6 +32,8 @@ class FrameStore:
         self.ring_size = ring_size
         #: Frames ever added, which is the number of the next one.
         self.count = 0
+        #: Number of the oldest frame that growing and loading have kept.
+        self._oldest_kept = 0
         self._block_names: dict[int, str] = {}
 
     def add(self, frames: Mapping[str, np.ndarray], oldest_needed: int) -> np.ndarray:
@@ -61,10 +63,11 @@ class FrameStore:
             larger[alive % ring_size] = ring[alive % self.ring_size]
             self._rings[key] = larger
         self.ring_size = ring_size
+        self._oldest_kept = oldest_needed
 
     def holds(self, frame: int) -> bool:
-        """Whether a frame has not been overwritten yet."""
-        return self.count - self.ring_size <= frame < self.count
+        """Whether a frame is still here."""
+        return max(self._oldest_kept, self.count - self.ring_size) <= frame < self.count
 
     def gather(self, ids: np.ndarray, out: Mapping[str, np.ndarray]) -> None:
         """Copy frames into ``out``, by name, each of shape (n, ...)."""
@@ -101,6 +104,7 @@ class FrameStore:
         manifest = {
             "count": self.count,
             "ring_size": self.ring_size,
+            "oldest": oldest_needed,
             "entries": sorted(self._rings),
             "blocks": list(self._block_names.values()),
         }
@@ -121,6 +125,7 @@ class FrameStore:
                 f"{sorted(self._rings)}. Resume with the environment it was saved with"
             )
         self.count, self.ring_size = manifest["count"], manifest["ring_size"]
+        self._oldest_kept = manifest["oldest"]
         for key, ring in self._rings.items():
             larger = np.zeros((self.ring_size, *ring.shape[1:]), ring.dtype)
             for name in manifest["blocks"]:

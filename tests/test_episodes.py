@@ -25,6 +25,7 @@ from e2hil_rllib.episodes import (
     read_episodes,
     write_episode,
 )
+from e2hil_rllib.files import WriteError
 
 
 def make_episode(steps: int = 4, index: int = 0, **changes: Any) -> EpisodeData:
@@ -273,7 +274,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pq, "write_table", disk_is_full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(WriteError, match="No space"):
         write_episode(path, make_episode(steps=5))
     assert path.read_bytes() == whole
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
