@@ -140,7 +140,9 @@ class E2HiLConfig(SACConfig):
         """
         for name, value in (("demonstrations", demonstrations), ("episode_log", episode_log)):
             if value is not NotProvided:
-                setattr(self, name, None if value is None else str(value))
+                # Absolute, because Tune's processes run elsewhere.
+                path = None if value is None else str(Path(value).expanduser().resolve())
+                setattr(self, name, path)
         return self._set(
             interventions=interventions,
             skip_damaged_demonstrations=skip_damaged_demonstrations,

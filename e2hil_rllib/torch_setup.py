@@ -18,8 +18,8 @@ def set_up_torch(num_threads: int) -> None:
 
     A seed makes RLlib switch torch to deterministic algorithms, which by default also fill every
     uninitialised tensor: a sixth of an update, for nothing that this code could read. And glibc
-    gives freed memory of the size of the K draws back to the system, so that the influence estimate
-    waits for fresh pages: a tenth of an update with the selection. It is kept in the process instead.
+    gives freed memory of the size of the K draws back to the system, so that the influence
+    estimate waits for fresh pages: a tenth of an update with the selection. It is kept instead.
 
     Args:
         num_threads: Threads of this process; one is fastest for small networks.

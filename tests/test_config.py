@@ -75,6 +75,13 @@ def test_every_unused_setting_exists_in_rllib():
     assert not [name for name in UNUSED_SETTINGS if not hasattr(E2HiLConfig(), name)]
 
 
+def test_folders_are_made_absolute_for_processes_that_run_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    c = config().human_in_the_loop(demonstrations="recorded", episode_log=None)
+    assert c.demonstrations == str(tmp_path / "recorded")
+    assert c.episode_log is None
+
+
 def test_iterations_go_by_steps_not_by_the_clock():
     with pytest.raises(ValueError, match="steps_per_iteration"):
         config().reporting(min_time_s_per_iteration=2).validate()
