@@ -60,7 +60,7 @@ def algorithm_config(settings: Settings, run: RunFolder) -> E2HiLConfig:
     Raises:
         SettingsError: A value is out of its range, or two values exclude each other.
     """
-    _quiet()
+    quiet_ray()
     from e2hil_rllib.config import E2HiLConfig
 
     resources = settings.resources
@@ -174,7 +174,7 @@ def restore(checkpoint: Path) -> E2HiL:
     Raises:
         CheckpointError: The checkpoint does not fit the program or the environment.
     """
-    _quiet()
+    quiet_ray()
     from e2hil_rllib.algorithm import E2HiL
 
     try:
@@ -192,7 +192,7 @@ def _unloadable(checkpoint: Path, error: Exception) -> CheckpointError:
     )
 
 
-def _quiet() -> None:
+def quiet_ray() -> None:
     """Keeps Ray's notes to its own developers out of the user's terminal."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning")
@@ -209,7 +209,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
 
     RLlib starts Ray by itself otherwise, also where everything runs in the command's own process.
     """
-    _quiet()
+    quiet_ray()
     import ray
 
     resources = settings.resources

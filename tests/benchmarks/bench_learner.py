@@ -8,7 +8,6 @@ that a noisy machine slows all alike, and the ratios of medians are what counts.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -18,7 +17,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import ray
 import torch
 from ray.rllib.algorithms.sac import SACConfig
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
@@ -27,9 +25,11 @@ from ray.rllib.utils.numpy import convert_to_numpy
 from ray.rllib.utils.replay_buffers.utils import update_priorities_in_episode_replay_buffer
 
 from e2hil_rllib.algorithm import _to_torch
+from e2hil_rllib.commands.build import ray_session
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.replay import HumanInTheLoopReplay, ReplayBuffer
 from e2hil_rllib.segments import Segment
+from e2hil_rllib.settings import Settings
 from e2hil_rllib.torch_setup import set_up_torch
 from tests.benchmarks.plain_loop import PlainLearner, PlainRing
 
@@ -160,19 +160,18 @@ CANDIDATES: dict[str, dict[str, Callable[[], Callable[[], None]]]] = {
 
 def serve(process: str, connection: Connection) -> None:
     """Build the candidates of a process, then time one update of the one that is asked for."""
-    logging.getLogger("ray").setLevel(logging.ERROR)
     torch.manual_seed(0)
     torch.set_num_threads(1)
     if process == "E2HiL":
         set_up_torch(1)
-    updates = {name: build() for name, build in CANDIDATES[process].items()}
-    connection.send("ready")
-    while name := connection.recv():
-        update = updates[name.removeprefix(process).strip()]
-        start = time.perf_counter()
-        update()
-        connection.send(time.perf_counter() - start)
-    ray.shutdown()
+    with ray_session(Settings.model_validate({"task": "Pendulum-v1", "stop": {"steps": 1}})):
+        updates = {name: build() for name, build in CANDIDATES[process].items()}
+        connection.send("ready")
+        while name := connection.recv():
+            update = updates[name.removeprefix(process).strip()]
+            start = time.perf_counter()
+            update()
+            connection.send(time.perf_counter() - start)
 
 
 def median_times(rounds: int, warmup: int = 5) -> dict[str, float]:

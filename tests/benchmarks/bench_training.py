@@ -8,10 +8,12 @@ import time
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import yaml
 from rich.console import Console
 
+from e2hil_rllib.commands.build import ray_session
 from e2hil_rllib.commands.train import train
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.evaluation_log import read_evaluations
@@ -24,6 +26,11 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 def pendulum(max_steps: int = 10_000) -> float:
     """SAC sanity without humans: the deterministic return of 20 episodes, every 2 000 steps."""
     settings = yaml.safe_load((CONFIGS / "pendulum.yaml").read_text())
+    with ray_session(Settings.model_validate(settings)):
+        return _pendulum(settings, max_steps)
+
+
+def _pendulum(settings: dict[str, Any], max_steps: int) -> float:
     algo = (
         E2HiLConfig()
         .environment("Pendulum-v1")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Callable
 
+from e2hil_rllib.commands.build import quiet_ray
 from e2hil_rllib.torch_setup import set_up_torch
 from tests.benchmarks import bench_expert, bench_learner, bench_simulation, bench_training
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="all when left out")
     names = parser.parse_args().names or list(BENCHMARKS)
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    quiet_ray()
     set_up_torch(1)
     for name in names:
         print(f"\n== {name}", flush=True)
