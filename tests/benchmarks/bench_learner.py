@@ -2,8 +2,8 @@
 
 One thread, batch 256, 2 critics, [256, 256], UTD 2 (one critic-only and one full minibatch),
 the 27 numbers of Touch Cube's observation as one vector (RLlib's SAC takes no Dict), and a buffer
-of 10 000 steps. E2HiL, the plain loop and SAC have a process each. The candidates take turns, so
-that a noisy machine slows all alike, and the ratios of medians are what counts.
+of 10 000 steps. E2HiL, the plain loop and SAC have a process each. The candidates take turns of
+five updates, so that a noisy machine slows all alike; the ratios of medians are what counts.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ SIZES = {"state": 27}
 ACTION_SIZE = 4
 BATCH = 256
 STEPS = 10_000
+UPDATES_PER_TURN = 5
 
 
 class FixedEnv(gym.Env):
@@ -159,7 +160,7 @@ CANDIDATES: dict[str, dict[str, Callable[[], Callable[[], None]]]] = {
 
 
 def serve(process: str, connection: Connection) -> None:
-    """Build the candidates of a process, then time one update of the one that is asked for."""
+    """Build the candidates of a process, then time a turn of the one that is asked for."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     if process == "E2HiL":
@@ -168,13 +169,20 @@ def serve(process: str, connection: Connection) -> None:
         updates = {name: build() for name, build in CANDIDATES[process].items()}
         connection.send("ready")
         while name := connection.recv():
-            update = updates[name.removeprefix(process).strip()]
-            start = time.perf_counter()
-            update()
-            connection.send(time.perf_counter() - start)
+            connection.send(timed(updates[name.removeprefix(process).strip()]))
 
 
-def median_times(rounds: int, warmup: int = 5) -> dict[str, float]:
+def timed(update: Callable[[], None]) -> list[float]:
+    """Seconds of each of the updates of one turn."""
+    times = []
+    for _ in range(UPDATES_PER_TURN):
+        start = time.perf_counter()
+        update()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def median_times(rounds: int, warmup: int = 2) -> dict[str, float]:
     """Median seconds of an update of each candidate; they take turns within every round."""
     context = get_context("spawn")
     processes, asked = [], {}
@@ -192,7 +200,7 @@ def median_times(rounds: int, warmup: int = 5) -> dict[str, float]:
             connection.send(name)
             seconds = connection.recv()
             if turn >= warmup:
-                times[name].append(seconds)
+                times[name] += seconds
     for connection in set(asked.values()):
         connection.send("")
     for child in processes:
@@ -211,7 +219,7 @@ def sampling_time(draws: int = 500) -> float:
     return median(times)
 
 
-def main(rounds: int = 100) -> dict[str, float]:
+def main(rounds: int = 30) -> dict[str, float]:
     """Print the times per minibatch and the ratios; returns the ratios."""
     times = median_times(rounds)
     for name, seconds in times.items():
