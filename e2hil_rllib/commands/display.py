@@ -10,7 +10,6 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from e2hil_rllib.progress import STEP, Row
@@ -22,6 +21,7 @@ INTERVENTION = "env_runners/intervention_rate"
 RETURN = "env_runners/episode_return_mean"
 ENTROPY = "learners/default_policy/policy_entropy"
 
+_SHORT_NAMES = {"steps": "", "updates/s": "upd/s", "interventions": "human", "entropy": "H"}
 _SPEED_WINDOW = 30  # iterations over which speeds are averaged
 
 
@@ -73,9 +73,7 @@ class TrainingDisplay:
         self._recent.append((now, row[STEP], row.get(UPDATES, 0.0)))
         cells = self._cells(row)
         if self._live is not None:
-            line = Table.grid(padding=(0, 2))
-            line.add_row(*(Text.assemble((name + " ", "dim"), value) for name, value in cells))
-            self._live.update(line)
+            self._live.update(live_line(cells, self._console.width))
         elif now >= self._next_line or row[STEP] >= self._total:
             self._next_line = now + self._interval
             text = "  ".join(f"{name} {value}" for name, value in cells)
@@ -107,6 +105,16 @@ class TrainingDisplay:
         if seconds <= 0:
             return math.nan, math.nan
         return (last[1] - first[1]) / seconds, (last[2] - first[2]) / seconds
+
+
+def live_line(cells: list[tuple[str, str]], width: int) -> Text:
+    """One line of names and values, in short names where the terminal is narrow."""
+    line = Text("  ").join(Text.assemble((f"{name} ", "dim"), value) for name, value in cells)
+    if line.cell_len > width:
+        short = [(_SHORT_NAMES.get(name, name), value) for name, value in cells]
+        line = Text(" ").join(Text.assemble((f"{n} " if n else "", "dim"), v) for n, v in short)
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
 
 
 def percent(rate: float) -> str:

@@ -8,7 +8,13 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from e2hil_rllib.commands.display import TrainingDisplay, duration, percent, thousands
+from e2hil_rllib.commands.display import (
+    TrainingDisplay,
+    duration,
+    live_line,
+    percent,
+    thousands,
+)
 from e2hil_rllib.progress import STEP, Row
 
 
@@ -70,3 +76,19 @@ def test_words() -> None:
     assert (percent(0.5), percent(math.nan)) == ("50 %", "-")
     assert (thousands(1234567), thousands(12)) == ("1 234 567", "12")
     assert [duration(s) for s in (5, 125, 3725, math.nan)] == ["0:05", "2:05", "1 h 02 min", "-"]
+
+
+def test_the_live_line_fits_into_a_narrow_terminal() -> None:
+    cells = [
+        ("steps", "8 000/8 000"),
+        ("updates/s", "38"),
+        ("success", "100 %"),
+        ("alone", "100 %"),
+        ("interventions", "35 %"),
+        ("entropy", "-0.41"),
+        ("left", "10:00"),
+    ]
+    wide, narrow = live_line(cells, 120), live_line(cells, 80)
+    assert "interventions 35 %" in wide.plain
+    assert narrow.cell_len <= 80
+    assert narrow.plain.startswith("8 000/8 000 upd/s 38 success 100 % alone 100 % human 35 %")
