@@ -38,13 +38,11 @@ class E2HiLEnvRunner(SingleAgentEnvRunner):
 
         In training the algorithm counts them, from the very steps that it stores.
         """
-        outcomes = []
         for episode in self._done_episodes_for_metrics if self.config.in_evaluation else ():
             chunks = [*self._ongoing_episodes_for_metrics.get(episode.id_, []), episode]
             # The first info of a chunk belongs to the step before it, or to the reset.
             infos = (info for chunk in chunks for info in chunk.get_infos()[1:])
-            outcomes.append(episode_outcome(infos, sum(chunk.get_return() for chunk in chunks)))
-        for outcome in outcomes:
+            outcome = episode_outcome(infos, sum(chunk.get_return() for chunk in chunks))
             for name, value in outcome_rates([outcome]).items():
                 if name.endswith("_rate") and not math.isnan(value):
                     self.metrics.log_value(name, value, reduce="mean", window=WINDOW)
