@@ -33,7 +33,7 @@ def make_simulated(
     Args:
         task: one of `envs.tasks.TASKS`; the registration sets it.
         cameras: any of "front" and "wrist"; without one, the observation holds the task's objects.
-        reward: "sparse" or "dense".
+        reward: "sparse", "dense", or "external" where a judge outside of the environment decides.
         control_hz: steps per second [Hz].
         step_size: the TCP's largest step along each axis [m].
         workspace: box for the TCP's command, ``{"x": [low, high], "y": …, "z": …}`` [m]; axes left

@@ -12,8 +12,8 @@ from envs.kinematics import Kinematics
 from envs.options import number, one_of
 from envs.workspace import Workspace, clamp
 
-REWARDS = ("sparse", "dense")
-"""Kinds of reward."""
+REWARDS = ("sparse", "dense", "external")
+"""Kinds of reward; "external" leaves reward, success and end to a judge outside of the env."""
 
 ACTION_SIZE = 4
 """TCP step along x, y and z, and the gripper's rate."""
@@ -47,7 +47,9 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
     `step_size`, the gripper's by the last times `GRIPPER_SPEED` for one period (positive opens).
     The command is integrated, not the measured pose, and stays in the workspace.
 
-    `info` always holds `is_intervention` (False), `teleop_action` (zeros) and `succeed`.
+    `info` always holds `is_intervention` (False), `teleop_action` (zeros), `succeed` and `start`,
+    the name of the start's variant. With `reward="external"`, `succeed` is always False and
+    `task_succeed` says whether the task is done now, which is for measuring the judge alone.
 
     Args:
         arm: the arm to move.
@@ -57,7 +59,9 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         control_hz: steps per second [Hz].
         step_size: the TCP's largest step along each axis [m].
         reward: "sparse" is 1 on success and 0 before; "dense" adds the change of the task's
-            progress in each step, so that lingering is worth nothing.
+            progress in each step, so that lingering is worth nothing. Both terminate on success.
+            "external" is always 0 and never terminates: a success classifier or an operator, in a
+            wrapper around this environment, judges.
 
     Raises:
         ValueError: if an option is out of its range.
@@ -84,7 +88,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.step_size = number("step_size", step_size, 0.001, 0.05)
         self.gripper_step = GRIPPER_SPEED / self.control_hz
         """Largest step of the gripper's command [rad]."""
-        self._dense = one_of("reward", reward, REWARDS) == "dense"
+        self._reward = one_of("reward", reward, REWARDS)
         self._kinematics = Kinematics()
         self._tcp = np.zeros(3)
         self._tcp_command = np.zeros(3)
@@ -135,12 +139,13 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._command(checked_action(action))
         self._read_arm()
         succeeded = self.task.succeeded()
-        reward = float(succeeded)
-        if self._dense:
+        terminated = succeeded and self._reward != "external"
+        reward = float(terminated)
+        if self._reward == "dense":
             progress = self.task.progress()
             reward += progress - self._progress
             self._progress = progress
-        return self._observe(), reward, succeeded, False, self._info(succeeded)
+        return self._observe(), reward, terminated, False, self._info(succeeded)
 
     def synchronize(self) -> None:
         """Sets the TCP's command to the measured TCP, as every change of hands needs it.
@@ -210,12 +215,16 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         return observation
 
     def _info(self, succeeded: bool) -> dict[str, Any]:
-        return {
+        judged_outside = self._reward == "external"
+        info = {
             "is_intervention": False,
             "teleop_action": np.zeros(ACTION_SIZE, np.float32),
-            "succeed": succeeded,
+            "succeed": succeeded and not judged_outside,
             "start": self.task.start_name(),
         }
+        if judged_outside:
+            info["task_succeed"] = succeeded
+        return info
 
 
 def checked_action(action: ArrayLike, source: str = "action") -> NDArray[np.float64]:

@@ -128,6 +128,8 @@ class Person:
 
     def _in_trouble(self) -> bool:
         now = self._progress[-1]
+        if now >= 1.0:
+            return False  # done, where somebody else ends the episode
         if self._best - now > _UNDONE:
             return True
         # A cube may lie at a side: being there is no trouble while the task gets on.

@@ -173,3 +173,13 @@ def test_a_perfect_hand_does_what_the_expert_would_but_slower():
     speed = np.linalg.norm(action[:3]) / np.linalg.norm(wanted[:3])
     assert 0.6 <= speed <= 1.0
     np.testing.assert_allclose(action[:3], speed * wanted[:3])
+
+
+def test_nobody_takes_over_while_the_task_stands_done():
+    env = gymnasium.make(TOUCH, reward="external", operator={"attention": 1.0, "patience": 0.3})
+    env.reset(seed=0)
+    expert = Expert(env.unwrapped)
+    while not env.step(expert.act())[-1]["task_succeed"]:
+        pass
+    steps = [env.step(np.zeros(4))[-1] for _ in range(40)]
+    assert all(info["task_succeed"] and not info["is_intervention"] for info in steps)

@@ -169,6 +169,23 @@ def test_success_terminates_with_reward_one(env):
     assert (reward, terminated, truncated, info["succeed"]) == (1.0, True, False, True)
 
 
+def test_an_external_judge_decides_alone():
+    env = SO101Env(PerfectArm(), None, OpenTask(), reward="external")
+    _, info = env.reset(seed=0)
+    assert (info["succeed"], info["task_succeed"]) == (False, False)
+    for done in (False, True, True, False):
+        env.task.done = done
+        _, reward, terminated, truncated, info = env.step(np.zeros(4))
+        assert (reward, terminated, truncated, info["succeed"]) == (0.0, False, False, False)
+        assert info["task_succeed"] is done
+
+
+def test_the_tasks_truth_is_told_apart_from_success_only_to_an_external_judge(env):
+    _, info = env.reset(seed=0)
+    assert "task_succeed" not in info
+    assert "task_succeed" not in env.step(np.zeros(4))[-1]
+
+
 def test_cameras_replace_the_objects_and_are_closed_with_the_arm():
     env = SO101Env(PerfectArm(), StillCameras(), OpenTask())
     observation, _ = env.reset(seed=0)

@@ -82,6 +82,16 @@ def test_an_episode_is_the_same_under_its_seed_in_any_environment_at_any_time(
 
 
 @every_task
+def test_with_an_external_reward_the_expert_gets_it_done_and_nothing_ends(name):
+    env = make(name, reward="external", operator={"mode": "demonstrate", "skill": 1.0})
+    env.reset(seed=1)
+    seen = [env.step(np.zeros(4)) for _ in range(LIMITS[name] // 2)]
+    assert not any(terminated or truncated for _, _, terminated, truncated, _ in seen)
+    assert not any(reward or info["succeed"] for _, reward, _, _, info in seen)
+    assert any(info["task_succeed"] for *_, info in seen)
+
+
+@every_task
 def test_a_watching_person_does_not_change_the_starts(name):
     alone, watched = make(name), make(name, operator={})
     for seed in (4, None, None):
