@@ -1,0 +1,1 @@
+"""From frames to features: the frozen trunk and the encoders of a camera."""
