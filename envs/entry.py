@@ -1,12 +1,12 @@
 """The registered environments' entry point: from keyword arguments to an environment."""
 
 import inspect
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 import gymnasium
 
+from envs.cropped_cameras import CroppedCameras
 from envs.operators import InterventionWrapper, Person, PersonSettings
 from envs.options import mapping, number, one_of, refuse_unknown
 from envs.sim.arm import SimulatedArm
@@ -14,13 +14,14 @@ from envs.sim.cameras import CAMERAS, RenderedCameras
 from envs.sim.scene import Scene
 from envs.so101 import SO101Env
 from envs.tasks import TASKS
+from envs.views import camera_views
 from envs.workspace import Workspace
 
 
 def make_simulated(
     task: str,
     *,
-    cameras: Sequence[str] = (),
+    cameras: Any = (),
     reward: str = "sparse",
     control_hz: float = 10.0,
     step_size: float = 0.02,
@@ -32,7 +33,10 @@ def make_simulated(
 
     Args:
         task: one of `envs.tasks.TASKS`; the registration sets it.
-        cameras: any of "front" and "wrist"; without one, the observation holds the task's objects.
+        cameras: a list of any of "front" and "wrist", or a mapping of them to what is observed of
+            their frames: ``{"front": {"resolution": [640, 480], "crop": {"left": 160, "top": 120,
+            "width": 320, "height": 320}, "size": 128}}``, see `envs.views.CameraView`. Without a
+            camera, the observation holds the task's objects.
         reward: "sparse", "dense", or "external" where a judge outside of the environment decides.
         control_hz: steps per second [Hz].
         step_size: the TCP's largest step along each axis [m].
@@ -67,11 +71,14 @@ def make_simulated(
     return env
 
 
-def _make_cameras(scene: Scene, names: Sequence[str]) -> RenderedCameras | None:
-    if not isinstance(names, (list, tuple)) or len(set(names)) != len(names):
-        raise ValueError(f"cameras must be a list of different names, got {names!r}")
-    checked = [one_of("cameras", name, CAMERAS) for name in names]
-    return RenderedCameras(scene, checked) if checked else None
+def _make_cameras(scene: Scene, options: Any) -> CroppedCameras | None:
+    views = camera_views(options)
+    if not views:
+        return None
+    for name in views:
+        one_of("cameras", name, CAMERAS)
+    resolutions = {name: view.resolution for name, view in views.items()}
+    return CroppedCameras(RenderedCameras(scene, resolutions), views)
 
 
 def _person_settings(options: Any) -> PersonSettings:

@@ -1,10 +1,13 @@
 """What `SO101Env` asks of an arm, of cameras and of a task, in simulation and on hardware."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from envs.frames import FrameShape
 
 FloatArray = NDArray[np.float64]
 
@@ -45,15 +48,15 @@ class Arm(Protocol):
 
 
 class Cameras(Protocol):
-    """A fixed set of cameras, each with frames of 128x128 RGB pixels."""
+    """A fixed set of cameras with RGB frames."""
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the cameras, which become keys of the observation."""
+    def shapes(self) -> Mapping[str, FrameShape]:
+        """Shape of each camera's frames, by the name that becomes a key of the observation."""
         ...
 
     def read(self) -> dict[str, NDArray[np.uint8]]:
-        """Returns the newest frame of every camera, each a new array of shape (128, 128, 3)."""
+        """Returns the newest frame of every camera, each a new array of the camera's shape."""
         ...
 
     def close(self) -> None:

@@ -40,6 +40,18 @@ def number(name: str, value: Any, low: float, high: float) -> float:
     return float(value)
 
 
+def integer(name: str, value: Any, low: int, high: int) -> int:
+    """Returns a value that must be an integer in [low, high].
+
+    Raises:
+        ValueError: if it is no integer or out of the range.
+    """
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if not is_integer or not low <= value <= high:
+        raise ValueError(f"{name} must be an integer from {low} to {high}, got {value!r}")
+    return int(value)
+
+
 def mapping(name: str, value: object) -> Mapping[str, Any]:
     """Returns a value that must be a mapping.
 

@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
+from envs.frames import check_frames
 from envs.interfaces import Arm, ArmState, Cameras, Task
 from envs.kinematics import Kinematics
 from envs.options import number, one_of
@@ -41,7 +42,8 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         state: float32 (21,): joint positions (6) [rad], joint velocities (6) [rad/s], motor
             currents (6) [A], TCP (3) [m].
         objects: float32, the task's privileged state; only without cameras.
-        the cameras' names: uint8 (128, 128, 3) RGB frames; only with cameras.
+        the cameras' names: uint8 RGB frames of the cameras' shapes, (128, 128, 3) if not set
+            otherwise; only with cameras.
 
     Action: `Box(-1, 1, (4,))`: the TCP's command moves by the first three entries times
     `step_size`, the gripper's by the last times `GRIPPER_SPEED` for one period (positive opens).
@@ -110,6 +112,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
 
         Raises:
             RuntimeError: if 100 starts in a row satisfied the task's success.
+            CameraError: if a camera's frame is missing, misshapen or black.
         """
         super().reset(seed=seed)
         for _ in range(_MAX_STARTS):
@@ -135,6 +138,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
 
         Raises:
             ValueError: if the action has another shape or an entry that is not finite.
+            CameraError: if a camera's frame is missing, misshapen or black.
         """
         self._command(checked_action(action))
         self._read_arm()
@@ -198,8 +202,8 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         if self.cameras is None:
             entries["objects"] = _box(*self.task.object_bounds())
         else:
-            for name in self.cameras.names:
-                entries[name] = spaces.Box(0, 255, (128, 128, 3), np.uint8)
+            for name, shape in self.cameras.shapes.items():
+                entries[name] = spaces.Box(0, 255, shape, np.uint8)
         return spaces.Dict(entries)
 
     def _observe(self) -> Observation:
@@ -211,7 +215,9 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
             objects = self.task.objects()
             observation["objects"] = _fit(objects, self.observation_space["objects"])
         else:
-            observation.update(self.cameras.read())
+            frames = self.cameras.read()
+            check_frames(frames, self.cameras.shapes)
+            observation.update(frames)
         return observation
 
     def _info(self, succeeded: bool) -> dict[str, Any]:

@@ -1,54 +1,52 @@
 """Rendered cameras: `front` looks at the table, `wrist` rides on the gripper."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.frames import FrameShape
 from envs.sim.scene import Scene
+from envs.views import Size
 
 CAMERAS = ("front", "wrist")
 """Names of the cameras that the model has."""
-
-FRAME_SIZE = 128
-"""Width and height of a frame [pixels]."""
 
 
 class RenderedCameras:
     """Renders frames off-screen; it implements `envs.interfaces.Cameras`.
 
-    The OpenGL context opens with the first frame and belongs to the thread that asked for it.
+    The OpenGL context opens with the first frame and belongs to the thread that asked for it; there
+    is one for each resolution.
 
     Args:
         scene: what to look at.
-        names: which of `CAMERAS` to render.
+        resolutions: width and height [pixels] of the frames of each of `CAMERAS` to render.
     """
 
-    def __init__(self, scene: Scene, names: Sequence[str]) -> None:
+    def __init__(self, scene: Scene, resolutions: Mapping[str, Size]) -> None:
         self._scene = scene
-        self._names = tuple(names)
-        self._renderer: mujoco.Renderer | None = None
+        self._resolutions = dict(resolutions)
+        self._renderers: dict[Size, mujoco.Renderer] = {}
         self._thread: int | None = None
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the cameras, in the order given."""
-        return self._names
+    def shapes(self) -> Mapping[str, FrameShape]:
+        """Shape of each camera's frames, in the order given."""
+        return {name: (height, width, 3) for name, (width, height) in self._resolutions.items()}
 
     def read(self) -> dict[str, NDArray[np.uint8]]:
         """Renders one frame per camera.
 
         Returns:
-            RGB frames by camera, each a new uint8 array of shape (128, 128, 3).
+            RGB frames by camera, each a new uint8 array of the camera's shape.
 
         Raises:
             RuntimeError: if OpenGL is not to be had, or another thread than the first one asks.
         """
-        if self._renderer is None:
-            self._renderer = _open_renderer(self._scene.model)
-            self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
+        if self._thread is None:
             self._thread = threading.get_ident()
         if self._thread != threading.get_ident():
             raise RuntimeError(
@@ -56,22 +54,36 @@ class RenderedCameras:
                 "reset and step it in that thread, or make one environment per thread"
             )
         frames = {}
-        for name in self._names:
-            self._renderer.update_scene(self._scene.data, camera=name)
-            frames[name] = self._renderer.render().copy()
+        for name, resolution in self._resolutions.items():
+            renderer = self._renderer(resolution)
+            renderer.update_scene(self._scene.data, camera=name)
+            frames[name] = renderer.render().copy()
         return frames
 
     def close(self) -> None:
-        """Gives the OpenGL context back."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        """Gives the OpenGL contexts back."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+        self._thread = None
+
+    def _renderer(self, resolution: Size) -> mujoco.Renderer:
+        """Returns the renderer for a resolution; cameras of the same one share it."""
+        if resolution not in self._renderers:
+            renderer = _open_renderer(self._scene.model, resolution)
+            renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
+            self._renderers[resolution] = renderer
+        return self._renderers[resolution]
 
 
-def _open_renderer(model: mujoco.MjModel) -> mujoco.Renderer:
+def _open_renderer(model: mujoco.MjModel, resolution: Size) -> mujoco.Renderer:
+    width, height = resolution
+    # MuJoCo renders into a buffer of this size, which is 640x480 if nobody asks for more.
+    buffer = model.vis.global_
+    buffer.offwidth, buffer.offheight = max(buffer.offwidth, width), max(buffer.offheight, height)
     # What a missing or unusable OpenGL raises depends on where which loader gives up.
     try:
-        return mujoco.Renderer(model, height=FRAME_SIZE, width=FRAME_SIZE)
+        return mujoco.Renderer(model, height=height, width=width)
     except Exception as error:
         raise RuntimeError(
             "cannot open an off-screen OpenGL context for the cameras. On Debian and Ubuntu "

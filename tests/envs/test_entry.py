@@ -19,6 +19,8 @@ TOUCH = "envs:SO101TouchCube-v0"
         ({"operator": {"skil": 1}}, "operator has no option 'skil': did you mean 'skill'"),
         ({"operator": True}, "operator must be a mapping"),
         ({"workspace": [1, 2]}, "workspace must be a mapping"),
+        ({"cameras": {"front": {"corp": {}}}}, "cameras.front has no option 'corp': did you mean"),
+        ({"cameras": {"front": 128}}, "cameras.front must be a mapping"),
     ],
 )
 def test_unknown_options_are_refused_with_the_nearest_names(given, message):
@@ -37,6 +39,8 @@ def test_an_option_of_another_task_is_refused():
         ({"cameras": ["side"]}, r"cameras must be one of \['front', 'wrist'\], got 'side'"),
         ({"cameras": "front"}, "list of different names"),
         ({"cameras": ["front", "front"]}, "list of different names"),
+        ({"cameras": {"side": {}}}, r"cameras must be one of \['front', 'wrist'\], got 'side'"),
+        ({"cameras": {"wrist": {"size": 8}}}, "cameras.wrist.size must be an integer from 16"),
         ({"reward": "none"}, "reward must be one of"),
         ({"control_hz": "fast"}, "control_hz must be a number from 1 to 50"),
         ({"cube_positions": "random"}, "cube_positions must be one of"),

@@ -56,6 +56,44 @@ def test_frames_are_the_same_under_a_seed(env):
     assert (first["front"] == second["front"]).all()
 
 
+def test_a_view_is_the_part_of_the_raw_frame_that_it_names():
+    crop = {"left": 160, "top": 40, "width": 240, "height": 200}
+    cameras = {"front": {"resolution": [640, 480], "crop": crop, "size": [96, 64]}, "wrist": None}
+    made = gymnasium.make(STACK, cameras=cameras)
+    try:
+        observation, _ = made.reset(seed=2)
+        assert made.observation_space.contains(observation)
+        assert observation["front"].shape == (64, 96, 3)
+        assert observation["wrist"].shape == (128, 128, 3)
+        raw = made.unwrapped.cameras.raw()
+        assert raw["front"].shape == (480, 640, 3)
+        # Pillow and a plain mean differ in how they weigh the edges of a pixel's area.
+        part = raw["front"][40:240, 160:400].astype(float)
+        assert np.abs(part.mean((0, 1)) - observation["front"].mean((0, 1))).max() < 1.0
+        assert made.unwrapped.cameras.views["front"].apply(raw["front"]).tolist() == (
+            observation["front"].tolist()
+        )
+    finally:
+        made.close()
+
+
+def test_without_a_view_the_frame_is_the_rendered_one(env):
+    observation, _ = env.reset(seed=5)
+    raw = env.unwrapped.cameras.raw()
+    assert all((observation[name] == raw[name]).all() for name in ("front", "wrist"))
+
+
+def test_frames_larger_than_mujocos_default_buffer_are_rendered(env):
+    made = gymnasium.make(STACK, cameras={"front": {"resolution": [800, 600]}})
+    try:
+        made.reset(seed=0)
+        raw = made.unwrapped.cameras.raw()["front"]
+        assert raw.shape == (600, 800, 3)
+        assert (raw.reshape(-1, 3).max(axis=1) > 0).mean() > 0.9
+    finally:
+        made.close()
+
+
 def test_another_thread_is_told_to_make_its_own_environment(env):
     caught = []
 

@@ -2,6 +2,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from envs.frames import CameraError
 from envs.interfaces import ArmState
 from envs.kinematics import HOME, Kinematics
 from envs.so101 import SO101Env
@@ -55,11 +56,14 @@ class OpenTask:
 
 
 class StillCameras:
-    names = ("wrist",)
     closed = False
 
+    def __init__(self, shape=(128, 128, 3)):
+        self.shapes = {"wrist": shape}
+        self.frame = np.full(shape, 7, np.uint8)
+
     def read(self):
-        return {"wrist": np.zeros((128, 128, 3), np.uint8)}
+        return {"wrist": self.frame}
 
     def close(self):
         self.closed = True
@@ -194,6 +198,28 @@ def test_cameras_replace_the_objects_and_are_closed_with_the_arm():
     env.close()
     assert env.arm.closed
     assert env.cameras.closed
+
+
+def test_frames_have_the_shape_that_the_cameras_say():
+    env = SO101Env(PerfectArm(), StillCameras((48, 64, 3)), OpenTask())
+    assert env.observation_space["wrist"].shape == (48, 64, 3)
+    assert env.observation_space.contains(env.reset(seed=0)[0])
+
+
+@pytest.mark.parametrize(
+    "frame", [np.zeros((128, 128, 3), np.uint8), np.full((64, 64, 3), 7, np.uint8)]
+)
+def test_a_bad_frame_is_refused_at_reset_and_at_every_step(frame):
+    env = SO101Env(PerfectArm(), StillCameras(), OpenTask())
+    good = env.cameras.frame
+    env.cameras.frame = frame
+    with pytest.raises(CameraError, match="camera 'wrist' delivered"):
+        env.reset(seed=0)
+    env.cameras.frame = good
+    env.reset(seed=0)
+    env.cameras.frame = frame
+    with pytest.raises(CameraError, match="camera 'wrist' delivered"):
+        env.step(np.zeros(4))
 
 
 @pytest.mark.parametrize(
