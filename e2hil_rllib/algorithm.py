@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from ray.rllib.algorithms.sac import SAC
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
@@ -18,7 +19,7 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 from ray.tune.registry import register_trainable
 
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.encoders import observation_spaces
+from e2hil_rllib.encoders import camera_names, observation_spaces, stored_spaces
 from e2hil_rllib.episodes import episode_path, read_episode, read_episodes
 from e2hil_rllib.evaluation import evaluate_policy
 from e2hil_rllib.limiter import UpdateLimiter
@@ -27,6 +28,7 @@ from e2hil_rllib.replay import Batch, HumanInTheLoopReplay, ReplayBuffer
 from e2hil_rllib.rollouts import EpisodeCollector
 from e2hil_rllib.segments import INTERVENTION, Segment
 from e2hil_rllib.torch_setup import set_up_torch
+from e2hil_rllib.vision.trunk import TrunkFeatures, save_trunk, saved_trunk, shared_trunk
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ class E2HiL(SAC):
         observation_space, action_space = self.env_runner_group.get_spaces()[
             INPUT_ENV_SINGLE_SPACES
         ]
-        self._build_replay(observation_spaces(observation_space), action_space.shape[0])
+        self._build_replay(observation_space, action_space.shape[0])
         self._collector = EpisodeCollector(
             action_space,
             interventions=self.config.interventions,
@@ -79,12 +81,18 @@ class E2HiL(SAC):
     def _create_local_replay_buffer_if_necessary(self, config: Any) -> None:
         """RLlib's episode buffer is not used; see :attr:`replay`."""
 
-    def _build_replay(self, spaces: dict[str, Any], action_size: int) -> None:
-        shapes = {key: space.shape for key, space in spaces.items()}
-        dtypes = {
-            key: np.dtype(np.uint8 if space.dtype == np.uint8 else np.float32)
-            for key, space in spaces.items()
-        }
+    def _build_replay(self, observation_space: Any, action_size: int) -> None:
+        vision = self.config.vision_settings
+        stored = stored_spaces(observation_space, vision)
+        shapes = {key: shape for key, (shape, _) in stored.items()}
+        dtypes = {key: dtype for key, (_, dtype) in stored.items()}
+        self._observation_spaces = observation_spaces(observation_space)
+        cameras = camera_names(observation_space)
+        self._trunk_features = (
+            TrunkFeatures(shared_trunk(vision.trunk_weights), cameras)
+            if vision.frozen and cameras
+            else None
+        )
 
         def buffer(capacity: int) -> ReplayBuffer:
             return ReplayBuffer(capacity, shapes, dtypes, action_size)
@@ -110,7 +118,7 @@ class E2HiL(SAC):
                 f"demonstration_capacity={self.config.demonstration_capacity}. Raise it, or take "
                 "episodes out"
             )
-        shapes = {key: x.shape[1:] for key, x in self.replay.online.empty_batch(1)["obs"].items()}
+        shapes = {key: space.shape for key, space in self._observation_spaces.items()}
         for episode in episodes:
             found = {key: x.shape[1:] for key, x in episode.observations.items()}
             if found != shapes:
@@ -126,7 +134,7 @@ class E2HiL(SAC):
                     f"{episode.actions.shape[1]} numbers, the environment takes {size}. Record "
                     "demonstrations with this configuration"
                 )
-            self.replay.add_demonstration(self._collector.segment_of(episode))
+            self.replay.add_demonstration(self._as_stored(self._collector.segment_of(episode)))
 
     def training_step(self) -> None:
         """Collect ``steps_per_iteration`` environment steps and the updates that they owe.
@@ -164,8 +172,15 @@ class E2HiL(SAC):
         for _, chunks in ready:
             yield from chunks
 
+    def _as_stored(self, segment: Segment) -> Segment:
+        """A segment as replay holds it: a frozen trunk's features in the place of frames."""
+        if self._trunk_features is None:
+            return segment
+        observations = self._trunk_features.of_arrays(segment.observations)
+        return dataclasses.replace(segment, observations=observations)
+
     def _store(self, segment: Segment) -> None:
-        self.replay.add(segment)
+        self.replay.add(self._as_stored(segment))
         self._human_steps += int((segment.source == INTERVENTION).sum())
         self._limiter.inserted(len(segment))
 
@@ -239,11 +254,17 @@ class E2HiL(SAC):
                 "collector": self._collector.state(),
                 "human_steps": self._human_steps,
                 "replay_random_state": self.replay.random_state(),
+                "trunk": self._trunk_features and self._trunk_features.trunk.fingerprint,
             }
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`get_state` returned."""
+        """Restore what :meth:`get_state` returned.
+
+        Raises:
+            ValueError: When it was trained on the features of another frozen trunk.
+        """
+        self._check_trunk(state.get(_STATE, {}).get("trunk"))
         super().set_state(state)
         if own := state.get(_STATE):
             self._limiter.set_state(own["limiter"])
@@ -253,17 +274,40 @@ class E2HiL(SAC):
             seed = (self.config.seed or 0, self._limiter.env_steps)
             self.env_runner_group.foreach_env_runner(lambda runner: runner.restart(*seed))
 
+    def _check_trunk(self, trained_on: str | None) -> None:
+        """Features of another trunk would look like noise to the policy."""
+        trunk = self._trunk_features.trunk if self._trunk_features else None
+        if trained_on is not None and trunk is not None and trunk.fingerprint != trained_on:
+            raise ValueError(
+                f"the policy was trained on a frozen trunk with the weights {trained_on}, "
+                f"trunk_weights={self.config.trunk_weights!r} has {trunk.fingerprint}. Name the "
+                "file trunk-*.safetensors of the checkpoint as trunk_weights"
+            )
+
     def save_to_path(self, path: str | Path | None = None, **kwargs: Any) -> str:
         """Save everything below a folder, sharing old frames with the checkpoints beside it."""
         if path is not None:
             path = Path(path).resolve()  # RLlib takes a relative path for a URI
         saved = Path(super().save_to_path(path, **kwargs))
+        others = [o for o in saved.parent.iterdir() if o != saved and o.is_dir()]
+        if self._trunk_features is not None:
+            save_trunk(self._trunk_features.trunk, saved, others)
         if self.config.checkpoint_buffers:
-            others = [o / _REPLAY for o in saved.parent.iterdir() if o != saved and o.is_dir()]
-            self.replay.save(saved / _REPLAY, others)
+            self.replay.save(saved / _REPLAY, [other / _REPLAY for other in others])
         else:
             logger.info("checkpoint_buffers=False: %s holds no replay buffers", saved)
         return str(saved)
+
+    @classmethod
+    def from_checkpoint(cls, path: Any, *args: Any, **kwargs: Any) -> E2HiL:
+        """A new algorithm as it was saved; the weights of a frozen trunk are in the checkpoint."""
+        trunk = saved_trunk(path) if isinstance(path, str | Path) else None
+        if trunk is not None and "config" not in kwargs:
+            file = Path(path) / cls.CLASS_AND_CTOR_ARGS_FILE_NAME
+            (state,), _ = pickle.loads(file.read_bytes())["ctor_args_and_kwargs"]
+            kwargs["config"] = state | {"trunk_weights": str(trunk.resolve())}
+        algorithm: E2HiL = super().from_checkpoint(path, *args, **kwargs)
+        return algorithm
 
     def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What a checkpoint builds the algorithm from.

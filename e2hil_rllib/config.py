@@ -13,6 +13,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from e2hil_rllib.inherited_settings import refuse_unknown_settings, refuse_unused_settings
 from e2hil_rllib.selection import SelectionSettings
+from e2hil_rllib.vision.settings import VisionSettings, absolute_source
 
 if TYPE_CHECKING:
     from ray.rllib.core.learner.learner import Learner
@@ -50,6 +51,11 @@ class E2HiLConfig(SACConfig):
         self.skip_damaged_demonstrations = False
         self.demonstration_fraction = 0.5
         self.episode_log: str | None = None
+        # .vision()
+        seeing = VisionSettings()
+        self.vision_encoder: str = seeing.encoder
+        self.trunk_weights = seeing.trunk_weights
+        self.random_shift = seeing.random_shift
         # .training()
         self.utd_ratio = 2
         self.num_critics = 2
@@ -149,6 +155,32 @@ class E2HiLConfig(SACConfig):
             demonstration_fraction=demonstration_fraction,
         )
 
+    def vision(
+        self,
+        *,
+        encoder: str = NotProvided,
+        trunk_weights: str = NotProvided,
+        random_shift: int = NotProvided,
+    ) -> E2HiLConfig:
+        """Say how camera frames are encoded.
+
+        Args:
+            encoder: ``"cnn"`` trains a small CNN. ``"frozen"`` computes each frame's features once
+                with a frozen ResNet-10-T and trains a head on them: about ten times faster.
+            trunk_weights: Of the frozen trunk: ``"seed:N"``, a .safetensors file, or a hub id
+                such as ``"timm/resnet10t.c3_in1k"``.
+            random_shift: Largest shift of the CNN's frames in training [pixels]; 0 is without. The
+                frozen trunk's features were computed once and are not shifted.
+
+        Returns:
+            This configuration.
+        """
+        if isinstance(trunk_weights, str):
+            trunk_weights = absolute_source(trunk_weights)
+        return self._set(
+            vision_encoder=encoder, trunk_weights=trunk_weights, random_shift=random_shift
+        )
+
     def training(
         self,
         *,
@@ -224,6 +256,15 @@ class E2HiLConfig(SACConfig):
             diagnostics_interval=self.diagnostics_interval,
         )
 
+    @property
+    def vision_settings(self) -> VisionSettings:
+        """How camera frames are encoded, as one validated object."""
+        return VisionSettings(
+            encoder=self.vision_encoder,  # type: ignore[arg-type]  # checked by the dataclass
+            trunk_weights=self.trunk_weights,
+            random_shift=self.random_shift,
+        )
+
     def target_entropy_nats(self, action_size: int) -> float:
         """H̄: −d/2 where ``target_entropy`` is "auto"."""
         return -action_size / 2 if self.target_entropy == "auto" else float(self.target_entropy)
@@ -238,7 +279,7 @@ class E2HiLConfig(SACConfig):
         refuse_unknown_settings(self, defaults)
         refuse_unused_settings(self, defaults)
         super(SACConfig, self).validate()
-        _ = self.selection  # validates itself
+        _ = self.selection, self.vision_settings  # they validate themselves
         for name in (
             "utd_ratio", "num_critics", "encoder_size", "online_capacity",
             "demonstration_capacity", "learning_starts", "steps_per_iteration", "torch_threads",
@@ -303,6 +344,7 @@ class E2HiLConfig(SACConfig):
             "encoder_size": self.encoder_size,
             "hidden_sizes": tuple(self.hidden_sizes),
             "num_critics": self.num_critics,
+            "vision": self.vision_settings,
             "initial_temperature": self.initial_alpha,
             "seed": self.seed,
         }

@@ -9,15 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from e2hil_rllib.noise import NoiseStream
+from e2hil_rllib.vision.camera_encoders import ConvolutionalEncoder, SpatialHead
+from e2hil_rllib.vision.random_shift import random_shift
+from e2hil_rllib.vision.settings import VisionSettings
+from e2hil_rllib.vision.trunk import FrozenTrunk
+
 #: Name under which a flat ``Box`` observation is kept, as if it were ``Dict(state=Box)``.
 FLAT_KEY = "state"
 
 
 def observation_spaces(space: gym.Space) -> dict[str, gym.spaces.Box]:
-    """The vector spaces of an observation space by name; a flat Box becomes ``{"state": Box}``.
+    """The spaces of an observation's entries by name; a flat Box becomes ``{"state": Box}``.
 
     Args:
-        space: A ``Box``, or a ``Dict`` of ``Box`` spaces.
+        space: A ``Box``, or a ``Dict`` of ``Box`` spaces; each is a vector (n,), or frames
+            (H, W, 3) of uint8.
 
     Returns:
         Spaces in the order of their names.
@@ -29,14 +36,40 @@ def observation_spaces(space: gym.Space) -> dict[str, gym.spaces.Box]:
     for key, box in spaces.items():
         if not isinstance(box, gym.spaces.Box):
             raise ValueError(f"observation '{key}' is a {type(box).__name__}; expected a Box")
-        if box.dtype == np.uint8 and len(box.shape) == 3:
+        if not is_camera(box) and len(box.shape) != 1:
             raise ValueError(
-                f"observation '{key}' is an image {box.shape}; this version encodes vectors only. "
-                "Make the environment without cameras"
+                f"observation '{key}' has shape {box.shape} and type {box.dtype}; expected a "
+                "vector (n,), or frames (height, width, 3) of uint8"
             )
-        if len(box.shape) != 1:
-            raise ValueError(f"observation '{key}' has shape {box.shape}; expected (n,)")
     return {key: spaces[key] for key in sorted(spaces)}
+
+
+def is_camera(space: gym.spaces.Box) -> bool:
+    """Whether an entry of an observation is RGB frames."""
+    return space.dtype == np.uint8 and len(space.shape) == 3 and space.shape[2] == 3
+
+
+def camera_names(space: gym.Space) -> list[str]:
+    """Names of the entries of an observation space that are frames."""
+    return [key for key, box in observation_spaces(space).items() if is_camera(box)]
+
+
+def stored_spaces(
+    space: gym.Space, vision: VisionSettings
+) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and type in which replay holds each entry of an observation.
+
+    Frames stay uint8, or are replaced by the features of the frozen trunk, float16.
+    """
+    stored: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+    for key, box in observation_spaces(space).items():
+        if not is_camera(box):
+            stored[key] = (box.shape, np.dtype(np.float32))
+        elif vision.frozen:
+            stored[key] = (FrozenTrunk.feature_shape(box.shape), np.dtype(np.float16))
+        else:
+            stored[key] = (box.shape, np.dtype(np.uint8))
+    return stored
 
 
 class ScaleToUnit(nn.Module):
@@ -68,19 +101,68 @@ class VectorEncoder(nn.Sequential):
             ScaleToUnit(space), nn.Linear(space.shape[0], size), nn.LayerNorm(size), nn.Tanh()
         )
 
+    def forward(self, x: Tensor, noise: NoiseStream | None = None) -> Tensor:
+        """Latents (B, size) of vectors (B, n); there is no dropout to draw noise for."""
+        latent: Tensor = super().forward(x)
+        return latent
+
 
 class ObservationEncoder(nn.Module):
-    """One encoder for each entry of the observation, concatenated in the order of their names."""
+    """One encoder for each entry of the observation, concatenated in the order of their names.
 
-    def __init__(self, space: gym.Space, size: int):
+    Frames arrive as uint8 where the encoder is the trainable CNN, and as the frozen trunk's
+    features otherwise.
+
+    Args:
+        space: The environment's observation space.
+        size: Width of each entry's latent.
+        vision: How frames are encoded.
+    """
+
+    def __init__(self, space: gym.Space, size: int, vision: VisionSettings | None = None):
         super().__init__()
+        self._vision = vision or VisionSettings()
+        self._cameras = camera_names(space)
         self.parts = nn.ModuleDict(
-            {key: VectorEncoder(box, size) for key, box in observation_spaces(space).items()}
+            {key: self._part(box, size) for key, box in observation_spaces(space).items()}
         )
         self.latent_size = size * len(self.parts)
 
-    def forward(self, observation: Tensor | Mapping[str, Tensor]) -> Tensor:
-        """Encode an observation (a dict of (B, n) tensors, or one such tensor) to (B, latent)."""
-        if isinstance(observation, Tensor):
-            observation = {FLAT_KEY: observation}
-        return torch.cat([encode(observation[key]) for key, encode in self.parts.items()], dim=-1)
+    def _part(self, space: gym.spaces.Box, size: int) -> nn.Module:
+        if not is_camera(space):
+            return VectorEncoder(space, size)
+        if self._vision.frozen:
+            return SpatialHead(FrozenTrunk.feature_shape(space.shape), size)
+        return ConvolutionalEncoder(space.shape, size)
+
+    def augment(
+        self, observation: Tensor | Mapping[str, Tensor], noise: NoiseStream
+    ) -> dict[str, Tensor]:
+        """An observation of a batch with each of its frames shifted at random.
+
+        Features of a frozen trunk stay as they are: they were computed once.
+        """
+        observation = _named(observation)
+        padding = self._vision.random_shift
+        if self._vision.frozen or not padding:
+            return observation
+        shifted = {k: random_shift(observation[k], padding, noise) for k in self._cameras}
+        return observation | shifted
+
+    def forward(
+        self, observation: Tensor | Mapping[str, Tensor], noise: NoiseStream | None = None
+    ) -> Tensor:
+        """Encode an observation of a batch of B to (B, latent).
+
+        Args:
+            observation: By name, each (B, ...), or the one entry of a flat observation space.
+            noise: Where dropout of the camera encoders is drawn from; None is without dropout.
+        """
+        observation = _named(observation)
+        return torch.cat(
+            [encode(observation[key], noise) for key, encode in self.parts.items()], dim=-1
+        )
+
+
+def _named(observation: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {FLAT_KEY: observation} if isinstance(observation, Tensor) else dict(observation)

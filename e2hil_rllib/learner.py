@@ -134,7 +134,9 @@ class E2HiLTorchLearner(TorchLearner):
             FloatingPointError: When a loss is not finite, naming it.
         """
         module = self._e2hil_module(module_id)
-        latent = module.encoder(batch[Columns.OBS])
+        noise = self._learning_noise
+        observation = module.encoder.augment(batch[Columns.OBS], noise)
+        latent = module.encoder(observation, noise)
         observation_part = module.critics.observation_part(latent)
         q = module.critics.from_observation_part(observation_part, batch[Columns.ACTIONS])
         losses = {"critic_loss": critic_loss(q, self._critic_target(module, config, batch))}
@@ -150,7 +152,7 @@ class E2HiLTorchLearner(TorchLearner):
         self, module: E2HiLTorchRLModule, config: AlgorithmConfig, batch: dict[str, Any]
     ) -> Tensor:
         """Bellman target of the minibatch, shape (B,)."""
-        next_obs = batch[Columns.NEXT_OBS]
+        next_obs = module.encoder.augment(batch[Columns.NEXT_OBS], self._learning_noise)
         policy = module.policy(module.encoder(next_obs))
         next_action, next_log_prob = policy.sample(self._learning_noise.normal_like(policy.mean))
         next_q = module.target_critics(module.target_encoder(next_obs), next_action)

@@ -33,6 +33,22 @@ class NoiseStream:
         start = self._index * batch
         return noise[..., start : start + batch, :].to(reference.device)
 
+    def keep_mask(self, reference: Tensor, probability: float) -> Tensor:
+        """For a reference (B, n), true with a probability, independently for each entry."""
+        batch, size = reference.shape
+        draws = torch.rand((batch * self._num_learners, size), generator=self.generator)
+        return self._own(draws, batch).to(reference.device) < probability
+
+    def integers(self, high: int, reference: Tensor, number: int) -> Tensor:
+        """Integers (B, number) from 0 to high − 1 for a reference of B rows."""
+        batch = len(reference)
+        shape = (batch * self._num_learners, number)
+        draws = torch.randint(high, shape, generator=self.generator)
+        return self._own(draws, batch).to(reference.device)
+
+    def _own(self, draws: Tensor, batch: int) -> Tensor:
+        return draws[self._index * batch : (self._index + 1) * batch]
+
     def subset(self, size: int, number: int) -> Tensor:
         """Indices of a random subset of ``number`` out of ``size``, on the CPU."""
         return torch.randperm(size, generator=self.generator)[:number]

@@ -15,8 +15,10 @@ from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
-from e2hil_rllib.encoders import ObservationEncoder
+from e2hil_rllib.encoders import FLAT_KEY, ObservationEncoder, camera_names
 from e2hil_rllib.networks import Actor, CriticEnsemble, Gaussian
+from e2hil_rllib.vision.settings import VisionSettings
+from e2hil_rllib.vision.trunk import TrunkFeatures, shared_trunk
 
 
 class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
@@ -25,7 +27,10 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     The critic loss alone trains the encoder: the actor reads detached latents. The target network
     is an average of the whole critic, encoder included (Eq. 1).
 
-    ``model_config`` holds ``encoder_size``, ``hidden_sizes``, ``num_critics``,
+    A frozen trunk lies outside the module's parameters: acting takes frames and has their
+    features computed by the process's own trunk, learning takes the features that replay holds.
+
+    ``model_config`` holds ``encoder_size``, ``hidden_sizes``, ``num_critics``, ``vision``,
     ``initial_temperature`` and ``seed``, all set by :class:`~e2hil_rllib.config.E2HiLConfig`.
     """
 
@@ -34,6 +39,7 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
         Raises:
             ValueError: On an observation or action space that the module cannot take.
+            TrunkWeightsError: The weights of the frozen trunk cannot be had.
         """
         config = self.model_config
         if not isinstance(self.action_space, gym.spaces.Box) or len(self.action_space.shape) != 1:
@@ -42,10 +48,19 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
             raise ValueError(f"action space {self.action_space} needs finite bounds")
         action_size = self.action_space.shape[0]
         hidden_sizes = tuple(config["hidden_sizes"])
+        vision: VisionSettings = config["vision"]
+        cameras = camera_names(self.observation_space)
+        self._trunk_features = (
+            TrunkFeatures(shared_trunk(vision.trunk_weights), cameras)
+            if vision.frozen and cameras
+            else None
+        )
         with torch.random.fork_rng(devices=[], enabled=config["seed"] is not None):
             if config["seed"] is not None:
                 torch.manual_seed(config["seed"])
-            self.encoder = ObservationEncoder(self.observation_space, config["encoder_size"])
+            self.encoder = ObservationEncoder(
+                self.observation_space, config["encoder_size"], vision
+            )
             latent_size = self.encoder.latent_size
             self.actor = Actor(latent_size, action_size, hidden_sizes)
             self.critics = CriticEnsemble(
@@ -68,14 +83,22 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     @torch.no_grad()
     def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Deterministic action tanh(mean)."""
-        return {Columns.ACTIONS: self.policy(self.encoder(batch[Columns.OBS])).mode()}
+        return {Columns.ACTIONS: self._acting_policy(batch).mode()}
 
     @torch.no_grad()
     def _forward_exploration(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Action drawn from the policy."""
-        policy = self.policy(self.encoder(batch[Columns.OBS]))
+        policy = self._acting_policy(batch)
         noise = torch.randn(policy.mean.shape, generator=self._noise).to(policy.mean.device)
         return {Columns.ACTIONS: policy.sample(noise)[0]}
+
+    def _acting_policy(self, batch: dict[str, Any]) -> Gaussian:
+        """The policy at observations as the environment returned them."""
+        observation = batch[Columns.OBS]
+        if self._trunk_features is not None:
+            named = {FLAT_KEY: observation} if isinstance(observation, Tensor) else observation
+            observation = self._trunk_features.of_tensors(named)
+        return self.policy(self.encoder(observation))
 
     def policy(self, latent: Tensor) -> Gaussian:
         """The policy at latents (B, L); no gradient reaches the encoder."""

@@ -1,9 +1,9 @@
 """The settings of a run: what a YAML file may say, and what each key means.
 
-The sections `entropy_selection`, `human_in_the_loop` and `training` are keyword arguments of the
-methods of `E2HiLConfig` that bear the same names. A key that is left out there is not passed, so
-that the algorithm's own default holds; the algorithm checks the values, this module the names and
-the types.
+The sections `entropy_selection`, `human_in_the_loop`, `vision` and `training` are keyword arguments
+of the methods of `E2HiLConfig` that bear the same names. A key that is left out there is not
+passed, so that the algorithm's own default holds; the algorithm checks the values, this module the
+names and the types.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from e2hil_rllib.settings_file import SettingsError, explain, read_yaml, with_overrides
+from e2hil_rllib.vision.settings import absolute_source
 
-ALGORITHM_SECTIONS = ("entropy_selection", "human_in_the_loop", "training")
+ALGORITHM_SECTIONS = ("entropy_selection", "human_in_the_loop", "vision", "training")
 # What a resumed run may be told anew; the rest is part of what its checkpoint was trained with.
 CHANGEABLE_ON_RESUME = ("stop", "checkpoint", "evaluation", "evaluation_env")
 
@@ -79,6 +80,17 @@ class HumanInTheLoop(_Section):
     """Leave damaged demonstration files out with a warning, instead of stopping."""
     demonstration_fraction: float | None = None
     """Share of every batch that comes from the demonstration buffer."""
+
+
+class Vision(_Section):
+    """How camera frames are encoded."""
+
+    encoder: Literal["cnn", "frozen"] | None = None
+    """Train a small CNN ("cnn"), or a head on a frozen ResNet-10-T's features ("frozen")."""
+    trunk_weights: str | None = None
+    """Of the frozen trunk: "seed:N", a .safetensors file, or a hub id."""
+    random_shift: int | None = None
+    """Largest random shift of the CNN's frames in training [pixels]; 0 is without."""
 
 
 class Training(_Section):
@@ -178,6 +190,8 @@ class Settings(_Section):
     """Which samples the actor learns from."""
     human_in_the_loop: HumanInTheLoop = HumanInTheLoop()
     """What the algorithm takes from people."""
+    vision: Vision = Vision()
+    """How camera frames are encoded."""
     training: Training = Training()
     """The learner."""
     resources: Resources = Resources()
@@ -200,7 +214,10 @@ class Settings(_Section):
             if "path" in chosen:
                 chosen["path"] = str(Path(chosen["path"]).expanduser().resolve())
             values["demonstrations"] = chosen
-        return values | {section: self.arguments(section) for section in ALGORITHM_SECTIONS}
+        values |= {section: self.arguments(section) for section in ALGORITHM_SECTIONS}
+        if source := values["vision"].get("trunk_weights"):
+            values["vision"]["trunk_weights"] = absolute_source(source)
+        return values
 
     def to_yaml(self) -> str:
         """`resolved` as a YAML document that `load_settings` reads back to the same settings."""

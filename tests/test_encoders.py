@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from e2hil_rllib.encoders import ObservationEncoder, ScaleToUnit, observation_spaces
+from e2hil_rllib.encoders import (
+    ObservationEncoder,
+    ScaleToUnit,
+    camera_names,
+    observation_spaces,
+    stored_spaces,
+)
+from e2hil_rllib.noise import NoiseStream
+from e2hil_rllib.vision.settings import VisionSettings
 
 Box = gym.spaces.Box
 
@@ -28,11 +36,62 @@ def test_dict_and_flat_observations_encode():
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (gym.spaces.Dict(front=Box(0, 255, (8, 8, 3), np.uint8)), "'front' is an image"),
+        (gym.spaces.Dict(front=Box(0, 255, (8, 8, 4), np.uint8)), "'front' has shape"),
+        (gym.spaces.Dict(front=Box(0, 255, (8, 8, 3))), "'front' has shape .* float32; expected"),
         (gym.spaces.Dict(mode=gym.spaces.Discrete(2)), "'mode' is a Discrete; expected a Box"),
-        (Box(-1, 1, (2, 2)), r"shape \(2, 2\); expected \(n,\)"),
+        (Box(-1, 1, (2, 2)), r"shape \(2, 2\) and type float32; expected"),
     ],
 )
 def test_spaces_that_cannot_be_encoded_are_refused_by_name(space, message):
     with pytest.raises(ValueError, match=message):
         observation_spaces(space)
+
+
+SEEING = gym.spaces.Dict(
+    state=Box(-1, 1, (3,), np.float32),
+    front=Box(0, 255, (64, 64, 3), np.uint8),
+    wrist=Box(0, 255, (32, 64, 3), np.uint8),
+)
+
+
+def test_cameras_are_the_entries_that_hold_frames():
+    assert camera_names(SEEING) == ["front", "wrist"]
+    assert camera_names(SEEING["state"]) == []
+
+
+def test_replay_holds_frames_or_the_features_of_the_frozen_trunk():
+    as_frames = stored_spaces(SEEING, VisionSettings())
+    assert as_frames["front"] == ((64, 64, 3), np.dtype(np.uint8))
+    as_features = stored_spaces(SEEING, VisionSettings(encoder="frozen"))
+    assert as_features["wrist"] == ((512, 1, 2), np.dtype(np.float16))
+    assert as_frames["state"] == as_features["state"] == ((3,), np.dtype(np.float32))
+
+
+@pytest.mark.parametrize("kind", ["cnn", "frozen"])
+def test_observations_encode_as_replay_holds_them(kind):
+    vision = VisionSettings(encoder=kind)
+    encoder = ObservationEncoder(SEEING, 8, vision)
+    batch = {
+        key: torch.zeros((5, *shape), dtype=getattr(torch, str(dtype)))
+        for key, (shape, dtype) in stored_spaces(SEEING, vision).items()
+    }
+    noise = NoiseStream(0)
+    assert encoder(encoder.augment(batch, noise), noise).shape == (5, encoder.latent_size)
+    assert encoder.latent_size == 24
+
+
+def test_only_frames_of_the_cnn_are_shifted():
+    frames = torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8)
+    batch = {"state": torch.ones(4, 3), "front": frames, "wrist": frames[:, :32]}
+    shifted = ObservationEncoder(SEEING, 8).augment(batch, NoiseStream(0))
+    assert shifted["state"] is batch["state"]
+    assert all(not torch.equal(shifted[key], batch[key]) for key in ("front", "wrist"))
+    unshifted = ObservationEncoder(SEEING, 8, VisionSettings(random_shift=0))
+    assert unshifted.augment(batch, NoiseStream(0))["front"] is frames
+    frozen = ObservationEncoder(SEEING, 8, VisionSettings(encoder="frozen"))
+    assert frozen.augment(batch, NoiseStream(0))["front"] is frames
+
+
+def test_a_flat_observation_of_frames_encodes():
+    encoder = ObservationEncoder(SEEING["front"], 8)
+    assert encoder(torch.zeros(2, 64, 64, 3, dtype=torch.uint8)).shape == (2, 8)

@@ -72,6 +72,7 @@ def algorithm_config(settings: Settings, run: RunFolder) -> E2HiLConfig:
             demonstrations=demonstration_folder(settings, run),
             episode_log=run.episodes.resolve(),
         )
+        config.vision(**settings.arguments("vision"))
         config.training(**settings.arguments("training"))
         config.env_runners(num_env_runners=resources.num_env_runners)
         config.learners(
@@ -138,14 +139,23 @@ def _spaces(task: str, options: dict[str, Any], section: str) -> tuple[Any, Any]
     return env.observation_space, env.action_space
 
 
-def build(settings: Settings, run: RunFolder) -> E2HiL:
+def build(settings: Settings, run: RunFolder, checkpoint: Path | None = None) -> E2HiL:
     """A new algorithm.
+
+    Args:
+        settings: Of the run.
+        run: Where the run is.
+        checkpoint: The checkpoint that will be loaded, which holds a frozen trunk's weights.
 
     Raises:
         SettingsError: The settings or the environment do not fit.
         DamagedEpisodeError: A demonstration cannot be read.
     """
     config = algorithm_config(settings, run)
+    from e2hil_rllib.vision.trunk import saved_trunk
+
+    if checkpoint and (trunk := saved_trunk(checkpoint)):
+        config.vision(trunk_weights=str(trunk))
     try:
         algorithm: E2HiL = config.build_algo()
     except (TypeError, ValueError) as error:
@@ -159,7 +169,7 @@ def resume_from(checkpoint: Path, settings: Settings, run: RunFolder) -> E2HiL:
     Raises:
         CheckpointError: The checkpoint does not fit the settings or the environment.
     """
-    algorithm = build(settings, run)
+    algorithm = build(settings, run, checkpoint)
     try:
         algorithm.restore_from_path(checkpoint)
     except _UNLOADABLE as error:

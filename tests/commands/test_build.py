@@ -67,7 +67,7 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(
         raise error
 
     algorithm = Damaged()
-    monkeypatch.setattr(module, "build", lambda settings, run: algorithm)
+    monkeypatch.setattr(module, "build", lambda settings, run, checkpoint: algorithm)
     monkeypatch.setattr(E2HiL, "from_checkpoint", refuse)
     checkpoint = tmp_path / "step_000000100"
     message = f"step_000000100 cannot be loaded: {error.__name__}.*move it away"

@@ -1,0 +1,179 @@
+"""The frozen trunk: ResNet-10-T whose features are computed once in a frame's life per process."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from e2hil_rllib.vision.camera_encoders import batch_channels_last
+from e2hil_rllib.vision.resnet import FEATURE_CHANNELS, REDUCTION, ResNet10T
+from e2hil_rllib.vision.trunk_weights import (
+    MEAN,
+    STD,
+    fingerprint,
+    load_trunk_weights,
+    save_trunk_weights,
+)
+
+# Frames whose features are remembered: those of an iteration of two cameras and some more.
+_REMEMBERED = 2048
+_FILE = "trunk-{}.safetensors"
+_CHUNK = 64  # frames that pass the network together
+
+
+class FrozenTrunk:
+    """Features of frames, remembered by the frames' content.
+
+    Whoever asks first in a process, acting, inserting or judging success, has them computed; the
+    others get the same ones. Features are float16, as replay holds them. It is no parameter of
+    the policy: it is neither trained, nor averaged, nor sent with the weights.
+
+    Args:
+        weights: Parameters of a :class:`~e2hil_rllib.vision.resnet.ResNet10T`.
+        device: Where to compute.
+        remembered: Frames whose features are kept.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        device: torch.device | str = "cpu",
+        remembered: int = _REMEMBERED,
+    ) -> None:
+        self.weights = dict(weights)
+        self.fingerprint = fingerprint(self.weights)
+        #: Frames that have passed the network.
+        self.computed = 0
+        self._network = ResNet10T()
+        self._network.load_state_dict(self.weights)
+        self._network.eval().requires_grad_(False)
+        self._network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = torch.device(device)
+        self._mean = 255 * torch.tensor(MEAN, device=device)[:, None, None]
+        self._std = 255 * torch.tensor(STD, device=device)[:, None, None]
+        self._features: OrderedDict[bytes, np.ndarray] = OrderedDict()
+        self._remembered = remembered
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def feature_shape(frame_shape: Sequence[int]) -> tuple[int, int, int]:
+        """Channels, height and width of the features of frames (H, W, 3)."""
+        height, width = (-(-side // REDUCTION) for side in frame_shape[:2])
+        return FEATURE_CHANNELS, height, width
+
+    def features(self, frames: np.ndarray) -> np.ndarray:
+        """Features of frames.
+
+        Args:
+            frames: Shape (B, H, W, 3), uint8.
+
+        Returns:
+            Shape (B, 512, H/32, W/32), float16.
+        """
+        keys = [_content(frame) for frame in frames]
+        with self._lock:
+            found = {key: self._features[key] for key in keys if key in self._features}
+            missing = {key: i for i, key in enumerate(keys) if key not in found}
+            for start in range(0, len(missing), _CHUNK):
+                part = list(missing.items())[start : start + _CHUNK]
+                found |= zip(
+                    (key for key, _ in part), self._compute(frames[[i for _, i in part]]),
+                    strict=True,
+                )  # fmt: skip
+            self._remember(found)
+        if not keys:
+            return np.empty((0, *self.feature_shape(frames.shape[1:])), np.float16)
+        return np.stack([found[key] for key in keys])
+
+    @torch.no_grad()
+    def _compute(self, frames: np.ndarray) -> np.ndarray:
+        self.computed += len(frames)
+        images = batch_channels_last(torch.from_numpy(frames).to(self._device))
+        features = self._network((images - self._mean) / self._std)
+        # A few channels of odd weights may leave the range of float16; infinity would spread.
+        largest = torch.finfo(torch.float16).max
+        halved: np.ndarray = features.clamp(-largest, largest).to(torch.float16).cpu().numpy()
+        return halved
+
+    def _remember(self, features: Mapping[bytes, np.ndarray]) -> None:
+        for key, value in features.items():
+            if key in self._features:
+                self._features.move_to_end(key)
+            else:  # a copy, so that one frame does not hold its whole batch in memory
+                self._features[key] = value.copy()
+        while len(self._features) > self._remembered:
+            self._features.popitem(last=False)
+
+
+class TrunkFeatures:
+    """Puts features in the place of the frames of an observation: what replay holds.
+
+    Args:
+        trunk: Computes them.
+        cameras: Names of the entries that are frames.
+    """
+
+    def __init__(self, trunk: FrozenTrunk, cameras: Collection[str]) -> None:
+        self.trunk = trunk
+        self._cameras = frozenset(cameras)
+
+    def of_arrays(self, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Observations (B, ...) whose frames, uint8, became features, float16."""
+        return {
+            key: self.trunk.features(x) if key in self._cameras else x
+            for key, x in observations.items()
+        }
+
+    def of_tensors(self, observation: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same for tensors on any device."""
+        return {
+            key: torch.from_numpy(self.trunk.features(x.cpu().numpy())).to(x.device)
+            if key in self._cameras
+            else x
+            for key, x in observation.items()
+        }
+
+
+@functools.lru_cache(maxsize=4)
+def shared_trunk(source: str, device: str = "cpu") -> FrozenTrunk:
+    """The one trunk of this process for a source of weights.
+
+    Args:
+        source: As :func:`~e2hil_rllib.vision.trunk_weights.load_trunk_weights` takes it.
+        device: Where to compute.
+
+    Raises:
+        TrunkWeightsError: The weights cannot be had; the message says why and what to do.
+    """
+    return FrozenTrunk(load_trunk_weights(source), device)
+
+
+def save_trunk(trunk: FrozenTrunk, folder: Path, others: Iterable[Path] = ()) -> None:
+    """Write a trunk's weights into a checkpoint, or link them to those of an earlier one."""
+    file = folder / _FILE.format(trunk.fingerprint)
+    for other in others:
+        with contextlib.suppress(OSError):
+            os.link(other / file.name, file)
+            return
+    save_trunk_weights(trunk.weights, file)
+
+
+def saved_trunk(folder: Path | str) -> Path | None:
+    """The file in which a checkpoint holds the weights of its frozen trunk, if it has one."""
+    return next(iter(sorted(Path(folder).glob(_FILE.format("*")))), None)
+
+
+def _content(frame: np.ndarray) -> bytes:
+    contiguous: Any = np.ascontiguousarray(frame)
+    return hashlib.blake2b(contiguous, digest_size=16).digest()

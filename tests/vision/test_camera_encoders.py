@@ -1,0 +1,68 @@
+"""Encoders of frames: sizes, what a head can tell apart, and seeded dropout."""
+
+import numpy as np
+import pytest
+import torch
+
+from e2hil_rllib.noise import NoiseStream
+from e2hil_rllib.vision.camera_encoders import (
+    DROPOUT,
+    SPATIAL_FEATURES,
+    ConvolutionalEncoder,
+    ConvolutionalTrunk,
+    SpatialHead,
+    batch_channels_last,
+)
+
+
+@pytest.mark.parametrize("side", [(128, 128), (64, 96), (50, 33)])
+def test_the_announced_feature_shape_is_that_of_the_features(side):
+    trunk = ConvolutionalTrunk()
+    frames = torch.zeros((2, *side, 3), dtype=torch.uint8)
+    assert trunk(frames).shape == (2, *trunk.feature_shape((*side, 3)))
+    assert ConvolutionalEncoder((*side, 3), 16)(frames).shape == (2, 16)
+
+
+def test_frames_keep_their_pixels_and_their_layout():
+    frames = torch.randint(0, 256, (2, 8, 6, 3), dtype=torch.uint8)
+    images = batch_channels_last(frames)
+    assert images.shape == (2, 3, 8, 6)
+    assert images[1, 2, 5, 4] == frames[1, 5, 4, 2]
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_spatial_embedding_is_its_definition():
+    torch.manual_seed(0)
+    head = SpatialHead((5, 2, 3), 4)
+    features = torch.randn(7, 5, 2, 3)
+    kernel = head.kernel.view(5, 2, 3, SPATIAL_FEATURES)
+    embedding = torch.einsum("bchw,chwf->bcf", features, kernel).flatten(1)
+    expected = torch.tanh(head.norm(head.linear(embedding)))
+    assert torch.allclose(head(features), expected, atol=1e-6)
+    assert torch.allclose(head(features.half()), expected, atol=5e-3)
+
+
+def test_a_head_sees_where_something_is():
+    head = SpatialHead((1, 4, 4), 8)
+    left, right = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
+    left[..., 0], right[..., 3] = 1, 1
+    assert (head(left) - head(right)).abs().max() > 0.1
+
+
+def test_dropout_is_seeded_keeps_the_mean_and_is_off_without_noise():
+    head = SpatialHead((64, 4, 4), 8)
+    features = torch.ones(64, 64, 4, 4)
+    kept = NoiseStream(0).keep_mask(torch.empty(64, 512), 1 - DROPOUT)
+    assert np.isclose(kept.float().mean(), 1 - DROPOUT, atol=0.01)
+    drawn = [head(features, NoiseStream(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert torch.equal(head(features), head(features))
+    assert not torch.equal(drawn[0][0], drawn[0][1])  # each sample drops its own
+
+
+def test_every_layer_of_the_cnn_learns():
+    encoder = ConvolutionalEncoder((32, 32, 3), 8)
+    encoder(torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8)).square().sum().backward()
+    for name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
