@@ -107,6 +107,28 @@ def record(
 
 
 @app.command()
+def crop(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder; by default crops/ and the name of the settings file."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the start; by default the settings'.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Draw what each camera sees and what of it the policy gets, to choose env.cameras by."""
+    from e2hil_rllib.commands.crop import show_crops
+    from e2hil_rllib.settings import load_settings
+
+    with _user_errors(debug):
+        settings = load_settings(config, overrides)
+        show_crops(settings, out or Path("crops") / config.stem, seed, _console)
+
+
+@app.command()
 def report(run: Annotated[Path, typer.Argument(help="Run folder.")], debug: Debug = False) -> None:
     """Draw the curves of a run, finished or not, as pictures and as one page."""
     from e2hil_rllib.report import write_report
