@@ -109,4 +109,26 @@ class ReachEnv(gym.Env):
         return self._observation(), reward, reached, self.t >= self.limit, info
 
 
+class SeeingReachEnv(ReachEnv):
+    """The same with a camera that alone shows where the point is: a bright square of 32x32 pixels.
+
+    The top left pixel counts the steps and the next one the episodes, so that no frame comes twice.
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.observation_space = gym.spaces.Dict(
+            state=gym.spaces.Box(-2, 2, (2,), np.float32),
+            front=gym.spaces.Box(0, 255, (32, 32, 3), np.uint8),
+        )
+
+    def _observation(self) -> dict[str, np.ndarray]:
+        frame = np.full((32, 32, 3), 30, np.uint8)
+        y, x = (15 + 7 * self.position).round().astype(int)
+        frame[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3] = (250, 200, 50)
+        frame[0, 0], frame[0, 1] = self.t, self.episode % 256
+        return {"state": np.zeros(2, np.float32), "front": frame}
+
+
 gym.register("E2HiLReach-v0", ReachEnv)
+gym.register("E2HiLSeeingReach-v0", SeeingReachEnv)
