@@ -20,6 +20,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+classifier = typer.Typer(help="Tell success from camera frames.", no_args_is_help=True)
+app.add_typer(classifier, name="classifier")
 _console = Console()
 _errors = Console(stderr=True)
 
@@ -136,6 +138,72 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")], debug: Debu
 
     with _user_errors(debug):
         _console.print(f"Report: {write_report(RunFolder(run))}", highlight=False)
+
+
+@classifier.command("record")
+def classifier_record(
+    config: Config,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes to record.")] = 100,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder; by default labelled/ and the name of the settings file."),
+    ] = None,
+    overrides: Overrides = None,
+    debug: Debug = False,
+) -> None:
+    """Record episodes in simulation that go on after success, each frame with the truth."""
+    from e2hil_rllib.commands.classifier import record_with_progress
+    from e2hil_rllib.settings import load_settings
+
+    with _user_errors(debug):
+        settings = load_settings(config, overrides)
+        record_with_progress(settings, out or Path("labelled") / config.stem, episodes, _console)
+
+
+@classifier.command("train")
+def classifier_train(
+    out: Annotated[Path, typer.Option(help="Folder to write; there must be none yet.")],
+    episodes: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of recorded episodes; may be repeated."),
+    ] = None,
+    success: Annotated[
+        Path | None, typer.Option(help="Folder of episodes or pictures that all show success.")
+    ] = None,
+    failure: Annotated[
+        Path | None, typer.Option(help="Folder of episodes or pictures none of which does.")
+    ] = None,
+    cameras: Annotated[
+        str | None, typer.Option(help="Cameras, e.g. front,wrist; by default all there are.")
+    ] = None,
+    unsure_steps: Annotated[
+        int,
+        typer.Option(min=0, help="Frames to leave out before a success whose key came late."),
+    ] = 0,
+    encoder: Annotated[
+        str, typer.Option(help="cnn: train a small CNN; frozen: a head on a frozen ResNet-10-T.")
+    ] = "cnn",
+    trunk_weights: Annotated[
+        str, typer.Option(help="Of the frozen trunk: seed:N, a .safetensors file or a hub id.")
+    ] = "seed:0",
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 64 frames, at most.")] = 1000,
+    false_positive_rate: Annotated[
+        float, typer.Option(help="Share of failures that the threshold may let through.")
+    ] = 0.01,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split and the training.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = 1,
+    debug: Debug = False,
+) -> None:
+    """Train a success classifier, test it on episodes it never saw, and draw its mistakes."""
+    from e2hil_rllib.classifier.train import TrainingOptions, refuse_existing
+    from e2hil_rllib.commands.classifier import read_labelled, train_with_progress
+
+    with _user_errors(debug):
+        options = TrainingOptions(encoder, trunk_weights, steps, seed, false_positive_rate)
+        refuse_existing(out)
+        names = cameras.split(",") if cameras else None
+        labelled = read_labelled(episodes or [], success, failure, names, unsure_steps)
+        train_with_progress(labelled, options, out, threads, _console)
 
 
 def main() -> None:

@@ -1,0 +1,121 @@
+"""Fitting the network: balanced batches, and the weights of its best evaluation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from e2hil_rllib.classifier.inputs import Inputs
+from e2hil_rllib.classifier.metrics import average_precision
+from e2hil_rllib.classifier.network import ClassifierNetwork
+from e2hil_rllib.noise import NoiseStream
+
+_LEARNING_RATE = 1e-3
+_WEIGHT_DECAY = 1e-4
+#: Targets are 0.02 and 0.98, so that scores stay apart from one another instead of all at 0 and 1.
+_SMOOTHING = 0.02
+_EVALUATIONS = 10
+_PATIENCE = 4  # evaluations without a better one after which fitting ends
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The network after some steps.
+
+    Attributes:
+        step: How many.
+        loss: Mean loss of the steps since the last evaluation.
+        average_precision: On the frames that the weights are chosen on.
+    """
+
+    step: int
+    loss: float
+    average_precision: float
+
+
+def fit(
+    network: ClassifierNetwork,
+    train: Inputs,
+    choose: Inputs,
+    *,
+    steps: int,
+    batch_size: int,
+    noise: NoiseStream,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Evaluation]:
+    """Trains in place, and leaves the weights of the best evaluation in the network.
+
+    Args:
+        network: What to train.
+        train: What it learns from; each batch is half success, half failure.
+        choose: What the evaluations are made on.
+        steps: Batches at most.
+        batch_size: Frames in a batch, an even number.
+        noise: Where all draws come from.
+        on_step: Called with the steps so far and the steps in all.
+
+    Returns:
+        Every evaluation, in order.
+    """
+    optimizer = torch.optim.AdamW(network.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    kinds = [np.flatnonzero(train.success == value) for value in (True, False)]
+    targets = torch.tensor([1 - _SMOOTHING, _SMOOTHING]).repeat_interleave(batch_size // 2)
+    interval = max(1, steps // _EVALUATIONS)
+    history: list[Evaluation] = []
+    best, losses = copy.deepcopy(network.state_dict()), []
+    for step in range(1, steps + 1):
+        drawn = [_draw(kind, batch_size // 2, noise) for kind in kinds]
+        logits = network(train.varied(np.concatenate(drawn), noise), noise)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        on_step(step, steps)
+        if step % interval and step != steps:
+            continue
+        precision = average_precision(probabilities(network, choose), choose.success)
+        if all(precision > earlier.average_precision for earlier in history):
+            best = copy.deepcopy(network.state_dict())
+        history.append(Evaluation(step, float(np.mean(losses)), precision))
+        losses.clear()
+        if len(history) - 1 - _best(history) >= _PATIENCE:
+            break
+    network.load_state_dict(best)
+    return history
+
+
+def best_evaluation(history: list[Evaluation]) -> Evaluation:
+    """The one whose weights `fit` left in the network: the first of the highest precision."""
+    return history[_best(history)]
+
+
+@torch.no_grad()
+def probabilities(network: ClassifierNetwork, inputs: Inputs) -> np.ndarray:
+    """Of success, of every frame as it is, float64 of shape (N,)."""
+    parts = [
+        torch.sigmoid(network(inputs.plain(indices)).double())
+        for indices in np.split(
+            np.arange(len(inputs.success)), range(_CHUNK, len(inputs.success), _CHUNK)
+        )
+    ]
+    result: np.ndarray = torch.cat(parts).numpy()
+    return result
+
+
+def _best(history: list[Evaluation]) -> int:
+    return max(range(len(history)), key=lambda i: history[i].average_precision)
+
+
+def _draw(indices: np.ndarray, number: int, noise: NoiseStream) -> np.ndarray:
+    drawn = noise.integers(len(indices), torch.empty(number, 1), 1)
+    chosen: np.ndarray = indices[drawn[:, 0].numpy()]
+    return chosen

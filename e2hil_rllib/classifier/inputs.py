@@ -1,0 +1,135 @@
+"""What the network takes: frames as they are, or the frozen trunk's features of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from e2hil_rllib.classifier.augmentation import augmented
+from e2hil_rllib.classifier.dataset import LabelledEpisode
+from e2hil_rllib.noise import NoiseStream
+from e2hil_rllib.vision.trunk import FrozenTrunk
+
+#: Augmented copies of each training frame whose features a frozen trunk computes up front.
+COPIES = 3
+_CHUNK = 64
+
+
+class Inputs(Protocol):
+    """N labelled frames, in the form that the network takes."""
+
+    success: np.ndarray
+
+    def varied(self, indices: np.ndarray, noise: NoiseStream) -> dict[str, Tensor]:
+        """Augmented inputs (B, ...) by camera, to learn from."""
+        ...
+
+    def plain(self, indices: np.ndarray) -> dict[str, Tensor]:
+        """Inputs (B, ...) by camera of the frames as they are."""
+        ...
+
+
+class FrameInputs:
+    """Frames of episodes for the trainable CNN, augmented anew whenever they are drawn."""
+
+    def __init__(self, episodes: list[LabelledEpisode]) -> None:
+        self.success = np.concatenate([episode.success for episode in episodes])
+        self._frames = {
+            camera: torch.from_numpy(np.concatenate([e.frames[camera] for e in episodes]))
+            for camera in episodes[0].frames
+        }
+
+    def varied(self, indices: np.ndarray, noise: NoiseStream) -> dict[str, Tensor]:
+        """Augmented frames (B, H, W, 3) by camera."""
+        return {camera: augmented(x, noise) for camera, x in self.plain(indices).items()}
+
+    def plain(self, indices: np.ndarray) -> dict[str, Tensor]:
+        """Frames (B, H, W, 3) by camera, uint8."""
+        return {camera: frames[indices] for camera, frames in self._frames.items()}
+
+
+class FeatureInputs:
+    """Features of frames for a head on the frozen trunk, computed up front.
+
+    The trunk costs a hundred times what the head does, so that a frame is augmented a few times
+    instead of anew whenever it is drawn.
+
+    Args:
+        frames: Where the frames and the truth come from.
+        trunk: Computes the features.
+        copies: Augmented copies of each frame; 0 if nothing learns from them.
+        noise: Where the augmentation is drawn from.
+        on_progress: Called with the passes so far and the passes in all.
+    """
+
+    def __init__(
+        self,
+        frames: FrameInputs,
+        trunk: FrozenTrunk,
+        copies: int,
+        noise: NoiseStream,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        self.success = frames.success
+        number = len(self.success)
+        #: By camera, copies first: shape (max(1, copies), N, 512, H/32, W/32), float16.
+        self._features: dict[str, np.ndarray] = {}
+        passes = max(1, copies)
+        for copy in range(passes):
+            for start in range(0, number, _CHUNK):
+                indices = np.arange(start, min(start + _CHUNK, number))
+                batch = frames.varied(indices, noise) if copies else frames.plain(indices)
+                for camera, images in batch.items():
+                    features = trunk.features(images.numpy())
+                    if camera not in self._features:
+                        shape = (passes, number, *features.shape[1:])
+                        self._features[camera] = np.empty(shape, np.float16)
+                    self._features[camera][copy, indices] = features
+                on_progress(copy * number + int(indices[-1]) + 1, passes * number)
+
+    def varied(self, indices: np.ndarray, noise: NoiseStream) -> dict[str, Tensor]:
+        """Features of one of the copies of each frame."""
+        passes = len(next(iter(self._features.values())))
+        copy = noise.integers(passes, torch.empty(len(indices), 1), 1)[:, 0].numpy()
+        return {c: torch.from_numpy(x[copy, indices]) for c, x in self._features.items()}
+
+    def plain(self, indices: np.ndarray) -> dict[str, Tensor]:
+        """Features of the first copy, which is the frame itself where none is augmented."""
+        return {c: torch.from_numpy(x[0, indices]) for c, x in self._features.items()}
+
+
+def thinned(
+    episodes: list[LabelledEpisode], most: int, rng: np.random.Generator
+) -> list[LabelledEpisode]:
+    """At most so many frames of episodes, drawn at random, half of them of success if there are.
+
+    Args:
+        episodes: Episodes whose frames are to be drawn from.
+        most: Frames to keep.
+        rng: Where the draw comes from.
+    """
+    success = np.concatenate([episode.success for episode in episodes])
+    shows, shows_not = (
+        rng.permutation(np.flatnonzero(success == value)) for value in (True, False)
+    )
+    number = min(len(shows), max(most // 2, most - len(shows_not)))
+    keep = np.zeros(len(success), bool)
+    keep[shows[:number]] = True
+    keep[shows_not[: most - number]] = True
+    parts = np.split(keep, np.cumsum([len(episode.success) for episode in episodes])[:-1])
+    kept = [_subset(e, part) for e, part in zip(episodes, parts, strict=True) if part.any()]
+    return kept
+
+
+def _subset(episode: LabelledEpisode, keep: np.ndarray) -> LabelledEpisode:
+    frames: Mapping[str, np.ndarray] = episode.frames
+    return LabelledEpisode(
+        name=episode.name,
+        frames={camera: array[keep] for camera, array in frames.items()},
+        success=episode.success[keep],
+        steps=episode.steps[keep],
+    )
