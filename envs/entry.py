@@ -11,6 +11,7 @@ from envs.operators import InterventionWrapper, Person, PersonSettings
 from envs.options import mapping, number, one_of, refuse_unknown
 from envs.sim.arm import SimulatedArm
 from envs.sim.cameras import CAMERAS, RenderedCameras
+from envs.sim.randomization import Randomization
 from envs.sim.scene import Scene
 from envs.so101 import SO101Env
 from envs.tasks import TASKS
@@ -27,6 +28,7 @@ def make_simulated(
     step_size: float = 0.02,
     workspace: Any = None,
     operator: Any = None,
+    randomize: Any = None,
     **task_options: Any,
 ) -> gymnasium.Env:
     """Makes a simulated SO101 with one of the tasks; `gymnasium.make` calls it.
@@ -43,6 +45,8 @@ def make_simulated(
         workspace: box for the TCP's command, ``{"x": [low, high], "y": …, "z": …}`` [m]; axes left
             out keep their defaults.
         operator: None, or the fields of `PersonSettings` for a simulated person who takes over.
+        randomize: None, or strengths from 0 to 1 of `envs.sim.randomization.Randomization` by
+            which light, colours, camera_pose, cube_size and friction vary at each reset.
         **task_options: options of the task's class.
 
     Raises:
@@ -56,7 +60,8 @@ def make_simulated(
     refuse_unknown(task_options, shared | own_options, f"the {task} environment")
     box = Workspace() if workspace is None else Workspace.from_options(workspace)
     period = 1.0 / number("control_hz", control_hz, 1.0, 50.0)
-    scene = Scene(task_class.num_cubes, period, box, task_class.has_marker)
+    varied = None if randomize is None else Randomization.from_options(randomize)
+    scene = Scene(task_class.num_cubes, period, box, task_class.has_marker, varied)
     env: gymnasium.Env = SO101Env(
         SimulatedArm(scene),
         _make_cameras(scene, cameras),

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.kinematics import MODEL_PATH
+from envs.sim.randomization import Randomization, Randomizer
 from envs.workspace import Workspace
 
 CUBE_HALF = 0.0125
-"""Half the edge of a cube [m]."""
+"""Half the edge of a cube that is not randomised [m]; `Scene.cube_half` holds for any."""
 
 _CUBE_MASS = 0.015  # [kg]
 _CUBE_COLOURS = ((0.85, 0.15, 0.12, 1.0), (0.12, 0.35, 0.85, 1.0))
@@ -47,10 +48,16 @@ class Scene:
         control_period: time that one call of `advance` simulates [s].
         workspace: the box that the cubes stay in.
         marker: whether a disc on the table shows a target.
+        randomization: how strongly the world varies from start to start; None: not at all.
     """
 
     def __init__(
-        self, num_cubes: int, control_period: float, workspace: Workspace, marker: bool = False
+        self,
+        num_cubes: int,
+        control_period: float,
+        workspace: Workspace,
+        marker: bool = False,
+        randomization: Randomization | None = None,
     ) -> None:
         self.substeps = math.ceil(control_period / _MAX_TIMESTEP - 1e-9)
         spec = mujoco.MjSpec.from_file(str(MODEL_PATH))
@@ -60,6 +67,8 @@ class Scene:
             _add_cube(spec, index)
         if marker:
             _add_marker(spec)
+        if randomization is not None and randomization.colours > 0:
+            _add_wall(spec)
         self.model = spec.compile()
         self.data = mujoco.MjData(self.model)
         self._tcp = self.model.site("tcp").id
@@ -73,6 +82,13 @@ class Scene:
             for jaw, prefix in enumerate(_JAWS)
             if self.model.geom(geom).name.startswith(prefix)
         }
+        self._randomizer = Randomizer(self.model, randomization) if randomization else None
+        self.reset()
+
+    def begin(self, rng: np.random.Generator) -> None:
+        """Resets the scene; a randomised one becomes another world."""
+        if self._randomizer is not None:
+            self._randomizer.draw(rng)
         self.reset()
 
     def reset(self) -> None:
@@ -87,7 +103,7 @@ class Scene:
         """Sets a cube on the table, turned by a yaw angle [rad], at a centre (x, y) [m]."""
         address = self._cube_joints[index].qposadr[0]
         self.data.qpos[address : address + 7] = (
-            *(x, y, CUBE_HALF),
+            *(x, y, self.cube_half(index)),
             *(math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)),
         )
 
@@ -106,6 +122,10 @@ class Scene:
     def arm_speed(self) -> float:
         """Returns the speed of the fastest joint [rad/s]."""
         return float(np.abs(self.data.qvel[:6]).max())
+
+    def cube_half(self, index: int) -> float:
+        """Returns half the edge of a cube [m]."""
+        return float(self.model.geom_size[self._cube_geoms[index], 0])
 
     def cube_position(self, index: int) -> NDArray[np.float64]:
         """Returns the centre of a cube, shape (3,) [m]."""
@@ -132,7 +152,7 @@ class Scene:
     def distance_to_cube(self, index: int) -> float:
         """Returns the distance of the TCP to a cube's surface [m], 0 inside of it."""
         local = self.cube_rotation(index).T @ (self.tcp() - self.cube_position(index))
-        outside = np.maximum(np.abs(local) - CUBE_HALF, 0.0)
+        outside = np.maximum(np.abs(local) - self.cube_half(index), 0.0)
         return float(np.linalg.norm(outside))
 
     def jaw_forces(self, index: int) -> dict[int, NDArray[np.float64]]:
@@ -236,6 +256,20 @@ def _add_marker(spec: mujoco.MjSpec) -> None:
         type=mujoco.mjtGeom.mjGEOM_CYLINDER,
         size=[0.025, 0.0005, 0],
         rgba=[0.1, 0.65, 0.2, 1.0],
+        contype=0,
+        conaffinity=0,
+    )
+
+
+def _add_wall(spec: mujoco.MjSpec) -> None:
+    """Closes the view of the front camera, which otherwise ends at the table's black edge."""
+    spec.worldbody.add_geom(
+        name="wall",
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        pos=[-0.5, 0.0, 0.0],
+        quat=[math.sqrt(0.5), 0.0, math.sqrt(0.5), 0.0],
+        size=[2.0, 2.0, 0.1],
+        rgba=[0.5, 0.5, 0.5, 1.0],
         contype=0,
         conaffinity=0,
     )

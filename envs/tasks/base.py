@@ -81,7 +81,7 @@ class SimulatedTask(ABC):
 
     def start(self, rng: np.random.Generator) -> FloatArray:
         """Lays out the scene and returns the arm's start, joint angles of shape (6,) [rad]."""
-        self.scene.reset()
+        self.scene.begin(rng)
         self.lay_out(rng)
         return HOME + rng.uniform(-_START_NOISE, _START_NOISE, HOME.shape)
 

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 
-from envs.sim.scene import CUBE_HALF
 from envs.tasks.base import (
     FloatArray,
     SimulatedTask,
@@ -12,9 +11,6 @@ from envs.tasks.base import (
     relative_bounds,
     stack_bounds,
 )
-
-REST_HEIGHT = CUBE_HALF
-"""Height of a cube's centre on the table [m]."""
 
 TRAVEL_HEIGHT = 0.065
 """Height of the TCP on the way across: a held cube passes over another one [m]."""
@@ -68,6 +64,10 @@ class GraspingTask(SimulatedTask):
                 flags,
             ]
         )
+
+    def rest_height(self) -> float:
+        """Returns the height of cube 0's centre when it lies on the table [m]."""
+        return self.scene.cube_half(0)
 
     def static(self) -> bool:
         """Says whether cube 0 is at rest."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from envs.tasks.base import FloatArray, Subgoal, random_yaw
-from envs.tasks.grasping import CLOSED, REST_HEIGHT, GraspingTask
+from envs.tasks.grasping import CLOSED, GraspingTask
 
 _LIFT = 0.05  # [m]; a gripper that looks straight down cannot go above z = 0.085
 _LIFT_MARGIN = 0.01  # [m] that the subgoal asks for beyond success
@@ -49,4 +49,4 @@ class PickCube(GraspingTask):
         return Subgoal(tcp=self.scene.tcp() + np.array([0.0, 0.0, rise]), gripper=CLOSED)
 
     def _lifted(self) -> float:
-        return float(self.scene.cube_position(0)[2]) - REST_HEIGHT
+        return float(self.scene.cube_position(0)[2]) - self.rest_height()

@@ -9,7 +9,7 @@ from envs.tasks.base import (
     relative_bounds,
     stack_bounds,
 )
-from envs.tasks.grasping import REST_HEIGHT, GraspingTask
+from envs.tasks.grasping import GraspingTask
 
 _PLACE_RADIUS = 0.025  # [m]
 _PLACE_HEIGHT = 0.010  # [m] above rest
@@ -40,7 +40,7 @@ class PickPlaceCube(GraspingTask):
         target = self.random_position(rng, apart_from=place)
         self.scene.place_cube(0, place[0], place[1], random_yaw(rng))
         self.scene.place_marker(target[0], target[1])
-        self.target = np.array([target[0], target[1], REST_HEIGHT])
+        self.target = np.array([target[0], target[1], self.rest_height()])
 
     def object_bounds(self) -> tuple[FloatArray, FloatArray]:
         """Returns the lowest and the highest values of `objects`."""

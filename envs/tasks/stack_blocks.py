@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 
-from envs.sim.scene import CUBE_HALF
 from envs.tasks.base import (
     FloatArray,
     Subgoal,
@@ -14,7 +13,7 @@ from envs.tasks.base import (
 )
 from envs.tasks.grasping import GraspingTask, yaw_features
 
-_STACK_RADIUS = math.sqrt(2.0) * CUBE_HALF + 0.005  # [m]
+_STACK_MARGIN = 0.005  # [m] beyond half the diagonal of the lower cube
 _STACK_HEIGHT_ERROR = 0.005  # [m]
 _ARM_STATIC = 0.2  # [rad/s]
 _RELEASE_RADIUS = 0.006  # [m]
@@ -97,11 +96,11 @@ class StackBlocks(GraspingTask):
 
     def _offset(self) -> FloatArray:
         """Returns how far cube 0 is from its place on cube 1, shape (3,) [m]."""
-        place = self.scene.cube_position(1) + np.array([0.0, 0.0, 2.0 * CUBE_HALF])
+        rise = self.scene.cube_half(0) + self.scene.cube_half(1)
+        place = self.scene.cube_position(1) + np.array([0.0, 0.0, rise])
         return self.scene.cube_position(0) - place
 
     def _on_top(self) -> bool:
         offset = self._offset()
-        return bool(
-            np.linalg.norm(offset[:2]) <= _STACK_RADIUS and abs(offset[2]) <= _STACK_HEIGHT_ERROR
-        )
+        radius = math.sqrt(2.0) * self.scene.cube_half(1) + _STACK_MARGIN
+        return bool(np.linalg.norm(offset[:2]) <= radius and abs(offset[2]) <= _STACK_HEIGHT_ERROR)

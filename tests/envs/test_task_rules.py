@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from envs.sim.arm import SimulatedArm
+from envs.sim.randomization import Randomization
 from envs.sim.scene import CUBE_HALF, Scene
 from envs.tasks import TASKS, PickCube, PickPlaceCube, StackBlocks, TouchCube
 from envs.tasks.grasping import yaw_features
@@ -14,9 +15,9 @@ from envs.workspace import Workspace
 ON_TOP = np.array([0.0, 0.0, 2 * CUBE_HALF])
 
 
-def laid_out(task_class, **options):
+def laid_out(task_class, sizes=None, **options):
     box = Workspace()
-    scene = Scene(task_class.num_cubes, 0.1, box, task_class.has_marker)
+    scene = Scene(task_class.num_cubes, 0.1, box, task_class.has_marker, sizes)
     task = task_class(scene, box, **options)
     SimulatedArm(scene).reset(task.start(np.random.default_rng(0)))
     return task, scene
@@ -109,6 +110,42 @@ def test_stack_is_done_with_one_cube_on_the_other(offset, done):
     task, scene = laid_out(StackBlocks)
     put(scene, 0, scene.cube_position(1) + ON_TOP + offset)
     assert task.succeeded() == done
+
+
+def test_stack_goes_by_the_size_of_the_cubes():
+    task, scene = laid_out(StackBlocks, sizes=Randomization(cube_size=1.0))
+    rng = np.random.default_rng(0)
+    heights = []
+    for _ in range(20):
+        task.start(rng)
+        scene.refresh()
+        upper, lower = scene.cube_half(0), scene.cube_half(1)
+        heights.append(upper + lower)
+        edge = math.sqrt(2) * lower + 0.005
+        for offset, done in (
+            ([0, 0, 0.0049], True),
+            ([0, 0, -0.0051], False),
+            ([0, edge - 1e-4, 0], True),
+            ([0, edge + 1e-4, 0], False),
+        ):
+            put(scene, 0, scene.cube_position(1) + [0, 0, upper + lower] + np.array(offset))
+            assert task.succeeded() == done
+    assert np.ptp(heights) > 0.005
+
+
+def test_lifting_and_placing_go_by_the_size_of_the_cube(monkeypatch):
+    sizes = Randomization(cube_size=1.0)
+    pick, picked = laid_out(PickCube, sizes)
+    place, placed = laid_out(PickPlaceCube, sizes)
+    monkeypatch.setattr(picked, "grasped", lambda index: True)
+    for seed in range(10):
+        pick.start(np.random.default_rng(seed))
+        half = picked.cube_half(0)
+        for lift, done in ((0.0501, True), (0.0499, False)):
+            put(picked, 0, [0.2, 0.0, half + lift])
+            assert pick.succeeded() == done
+        place.start(np.random.default_rng(seed))
+        assert place.target[2] == placed.cube_half(0)
 
 
 def test_stack_needs_a_still_arm():

@@ -1,0 +1,180 @@
+"""Domain randomisation: a world that looks and behaves a little differently in every episode.
+
+A policy that was trained on one rendering fails at the first real camera; one that saw many takes
+the real one for another of them (Tobin et al. 2017, arXiv:1703.06907; physics as well: Peng et al.
+2018, arXiv:1710.06537).
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from envs.options import mapping, number, refuse_unknown
+
+BRIGHTNESS = 0.4
+"""Largest relative change of the brightness of the headlight and of the lamp."""
+
+TINT = 0.15
+"""Largest relative change of each colour channel of all light."""
+
+LAMP_TILT = math.radians(45.0)
+"""Largest turn of the lamp's direction [rad]."""
+
+COLOUR_SHIFT = 0.2
+"""Largest change of each colour channel (of 0 to 1) of a material."""
+
+GREY_SHIFT = 0.3
+"""Largest further change of all channels together, of the table and the wall behind the arm."""
+
+CAMERA_OFFSET = 0.02
+"""Largest displacement of a camera along each of its mount's axes [m]."""
+
+CAMERA_TILT = math.radians(5.0)
+"""Largest turn of a camera, about any axis [rad]."""
+
+EDGE_CHANGE = 0.2
+"""Largest relative change of a cube's edge."""
+
+FRICTION_FACTOR = 2.0
+"""Friction is at most multiplied or divided by this."""
+
+# What is drawn; the rest of the model follows from it.
+_FIELDS = (
+    *("light_diffuse", "light_dir", "geom_rgba", "cam_pos", "cam_quat", "geom_size"),
+    *("geom_rbound", "geom_aabb", "geom_friction", "body_mass", "body_inertia"),
+)
+_BACKGROUND = ("table", "wall")
+
+
+@dataclass(frozen=True)
+class Randomization:
+    """How strongly the world varies, each from 0 (not at all) to 1; draws are uniform.
+
+    Attributes:
+        light: brightness of headlight and lamp, each ±40 %; tint of all light, ±15 % per channel;
+            direction of the lamp, up to 45°.
+        colours: each channel (of 0 to 1) of each material by ±0.2, a red cube stays reddish; the
+            table, and a wall half a metre behind the arm, also by ±0.3 from dark to light. The wall
+            is there only if this is not 0.
+        camera_pose: each camera by ±20 mm along each axis of its mount, and up to 5° about any.
+        cube_size: edge of each cube ±20 %, its mass with it as of one material.
+        friction: of the jaws, and of table and cubes: halved to doubled.
+    """
+
+    light: float = 0.0
+    colours: float = 0.0
+    camera_pose: float = 0.0
+    cube_size: float = 0.0
+    friction: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            number(f"randomize.{field.name}", getattr(self, field.name), 0.0, 1.0)
+
+    @classmethod
+    def from_options(cls, options: Any) -> "Randomization":
+        """Builds it from a mapping of strengths; those left out are 0.
+
+        Raises:
+            TypeError: if the options are no mapping, or one is unknown.
+            ValueError: if a strength is no number from 0 to 1.
+        """
+        strengths = mapping("randomize", options)
+        refuse_unknown(strengths, {field.name for field in fields(cls)}, "randomize")
+        return cls(**strengths)
+
+
+class Randomizer:
+    """Draws a world around the nominal one: each draw forgets the one before.
+
+    Every kind of variation has random numbers of its own, so that a strength changes nothing but
+    its own kind. The generator that is given is not used up: episodes start as in the nominal
+    world.
+
+    Args:
+        model: the nominal model, which the draws change.
+        strengths: how strongly.
+    """
+
+    def __init__(self, model: mujoco.MjModel, strengths: Randomization) -> None:
+        self._model = model
+        self._strengths = strengths
+        self._scratch = mujoco.MjData(model)
+        self._nominal = {name: getattr(model, name).copy() for name in _FIELDS}
+        headlight = model.vis.headlight
+        self._ambient, self._diffuse = headlight.ambient.copy(), headlight.diffuse.copy()
+        names = [model.geom(geom).name for geom in range(model.ngeom)]
+        self._cubes = [geom for geom, name in enumerate(names) if name.startswith("cube_")]
+        self._is_jaw = np.array(["jaw" in name for name in names])
+        # Parts of the same colour are of the same material, and keep a common one.
+        _, self._material = np.unique(model.geom_rgba, axis=0, return_inverse=True)
+        self._is_background = np.array([name in _BACKGROUND for name in names])
+
+    def draw(self, rng: np.random.Generator) -> None:
+        """Draws a world.
+
+        Args:
+            rng: generator whose next child the draws come from.
+        """
+        for name, values in self._nominal.items():
+            getattr(self._model, name)[:] = values
+        # Grandchildren: a child of the environment's seed may be in use elsewhere.
+        light, colours, camera_pose, cube_size, friction = rng.spawn(1)[0].spawn(5)
+        self._draw_light(light)
+        self._draw_colours(colours)
+        self._draw_camera_poses(camera_pose)
+        self._draw_cube_sizes(cube_size)
+        self._draw_friction(friction)
+        # Inverse weights and the like, which the solver takes from the model.
+        mujoco.mj_setConst(self._model, self._scratch)
+
+    def _draw_light(self, rng: np.random.Generator) -> None:
+        strength, headlight = self._strengths.light, self._model.vis.headlight
+        head, lamp = 1.0 + strength * BRIGHTNESS * rng.uniform(-1.0, 1.0, 2)
+        tint = 1.0 + strength * TINT * rng.uniform(-1.0, 1.0, 3)
+        headlight.ambient[:] = self._ambient * head * tint
+        headlight.diffuse[:] = self._diffuse * head * tint
+        self._model.light_diffuse[:] *= lamp * tint
+        for direction in self._model.light_dir:
+            mujoco.mju_rotVecQuat(direction, direction.copy(), _turn(rng, strength * LAMP_TILT))
+
+    def _draw_colours(self, rng: np.random.Generator) -> None:
+        count = self._material.max() + 1
+        shifts = COLOUR_SHIFT * rng.uniform(-1.0, 1.0, (count, 3))[self._material]
+        greys = GREY_SHIFT * rng.uniform(-1.0, 1.0, (count, 1))[self._material]
+        shifts += np.where(self._is_background[:, np.newaxis], greys, 0.0)
+        colours = self._model.geom_rgba[:, :3] + self._strengths.colours * shifts
+        self._model.geom_rgba[:, :3] = np.clip(colours, 0.0, 1.0)
+
+    def _draw_camera_poses(self, rng: np.random.Generator) -> None:
+        strength = self._strengths.camera_pose
+        for position, rotation in zip(self._model.cam_pos, self._model.cam_quat, strict=True):
+            position += strength * CAMERA_OFFSET * rng.uniform(-1.0, 1.0, 3)
+            mujoco.mju_mulQuat(rotation, rotation.copy(), _turn(rng, strength * CAMERA_TILT))
+
+    def _draw_cube_sizes(self, rng: np.random.Generator) -> None:
+        model = self._model
+        for geom in self._cubes:
+            scale = 1.0 + self._strengths.cube_size * EDGE_CHANGE * rng.uniform(-1.0, 1.0)
+            body = model.geom_bodyid[geom]
+            model.geom_size[geom] *= scale
+            model.geom_rbound[geom] *= scale
+            model.geom_aabb[geom] *= scale
+            model.body_mass[body] *= scale**3
+            model.body_inertia[body] *= scale**5
+
+    def _draw_friction(self, rng: np.random.Generator) -> None:
+        exponents = self._strengths.friction * rng.uniform(-1.0, 1.0, 2)
+        jaws, others = FRICTION_FACTOR**exponents
+        self._model.geom_friction[:] *= np.where(self._is_jaw, jaws, others)[:, np.newaxis]
+
+
+def _turn(rng: np.random.Generator, largest: float) -> np.ndarray:
+    """Draws a turn of at most an angle [rad] about any axis, as a quaternion of shape (4,)."""
+    axis, angle = rng.standard_normal(3), largest * rng.uniform()
+    quaternion = np.zeros(4)
+    mujoco.mju_axisAngle2Quat(quaternion, axis / np.linalg.norm(axis), angle)
+    return quaternion
