@@ -128,7 +128,8 @@ def test_stack_goes_by_the_size_of_the_cubes():
             ([0, edge - 1e-4, 0], True),
             ([0, edge + 1e-4, 0], False),
         ):
-            put(scene, 0, scene.cube_position(1) + [0, 0, upper + lower] + np.array(offset))
+            on_top = np.array([0.0, 0.0, upper + lower])
+            put(scene, 0, scene.cube_position(1) + on_top + offset)
             assert task.succeeded() == done
     assert np.ptp(heights) > 0.005
 
