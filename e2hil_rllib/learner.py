@@ -25,7 +25,8 @@ from e2hil_rllib.networks import Gaussian
 from e2hil_rllib.noise import NoiseStream
 from e2hil_rllib.replay import SOURCE
 from e2hil_rllib.rl_module import E2HiLTorchRLModule
-from e2hil_rllib.selection import Selection, select_samples, selection_statistics
+from e2hil_rllib.selection import Selection, judged_samples, select_samples, selection_statistics
+from e2hil_rllib.selection_log import JudgedSamples
 from e2hil_rllib.torch_setup import set_up_torch
 
 _RANDOM_STATE = "random_state"
@@ -55,6 +56,7 @@ class E2HiLTorchLearner(TorchLearner):
         self._minibatch = 0
         self._actor_updates = 0
         self._statistics: dict[str, list[float]] = defaultdict(list)
+        self._judged: JudgedSamples | None = None
 
     def _make_modules_ddp_if_necessary(self) -> None:
         """Gradients are averaged in :meth:`_step`, not by DDP.
@@ -141,9 +143,7 @@ class E2HiLTorchLearner(TorchLearner):
         q = module.critics.from_observation_part(observation_part, batch[Columns.ACTIONS])
         losses = {"critic_loss": critic_loss(q, self._critic_target(module, config, batch))}
         if self._updates_actor:
-            losses |= self._actor_losses(
-                module, config, latent, observation_part.detach(), batch[SOURCE]
-            )
+            losses |= self._actor_losses(module, config, latent, observation_part.detach(), batch)
         self._log_finite({name: loss.detach() for name, loss in losses.items()})
         return sum(losses.values(), start=torch.zeros((), device=latent.device))
 
@@ -175,14 +175,14 @@ class E2HiLTorchLearner(TorchLearner):
         config: AlgorithmConfig,
         latent: Tensor,
         observation_part: Tensor,
-        source: Tensor,
+        batch: dict[str, Any],
     ) -> dict[str, Tensor]:
         """Masked actor loss (Eq. 12) and temperature loss of the minibatch."""
         policy = module.policy(latent)
         action, log_prob = policy.sample(self._learning_noise.normal_like(policy.mean))
         with _frozen(module.critics):
             q = module.critics.from_observation_part(observation_part, action).amin(dim=0)
-        selection = self._select(module, config, policy, observation_part, source)
+        selection = self._select(module, config, policy, observation_part, batch)
         mask = selection.mask if selection is not None and config.selection_enabled else None
         with torch.no_grad():
             self._statistics["temperature"].append(module.temperature.item())
@@ -201,7 +201,7 @@ class E2HiLTorchLearner(TorchLearner):
         config: AlgorithmConfig,
         policy: Gaussian,
         observation_part: Tensor,
-        source: Tensor,
+        batch: dict[str, Any],
     ) -> Selection | None:
         """The selection of the minibatch; None where neither it nor its statistics are wanted."""
         diagnose = self._actor_updates % config.diagnostics_interval == 0
@@ -215,8 +215,9 @@ class E2HiLTorchLearner(TorchLearner):
             log_prob, q, module.temperature, config.selection, self._selection_noise.generator
         )
         if diagnose:
-            for name, value in selection_statistics(selection, source).items():
+            for name, value in selection_statistics(selection, batch[SOURCE]).items():
                 self._statistics[name].append(value)
+            self._judged = judged_samples(selection, batch, config.selection)
         return selection
 
     def _step(self, name: str) -> None:
@@ -255,6 +256,11 @@ class E2HiLTorchLearner(TorchLearner):
                     self.metrics.log_value((module_id, name), float(np.mean(finite)), window=1)
         self._statistics.clear()
         return self.metrics.reduce()
+
+    def flush_samples(self) -> JudgedSamples | None:
+        """The newest minibatch that was diagnosed since the last call; None if there is none."""
+        judged, self._judged = self._judged, None
+        return judged
 
     def _log_steps_trained_metrics(self, batch: Any) -> None:
         """Counted once by the algorithm (``num_updates_lifetime``), not for every minibatch."""

@@ -11,10 +11,12 @@ import numpy as np
 from e2hil_rllib.frames import FrameStore
 from e2hil_rllib.segments import DEMONSTRATION, INTERVENTION, SOURCE_NAMES, Segment
 
-__all__ = ["SOURCE", "SOURCE_NAMES", "HumanInTheLoopReplay", "ReplayBuffer"]
+__all__ = ["EPISODE", "SOURCE", "SOURCE_NAMES", "STEP", "HumanInTheLoopReplay", "ReplayBuffer"]
 
 #: Name of the batch column that says where a transition came from.
 SOURCE = "source"
+#: Names of the batch columns that say where a transition's frames lie on disk.
+EPISODE, STEP = "episode", "step"
 Batch = dict[str, Any]
 
 
@@ -45,8 +47,8 @@ class ReplayBuffer:
             "rewards": np.zeros(capacity, np.float32),
             "terminateds": np.zeros(capacity, np.float32),
             SOURCE: np.zeros(capacity, np.uint8),
-            "episode": np.zeros(capacity, np.int64),
-            "step": np.zeros(capacity, np.int64),
+            EPISODE: np.zeros(capacity, np.int64),
+            STEP: np.zeros(capacity, np.int64),
         }
         #: Transitions ever added.
         self.count = 0
@@ -73,8 +75,8 @@ class ReplayBuffer:
         columns["rewards"][rows] = segment.rewards
         columns["terminateds"][rows] = segment.terminated
         columns[SOURCE][rows] = segment.source
-        columns["episode"][rows] = segment.episode
-        columns["step"][rows] = segment.first_step + np.arange(steps)
+        columns[EPISODE][rows] = segment.episode
+        columns[STEP][rows] = segment.first_step + np.arange(steps)
         self._tails[segment.episode] = (segment.first_step + steps, int(frames[-1]))
 
     def _add_frames(self, segment: Segment, rows: np.ndarray) -> np.ndarray:
@@ -99,7 +101,7 @@ class ReplayBuffer:
 
     def empty_batch(self, rows: int) -> Batch:
         """Uninitialised batch columns for ``rows`` transitions."""
-        names = ("actions", "rewards", "terminateds", SOURCE)
+        names = ("actions", "rewards", "terminateds", SOURCE, EPISODE, STEP)
         columns = {
             name: np.empty((rows, *self._columns[name].shape[1:]), self._columns[name].dtype)
             for name in names
@@ -125,7 +127,7 @@ class ReplayBuffer:
     def ids(self) -> np.ndarray:
         """(episode, step) of every transition held, oldest first; shape (n, 2)."""
         order = np.arange(self.count - len(self), self.count) % self.capacity
-        return np.stack([self._columns["episode"][order], self._columns["step"][order]], axis=1)
+        return np.stack([self._columns[EPISODE][order], self._columns[STEP][order]], axis=1)
 
     def save(self, folder: Path, others: Sequence[Path] = ()) -> None:
         """Write the buffer into an empty folder, sharing frames with ``others`` saved earlier."""

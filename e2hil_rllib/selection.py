@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from e2hil_rllib.influence import (
     random_mask,
     selection_mask,
 )
-from e2hil_rllib.replay import SOURCE_NAMES
+from e2hil_rllib.replay import EPISODE, SOURCE, SOURCE_NAMES, STEP
+from e2hil_rllib.selection_log import JudgedSamples
 
 Rule = Literal["entropy", "log_entropy", "random"]
 RULES: tuple[str, ...] = ("entropy", "log_entropy", "random")
@@ -137,3 +139,25 @@ def selection_statistics(selection: Selection, source: Tensor) -> dict[str, floa
                 f"kept_fraction_{name}": float(kept[chosen].mean()),
             }
     return statistics
+
+
+def judged_samples(
+    selection: Selection, batch: Mapping[str, Any], settings: SelectionSettings
+) -> JudgedSamples:
+    """What a selection thought of each sample of a batch, for the log.
+
+    Args:
+        selection: Of the batch.
+        batch: Its columns, of which source, episode and step are taken.
+        settings: By which it was selected.
+    """
+    columns = {name: batch[name].cpu().numpy().copy() for name in (EPISODE, STEP, SOURCE)}
+    return JudgedSamples(
+        **columns,
+        influence=selection.influence.cpu().numpy(),
+        kept=selection.mask.cpu().numpy(),
+        lower=float(selection.lower),
+        upper=float(selection.upper),
+        rule=settings.rule,
+        enabled=settings.enabled,
+    )

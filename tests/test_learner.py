@@ -44,6 +44,7 @@ def make_batch(rows, seed=0, as_numpy=False):
         "obs": observation(), "new_obs": observation(), "actions": draw(rows, 2),
         "rewards": draw(rows), "terminateds": (draw(rows) > 0.8).astype(np.float32),
         "source": generator.integers(0, 3, rows).astype(np.uint8),
+        "episode": np.arange(rows) // 5, "step": np.arange(rows) % 5,
     }  # fmt: skip
     return columns if as_numpy else to_torch(columns)
 
@@ -178,6 +179,29 @@ def test_diagnostics_do_not_change_what_is_learned():
     assert not changed(often, once)
     metrics = groups[0]._learner.flush_metrics()["default_policy"]
     assert {"influence_mean", "entropy_change", "kept_fraction_demonstration"} <= set(metrics)
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [{"enabled": False}, {"rule": "random", "lower_percentile": 20, "upper_percentile": 60}],
+)
+def test_the_newest_diagnosed_minibatch_is_handed_out_once(selection):
+    group = build_group(utd_ratio=2, selection={"diagnostics_interval": 2, **selection})
+    learner = group._learner
+    assert learner.flush_samples() is None
+    batches = [make_batch(2 * B, seed=step) for step in range(4)]
+    for columns in batches:
+        update(group, columns)
+    learner.flush_metrics()
+    judged = learner.flush_samples()
+    assert learner.flush_samples() is None  # each is handed out once
+    for name in ("source", "episode", "step"):  # the second minibatch of the third update
+        assert np.array_equal(getattr(judged, name), batches[2][name][B:]), name
+    magnitude = np.abs(judged.influence)
+    within = (magnitude >= judged.lower) & (magnitude <= judged.upper)
+    assert judged.kept.sum() == within.sum() < B
+    assert np.array_equal(judged.kept, within) == (not selection.get("rule"))
+    assert (judged.rule, judged.enabled) == (selection.get("rule", "entropy"), "rule" in selection)
 
 
 def test_a_random_subset_of_the_critics_makes_the_target():

@@ -75,11 +75,10 @@ def test_the_actor_sends_no_gradient_into_the_camera_encoder(encoder):
     group = build_group(encoder)
     learner = group._learner
     module = learner._e2hil_module("default_policy")
-    latent = module.encoder(make_batch(group, B)["obs"])
+    batch = make_batch(group, B)
+    latent = module.encoder(batch["obs"])
     part = module.critics.observation_part(latent).detach()
-    losses = learner._actor_losses(
-        module, learner.config, latent, part, torch.zeros(B, dtype=torch.uint8)
-    )
+    losses = learner._actor_losses(module, learner.config, latent, part, batch)
     sum(losses.values()).backward()
     assert all(not p.grad.any() for p in module.encoder.parameters())
     assert any(p.grad.any() for p in module.actor.parameters())

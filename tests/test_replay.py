@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2hil_rllib.replay import SOURCE
+from e2hil_rllib.replay import EPISODE, SOURCE, STEP
 from e2hil_rllib.segments import DEMONSTRATION, INTERVENTION
 from tests.helpers import make_buffer, make_replay, make_segment
 
@@ -23,6 +23,8 @@ def assert_consistent(batch):
     assert np.array_equal(following[:, 1], state[:, 1])
     assert np.allclose(batch["actions"][:, 0], state[:, 0] / 1000)
     assert np.array_equal(batch["rewards"], state[:, 0])
+    assert np.array_equal(batch[STEP], state[:, 0])
+    assert np.array_equal(batch[EPISODE], state[:, 1])
 
 
 # Chunks of several interleaved episodes, as several runners deliver them.
