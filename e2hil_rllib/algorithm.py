@@ -27,6 +27,7 @@ from e2hil_rllib.metrics import outcome_rates
 from e2hil_rllib.replay import Batch, HumanInTheLoopReplay, ReplayBuffer
 from e2hil_rllib.rollouts import EpisodeCollector
 from e2hil_rllib.segments import INTERVENTION, Segment
+from e2hil_rllib.selection_log import SelectionLog
 from e2hil_rllib.torch_setup import set_up_torch
 from e2hil_rllib.vision.trunk import TrunkFeatures, save_trunk, saved_trunk, shared_trunk
 
@@ -75,6 +76,8 @@ class E2HiL(SAC):
         )
         self._limiter = UpdateLimiter(self.config.utd_ratio, self.config.learning_starts)
         self._human_steps = 0
+        folder, interval = self.config.selection_log, self.config.steps_per_iteration
+        self._selection_log = SelectionLog(Path(folder), interval) if folder else None
         if self.config.demonstrations not in (None, IN_CHECKPOINT):
             self._load_demonstrations(Path(self.config.demonstrations))
 
@@ -147,6 +150,8 @@ class E2HiL(SAC):
                 self._store(self._collector.collect(chunk))
             self._learn()
         self._collect_metrics()
+        if self._selection_log is not None:
+            self._log_selection(self._selection_log)
 
     def _collect_metrics(self) -> None:
         group = self.env_runner_group
@@ -159,6 +164,15 @@ class E2HiL(SAC):
             lambda learner: learner.flush_metrics()
         )
         self.metrics.aggregate([result.get() for result in learner_metrics], key=LEARNER_RESULTS)
+
+    def _log_selection(self, log: SelectionLog) -> None:
+        """Write how the first learner's newest diagnosed minibatch was judged, if there is one."""
+        results = self.learner_group.foreach_learner(
+            lambda learner: learner.flush_samples(), remote_actor_ids=[0]
+        )
+        for result in results:
+            if (samples := result.get()) is not None:
+                log.write(self._limiter.env_steps, samples)
 
     def _sample(self) -> Iterator[SingleAgentEpisode]:
         """Chunks that are ready; remote runners are asked for their next ones before returning."""
@@ -268,6 +282,8 @@ class E2HiL(SAC):
         super().set_state(state)
         if own := state.get(_STATE):
             self._limiter.set_state(own["limiter"])
+            if self._selection_log is not None:
+                self._selection_log.go_on_from(self._limiter.env_steps)
             self._human_steps = own["human_steps"]
             self.replay.set_random_state(own["replay_random_state"])
             self._recover_logged_episodes(own["collector"])

@@ -45,6 +45,7 @@ class E2HiLConfig(SACConfig):
         self.upper_percentile = defaults.upper_percentile
         self.density_clip = defaults.density_clip
         self.diagnostics_interval = defaults.diagnostics_interval
+        self.selection_log: str | None = None
         # .human_in_the_loop()
         self.interventions = True
         self.demonstrations: str | None = None
@@ -93,6 +94,7 @@ class E2HiLConfig(SACConfig):
         upper_percentile: float = NotProvided,
         density_clip: float = NotProvided,
         diagnostics_interval: int = NotProvided,
+        selection_log: str | Path | None = NotProvided,
     ) -> E2HiLConfig:
         """Choose which samples the actor learns from.
 
@@ -107,10 +109,13 @@ class E2HiLConfig(SACConfig):
             upper_percentile: u in percent of |c|; 100 switches the upper bound off.
             density_clip: Largest density π(a|s) that multiplies the advantage.
             diagnostics_interval: Actor updates between two sets of logged influence statistics.
+            selection_log: Folder to which iterations write the influence of the samples in their
+                last diagnosed minibatch, or None.
 
         Returns:
             This configuration.
         """
+        self._set_folder("selection_log", selection_log)
         return self._set(
             selection_enabled=enabled,
             selection_rule=rule,
@@ -144,11 +149,8 @@ class E2HiLConfig(SACConfig):
         Returns:
             This configuration.
         """
-        for name, value in (("demonstrations", demonstrations), ("episode_log", episode_log)):
-            if value is not NotProvided:
-                # Absolute, because Tune's processes run elsewhere.
-                path = None if value is None else str(Path(value).expanduser().resolve())
-                setattr(self, name, path)
+        self._set_folder("demonstrations", demonstrations)
+        self._set_folder("episode_log", episode_log)
         return self._set(
             interventions=interventions,
             skip_damaged_demonstrations=skip_damaged_demonstrations,
@@ -242,6 +244,11 @@ class E2HiLConfig(SACConfig):
             if value is not NotProvided:
                 setattr(self, name, value)
         return self
+
+    def _set_folder(self, name: str, value: str | Path | None) -> None:
+        if value is not NotProvided:
+            # Absolute, because Tune's processes run elsewhere.
+            setattr(self, name, None if value is None else str(Path(value).expanduser().resolve()))
 
     @property
     def selection(self) -> SelectionSettings:

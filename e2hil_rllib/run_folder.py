@@ -30,6 +30,8 @@ class RunFolder:
         tensorboard: The same figures as TensorBoard events.
         episodes: What happened in training, an episode a file.
         demonstrations: What was recorded before training, an episode a file.
+        selection: What the selection thought of samples, an iteration a file.
+        crops: What each camera sees, and what of it the policy gets, a picture a camera.
         report: Figures and the page.
     """
 
@@ -41,6 +43,8 @@ class RunFolder:
         self.tensorboard = self.root / "tensorboard"
         self.episodes = self.root / "episodes"
         self.demonstrations = self.root / "demonstrations"
+        self.selection = self.root / "selection"
+        self.crops = self.root / "crops"
         self.report = self.root / "report"
 
     def checkpoints(self, keep: int = 1) -> CheckpointStore:
@@ -103,12 +107,13 @@ class RunFolder:
             yield
 
     def clear(self) -> None:
-        """Makes a run that never began new again: removes its settings and what it recorded."""
-        shutil.rmtree(self.demonstrations, ignore_errors=True)
+        """Makes a run that never began new again: removes its settings, records and pictures."""
+        for folder in (self.demonstrations, self.crops):
+            shutil.rmtree(folder, ignore_errors=True)
         self.config.unlink(missing_ok=True)
 
     def _remove_leftovers(self) -> None:
         """Removes the parts of files that a kill left; only for who holds the lock."""
-        for folder in (self.root, self.episodes, self.report):
+        for folder in (self.root, self.episodes, self.selection, self.report):
             for path in folder.glob(".*.tmp"):
                 path.unlink(missing_ok=True)

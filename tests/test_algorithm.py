@@ -11,8 +11,16 @@ from ray import tune
 
 from e2hil_rllib.algorithm import E2HiL
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.episodes import EpisodeData, episode_path, read_episodes, write_episode
+from e2hil_rllib.episodes import (
+    EpisodeData,
+    episode_path,
+    read_episode,
+    read_episodes,
+    write_episode,
+)
 from e2hil_rllib.replay import SOURCE
+from e2hil_rllib.segments import INTERVENTION
+from e2hil_rllib.selection_log import read_samples, selection_files
 from tests.helpers import ReachEnv
 
 
@@ -221,6 +229,29 @@ def test_episodes_logged_after_the_checkpoint_are_taken_in_on_resume(tmp_path):
     assert steps > 120
     assert restored.train()["num_updates_lifetime"] == 2 * (steps + 60 - 4)
     assert same_step_numbers_never_repeat(restored)
+    restored.stop()
+
+
+def test_the_selection_of_each_iteration_is_logged_and_a_resume_forgets_what_it_undoes(tmp_path):
+    folder, log = tmp_path / "selection", tmp_path / "episodes"
+    c = make_config().entropy_selection(selection_log=folder, diagnostics_interval=7)
+    algo = c.human_in_the_loop(episode_log=log).build_algo()
+    algo.train()
+    algo.save_to_path(tmp_path / "checkpoint")
+    for _ in range(2):
+        algo.train()
+    assert [step for step, _ in selection_files(folder)] == [60, 120, 180]
+    samples = read_samples(selection_files(folder)[-1][1])
+    held = {tuple(pair) for pair in algo.replay.online.ids()}
+    assert set(zip(samples.episode.tolist(), samples.step.tolist(), strict=True)) <= held
+    for episode, step, source in zip(samples.episode, samples.step, samples.source, strict=True):
+        if (path := episode_path(log, episode)).exists():
+            assert read_episode(path).is_intervention[step] == (source == INTERVENTION)
+    algo.stop()
+    restored = E2HiL.from_checkpoint(tmp_path / "checkpoint")
+    assert len(selection_files(folder)) == 3  # who only evaluates takes nothing away
+    steps = restored.train()["num_env_steps_sampled_lifetime"]
+    assert [step for step, _ in selection_files(folder)] == [60, steps]
     restored.stop()
 
 

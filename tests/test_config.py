@@ -80,6 +80,10 @@ def test_folders_are_made_absolute_for_processes_that_run_elsewhere(tmp_path, mo
     c = config().human_in_the_loop(demonstrations="recorded", episode_log=None)
     assert c.demonstrations == str(tmp_path / "recorded")
     assert c.episode_log is None
+    assert config().selection_log is None
+    assert c.entropy_selection(selection_log="judged").selection_log == str(tmp_path / "judged")
+    assert c.entropy_selection(enabled=False).selection_log == str(tmp_path / "judged")
+    assert c.entropy_selection(selection_log=None).selection_log is None
 
 
 def test_iterations_go_by_steps_not_by_the_clock():

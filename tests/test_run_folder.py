@@ -46,6 +46,16 @@ def test_settings_are_read_back(tmp_path: Path) -> None:
     assert not run.is_new()
 
 
+def test_a_run_that_never_began_can_be_made_new_again(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_settings(Settings.model_validate({"task": "Pendulum-v1", "stop": {"steps": 10}}))
+    for folder in (run.demonstrations, run.crops):
+        folder.mkdir()
+        (folder / "file").write_text("left over")
+    run.clear()
+    assert run.is_new()
+
+
 def test_another_folder_is_not_taken_for_a_run(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"no config\.yaml"):
         RunFolder(tmp_path).settings()
@@ -62,3 +72,14 @@ def test_a_run_that_was_killed_while_its_first_file_was_written_is_new(tmp_path:
     (tmp_path.parent / "episodes").rename(run.episodes)
     with run.locked():
         assert not any(path.exists() for path in leftovers)
+
+
+def test_what_a_kill_left_in_any_folder_of_files_goes_when_training_goes_on(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for folder in (run.episodes, run.selection, run.report):
+        folder.mkdir()
+        (folder / ".step_000000100.parquet.7.tmp").write_text("half")
+        (folder / "step_000000100.parquet").write_text("whole")
+    with run.locked():
+        files = sorted(path.name for path in tmp_path.glob("*/*"))
+    assert files == ["step_000000100.parquet"] * 3

@@ -66,7 +66,9 @@ def algorithm_config(settings: Settings, run: RunFolder) -> E2HiLConfig:
     resources = settings.resources
     try:
         config = E2HiLConfig().environment(settings.task, env_config=dict(settings.env))
-        config.entropy_selection(**settings.arguments("entropy_selection"))
+        config.entropy_selection(
+            **settings.arguments("entropy_selection"), selection_log=run.selection
+        )
         config.human_in_the_loop(
             **settings.arguments("human_in_the_loop"),
             demonstrations=demonstration_folder(settings, run),

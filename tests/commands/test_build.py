@@ -12,7 +12,7 @@ import pytest
 from e2hil_rllib.algorithm import E2HiL
 from e2hil_rllib.checkpoints import CheckpointError
 from e2hil_rllib.commands import build as module
-from e2hil_rllib.commands.build import check_settings, restore, resume_from
+from e2hil_rllib.commands.build import algorithm_config, check_settings, restore, resume_from
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.settings import Settings
 from e2hil_rllib.settings_file import SettingsError
@@ -48,6 +48,13 @@ def test_evaluation_must_look_like_training_to_the_policy(tmp_path: Path) -> Non
     with pytest.raises(SettingsError, match="evaluation_env: the observations"):
         check_settings(settings_with(evaluation_env=narrower), RunFolder(tmp_path))
     check_settings(settings_with(evaluation_env={"reward": "dense"}), RunFolder(tmp_path))
+
+
+def test_a_run_logs_into_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = algorithm_config(settings_with(), RunFolder("run"))
+    assert config.episode_log == str(tmp_path / "run" / "episodes")
+    assert config.selection_log == str(tmp_path / "run" / "selection")
 
 
 @pytest.mark.parametrize("error", [zipfile.BadZipFile, pickle.UnpicklingError, EOFError])
