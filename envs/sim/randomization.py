@@ -43,8 +43,8 @@ FRICTION_FACTOR = 2.0
 
 # What is drawn; the rest of the model follows from it.
 _FIELDS = (
-    *("light_diffuse", "light_dir", "geom_rgba", "cam_pos", "cam_quat", "geom_size"),
-    *("geom_rbound", "geom_aabb", "geom_friction", "body_mass", "body_inertia"),
+    *("light_diffuse", "light_dir", "geom_rgba", "cam_pos", "cam_quat"),
+    *("geom_size", "geom_friction", "body_mass", "body_inertia"),
 )
 _BACKGROUND = ("table", "wall")
 
@@ -128,7 +128,7 @@ class Randomizer:
         self._draw_camera_poses(camera_pose)
         self._draw_cube_sizes(cube_size)
         self._draw_friction(friction)
-        # Inverse weights and the like, which the solver takes from the model.
+        # Bounding boxes, inverse weights and the like, which follow from what was drawn.
         mujoco.mj_setConst(self._model, self._scratch)
 
     def _draw_light(self, rng: np.random.Generator) -> None:
@@ -161,8 +161,6 @@ class Randomizer:
             scale = 1.0 + self._strengths.cube_size * EDGE_CHANGE * rng.uniform(-1.0, 1.0)
             body = model.geom_bodyid[geom]
             model.geom_size[geom] *= scale
-            model.geom_rbound[geom] *= scale
-            model.geom_aabb[geom] *= scale
             model.body_mass[body] *= scale**3
             model.body_inertia[body] *= scale**5
 

@@ -162,6 +162,8 @@ def test_a_scaled_cube_rests_on_the_table_at_half_its_edge():
     begun(scene, 4)
     half = scene.cube_half(0)
     scene.place_cube(0, 0.2, 0.1, 0.3)
+    scene.refresh()
+    assert scene.cube_position(0)[2] == half
     for _ in range(100):
         mujoco.mj_step(scene.model, scene.data)
     scene.refresh()
