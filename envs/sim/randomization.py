@@ -110,7 +110,8 @@ class Randomizer:
         self._cubes = [geom for geom, name in enumerate(names) if name.startswith("cube_")]
         self._is_jaw = np.array(["jaw" in name for name in names])
         # Parts of the same colour are of the same material, and keep a common one.
-        _, self._material = np.unique(model.geom_rgba, axis=0, return_inverse=True)
+        _, material = np.unique(model.geom_rgba, axis=0, return_inverse=True)
+        self._material = material.reshape(-1)  # a column in NumPy 2.0
         self._is_background = np.array([name in _BACKGROUND for name in names])
 
     def draw(self, rng: np.random.Generator) -> None:
