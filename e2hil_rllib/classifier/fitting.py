@@ -21,6 +21,7 @@ _WEIGHT_DECAY = 1e-4
 _SMOOTHING = 0.02
 _EVALUATIONS = 10
 _PATIENCE = 4  # evaluations without a better one after which fitting ends
+_EVALUATED = 1500  # frames of an evaluation at most: all successes of them that there are
 _CHUNK = 64
 
 
@@ -68,6 +69,7 @@ def fit(
     kinds = [np.flatnonzero(train.success == value) for value in (True, False)]
     targets = torch.tensor([1 - _SMOOTHING, _SMOOTHING]).repeat_interleave(batch_size // 2)
     interval = max(1, steps // _EVALUATIONS)
+    evaluated = balanced(choose.success, _EVALUATED, noise)
     history: list[Evaluation] = []
     best, losses = copy.deepcopy(network.state_dict()), []
     for step in range(1, steps + 1):
@@ -82,7 +84,8 @@ def fit(
         on_step(step, steps)
         if step % interval and step != steps:
             continue
-        precision = average_precision(probabilities(network, choose), choose.success)
+        scores = probabilities(network, choose, evaluated)
+        precision = average_precision(scores, choose.success[evaluated])
         if all(precision > earlier.average_precision for earlier in history):
             best = copy.deepcopy(network.state_dict())
         history.append(Evaluation(step, float(np.mean(losses)), precision))
@@ -99,16 +102,32 @@ def best_evaluation(history: list[Evaluation]) -> Evaluation:
 
 
 @torch.no_grad()
-def probabilities(network: ClassifierNetwork, inputs: Inputs) -> np.ndarray:
-    """Of success, of every frame as it is, float64 of shape (N,)."""
+def probabilities(
+    network: ClassifierNetwork, inputs: Inputs, indices: np.ndarray | None = None
+) -> np.ndarray:
+    """Of success, of some of the frames (or of all) as they are, float64 of shape (N,)."""
+    indices = np.arange(len(inputs.success)) if indices is None else indices
     parts = [
-        torch.sigmoid(network(inputs.plain(indices)).double())
-        for indices in np.split(
-            np.arange(len(inputs.success)), range(_CHUNK, len(inputs.success), _CHUNK)
-        )
+        torch.sigmoid(network(inputs.plain(part)).double())
+        for part in np.split(indices, range(_CHUNK, len(indices), _CHUNK))
     ]
     result: np.ndarray = torch.cat(parts).numpy()
     return result
+
+
+def balanced(success: np.ndarray, most: int, noise: NoiseStream) -> np.ndarray:
+    """Indices of at most so many frames, in order, half of them of success if there are as many.
+
+    Args:
+        success: The truth of each frame, bool, shape (N,).
+        most: Frames to choose.
+        noise: Where the choice is drawn from.
+    """
+    shows, shows_not = (np.flatnonzero(success == value) for value in (True, False))
+    number = min(len(shows), max(most // 2, most - len(shows_not)))
+    kinds = ((shows, number), (shows_not, min(len(shows_not), most - number)))
+    chosen = [kind[noise.subset(len(kind), size).numpy()] for kind, size in kinds]
+    return np.sort(np.concatenate(chosen))
 
 
 def _best(history: list[Evaluation]) -> int:

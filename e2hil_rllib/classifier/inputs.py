@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -102,34 +102,18 @@ class FeatureInputs:
         return {c: torch.from_numpy(x[0, indices]) for c, x in self._features.items()}
 
 
-def thinned(
-    episodes: list[LabelledEpisode], most: int, rng: np.random.Generator
-) -> list[LabelledEpisode]:
-    """At most so many frames of episodes, drawn at random, half of them of success if there are.
-
-    Args:
-        episodes: Episodes whose frames are to be drawn from.
-        most: Frames to keep.
-        rng: Where the draw comes from.
-    """
-    success = np.concatenate([episode.success for episode in episodes])
-    shows, shows_not = (
-        rng.permutation(np.flatnonzero(success == value)) for value in (True, False)
-    )
-    number = min(len(shows), max(most // 2, most - len(shows_not)))
-    keep = np.zeros(len(success), bool)
-    keep[shows[:number]] = True
-    keep[shows_not[: most - number]] = True
-    parts = np.split(keep, np.cumsum([len(episode.success) for episode in episodes])[:-1])
-    kept = [_subset(e, part) for e, part in zip(episodes, parts, strict=True) if part.any()]
-    return kept
-
-
-def _subset(episode: LabelledEpisode, keep: np.ndarray) -> LabelledEpisode:
-    frames: Mapping[str, np.ndarray] = episode.frames
-    return LabelledEpisode(
-        name=episode.name,
-        frames={camera: array[keep] for camera, array in frames.items()},
-        success=episode.success[keep],
-        steps=episode.steps[keep],
-    )
+def frames_at(episodes: list[LabelledEpisode], indices: np.ndarray) -> list[LabelledEpisode]:
+    """Some frames of episodes, counted over all of them; episodes without one are left out."""
+    ends = np.cumsum([len(episode.success) for episode in episodes])
+    kept = np.split(indices, np.searchsorted(indices, ends[:-1]))
+    starts = [0, *ends[:-1]]
+    return [
+        LabelledEpisode(
+            name=episode.name,
+            frames={camera: array[rows - start] for camera, array in episode.frames.items()},
+            success=episode.success[rows - start],
+            steps=episode.steps[rows - start],
+        )
+        for episode, rows, start in zip(episodes, kept, starts, strict=True)
+        if len(rows)
+    ]

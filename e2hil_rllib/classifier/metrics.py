@@ -66,10 +66,10 @@ def threshold_at(probability: np.ndarray, success: np.ndarray, false_positive_ra
     allowed = math.floor(false_positive_rate * len(failures))
     highest_out = failures[allowed]
     above = probability[probability > highest_out]
-    lowest_in = above.min() if above.size else 1.0
-    between = float((highest_out + lowest_in) / 2)
+    lowest_in = above.min() if above.size else np.nextafter(max(1.0, highest_out), np.inf)
+    between = (highest_out + lowest_in) / 2
     # Two neighbouring floats have none between them.
-    return max(_LEAST_THRESHOLD, between if between > highest_out else float(lowest_in))
+    return max(_LEAST_THRESHOLD, float(between if between > highest_out else lowest_in))
 
 
 def frame_figures(

@@ -20,6 +20,10 @@ from e2hil_rllib.vision.trunk import FrozenTrunk, shared_trunk
 DESCRIPTION = "classifier.json"
 WEIGHTS = "weights.safetensors"
 VERSION = 1
+# What json, safetensors and torch raise on files that are not what they should be.
+_UNREADABLE = (
+    SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
+)  # fmt: skip
 _TRAIN = "Train one with e2hil classifier train"
 
 
@@ -73,7 +77,7 @@ class SuccessClassifier:
             threshold, frozen = float(description["threshold"]), description["encoder"] == "frozen"
             network = ClassifierNetwork(shapes, frozen)
             network.load_state_dict(load_file(folder / WEIGHTS))
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        except _UNREADABLE as error:
             reason = str(error).strip().split("\n")[0]
             raise ClassifierError(
                 f"The success classifier {folder} is damaged ({type(error).__name__}: {reason}). "

@@ -14,8 +14,8 @@ import torch
 from e2hil_rllib.classifier.dataset import LabelledEpisode
 from e2hil_rllib.classifier.debounce import episode_figures
 from e2hil_rllib.classifier.figures import draw_mistakes, draw_scores, worst_frames
-from e2hil_rllib.classifier.fitting import best_evaluation, fit, probabilities
-from e2hil_rllib.classifier.inputs import COPIES, FeatureInputs, FrameInputs, Inputs, thinned
+from e2hil_rllib.classifier.fitting import balanced, best_evaluation, fit, probabilities
+from e2hil_rllib.classifier.inputs import COPIES, FeatureInputs, FrameInputs, Inputs, frames_at
 from e2hil_rllib.classifier.metrics import average_precision, frame_figures, threshold_at
 from e2hil_rllib.classifier.network import ClassifierNetwork
 from e2hil_rllib.classifier.split import Split, split_episodes
@@ -159,8 +159,8 @@ def _inputs(
     parts = {"train": split.train, "choose": split.choose, "test": split.test}
     if trunk is None:
         return {name: FrameInputs(part) for name, part in parts.items()}
-    rng = np.random.default_rng(np.random.SeedSequence([0x7417, options.seed]))
-    parts["train"] = thinned(split.train, _FROZEN_FRAMES, rng)
+    success = np.concatenate([episode.success for episode in split.train])
+    parts["train"] = frames_at(split.train, balanced(success, _FROZEN_FRAMES, noise))
     inputs: dict[str, Inputs] = {}
     for name, part in parts.items():
         stage = f"Computing features ({name})"

@@ -1,0 +1,138 @@
+"""Labels of recorded frames, and what is said of folders that hold none."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from e2hil_rllib.classifier.dataset import (
+    DatasetError,
+    label_episode,
+    read_recordings,
+    read_sorted,
+)
+from e2hil_rllib.episodes import DamagedEpisodeError, episode_path, write_episode
+from tests.classifier.scenes import episode, frame, write_episodes
+
+
+def pictures(folder: Path, number: int, ending: str = "png", size: int = 32) -> Path:
+    folder.mkdir()
+    for index in range(number):
+        picture = Image.fromarray(frame(index % 8)).resize((size, size))
+        picture.save(folder / f"{index:03d}.{ending}")
+    return folder
+
+
+def test_the_frame_that_followed_a_rewarded_step_is_a_success() -> None:
+    made = episode(0, solved=True, after=3)
+    found = label_episode(made, "a")
+    assert found.success.tolist() == [False] * 11 + [True] * 3
+    assert found.steps.tolist() == list(range(14)) and list(found.frames) == ["front"]
+    np.testing.assert_array_equal(found.frames["front"], made.observations["front"])
+
+
+def test_the_last_frame_of_an_episode_that_succeeded_is_a_success_whatever_its_reward() -> None:
+    made = dataclasses.replace(episode(0, solved=False), succeed=True)
+    assert label_episode(made, "a").success.tolist() == [False] * 10 + [True]
+    failed = dataclasses.replace(made, succeed=False)
+    assert not label_episode(failed, "a").success.any()
+
+
+def test_the_small_rewards_of_progress_are_no_success() -> None:
+    rewards = np.full(10, 0.3, np.float32)
+    rewards[-1] = 1.05
+    made = dataclasses.replace(episode(0, solved=False), rewards=rewards, succeed=True)
+    assert label_episode(made, "a").success.tolist() == [False] * 10 + [True]
+
+
+def test_unsure_frames_before_a_success_are_left_out_and_steps_stay_true() -> None:
+    found = label_episode(episode(0, solved=True, after=3), "a", unsure_steps=2)
+    assert found.steps.tolist() == [*range(9), 11, 12, 13]
+    assert found.success.tolist() == [False] * 9 + [True] * 3
+    assert len(found.frames["front"]) == 12
+    untouched = label_episode(episode(0, solved=False), "a", unsure_steps=2)
+    assert len(untouched.steps) == 11
+
+
+def test_several_folders_are_read_with_the_cameras_asked_for(tmp_path: Path) -> None:
+    write_episodes(tmp_path / "a", 1, 1, cameras=("front", "wrist"))
+    write_episodes(tmp_path / "b", 1, 0, cameras=("wrist", "front"))
+    everything = read_recordings([tmp_path / "a", tmp_path / "b"])
+    assert [list(e.frames) for e in everything] == [["front", "wrist"]] * 3
+    assert [e.success.any() for e in everything] == [True, False, True]
+    assert everything[2].name == str(episode_path(tmp_path / "b", 0))
+    wrist = read_recordings([tmp_path / "a"], ["wrist"])
+    assert [list(e.frames) for e in wrist] == [["wrist"]] * 2
+
+
+def test_sorted_folders_label_every_frame_of_theirs(tmp_path: Path) -> None:
+    found = read_sorted(write_episodes(tmp_path / "s", 1, 0), write_episodes(tmp_path / "f", 2, 1))
+    assert [e.success.all() for e in found] == [True, False, False, False]
+    assert [e.success.any() for e in found] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_pictures_stay_with_their_neighbours(tmp_path: Path, ending: str) -> None:
+    success, failure = (pictures(tmp_path / n, 45, ending) for n in ("s", "f"))
+    found = read_sorted(success, failure, ["front"])
+    assert [len(e.success) for e in found] == [20, 20, 5] * 2
+    assert [e.success.all() for e in found] == [True] * 3 + [False] * 3
+    assert found[0].shapes == {"front": (32, 32, 3)} and found[1].name.endswith(f"020.{ending}")
+
+
+def test_pictures_need_the_name_of_their_one_camera(tmp_path: Path) -> None:
+    success, failure = (pictures(tmp_path / n, 2) for n in ("s", "f"))
+    for cameras in (None, ["front", "wrist"]):
+        with pytest.raises(DatasetError, match="holds pictures: say of which camera"):
+            read_sorted(success, failure, cameras)
+
+
+def test_pictures_of_different_size_or_damaged_are_named(tmp_path: Path) -> None:
+    success, failure = pictures(tmp_path / "s", 2), pictures(tmp_path / "f", 2, size=16)
+    with pytest.raises(DatasetError, match=r"000\.png has frames of 16×16 .* of 32×32"):
+        read_sorted(success, failure, ["front"])
+    Image.fromarray(frame(0)).resize((8, 4)).save(success / "001.png")
+    with pytest.raises(DatasetError, match=r"001\.png is 8×4 pixels, 000\.png 32×32"):
+        read_sorted(success, failure, ["front"])
+    (success / "001.png").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"picture .*001\.png cannot be read"):
+        read_sorted(success, failure, ["front"])
+
+
+def test_folders_without_episodes_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="empty holds no episode files"):
+        read_recordings([tmp_path / "empty"])
+    with pytest.raises(DatasetError, match="nowhere is no folder"):
+        read_recordings([tmp_path / "nowhere"])
+    with pytest.raises(DatasetError, match="nowhere is no folder"):
+        read_sorted(tmp_path / "nowhere", tmp_path / "empty")
+
+
+def test_missing_cameras_are_named_with_those_there_are(tmp_path: Path) -> None:
+    folder = write_episodes(tmp_path / "a", 1, 0)
+    with pytest.raises(DatasetError, match=r"no camera 'wrist', it has \['front'\]"):
+        read_recordings([folder], ["wrist"])
+    write_episodes(tmp_path / "blind", 1, 0, cameras=())
+    with pytest.raises(DatasetError, match=r"recorded without cameras.*env\.cameras"):
+        read_recordings([tmp_path / "blind"])
+
+
+def test_frames_of_different_size_are_refused(tmp_path: Path) -> None:
+    folder = write_episodes(tmp_path / "a", 2, 0)
+    small = episode(2, solved=True)
+    small.observations["front"] = small.observations["front"][:, ::2, ::2]
+    write_episode(episode_path(folder, 2), small)
+    with pytest.raises(DatasetError, match=r"episode_000002\.parquet has frames of 16×16"):
+        read_recordings([folder])
+
+
+def test_a_damaged_episode_is_named(tmp_path: Path) -> None:
+    folder = write_episodes(tmp_path / "a", 1, 0)
+    episode_path(folder, 0).write_bytes(b"nothing")
+    with pytest.raises(DamagedEpisodeError, match=r"episode_000000\.parquet is damaged"):
+        read_recordings([folder])
