@@ -38,10 +38,8 @@ class FrameInputs:
 
     def __init__(self, episodes: list[LabelledEpisode]) -> None:
         self.success = np.concatenate([episode.success for episode in episodes])
-        self._frames = {
-            camera: torch.from_numpy(np.concatenate([e.frames[camera] for e in episodes]))
-            for camera in episodes[0].frames
-        }
+        self._episodes = episodes  # not in one piece: that would take their memory once more
+        self._starts = np.cumsum([0, *(len(episode.success) for episode in episodes)])
 
     def varied(self, indices: np.ndarray, noise: NoiseStream) -> dict[str, Tensor]:
         """Augmented frames (B, H, W, 3) by camera."""
@@ -49,7 +47,14 @@ class FrameInputs:
 
     def plain(self, indices: np.ndarray) -> dict[str, Tensor]:
         """Frames (B, H, W, 3) by camera, uint8."""
-        return {camera: frames[indices] for camera, frames in self._frames.items()}
+        which = np.searchsorted(self._starts, indices, side="right") - 1
+        places = list(zip(which, indices - self._starts[which], strict=True))
+        return {
+            camera: torch.from_numpy(
+                np.stack([self._episodes[episode].frames[camera][row] for episode, row in places])
+            )
+            for camera in self._episodes[0].frames
+        }
 
 
 class FeatureInputs:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +49,11 @@ class Proportion:
         low, high = self.interval
         share = f"{100 * self.value:.1f} %" if self.total else "–"
         return f"{share} ({self.count} of {self.total}; {100 * low:.1f} to {100 * high:.1f} %)"
+
+
+def as_dicts(figures: Mapping[str, Proportion]) -> dict[str, Any]:
+    """Proportions by name as plain values."""
+    return {name: figure.as_dict() for name, figure in figures.items()}
 
 
 def threshold_at(probability: np.ndarray, success: np.ndarray, false_positive_rate: float) -> float:

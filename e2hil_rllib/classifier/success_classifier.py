@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from e2hil_rllib.classifier.network import ClassifierNetwork
 from e2hil_rllib.errors import UserError
+from e2hil_rllib.vision.settings import absolute_source
 from e2hil_rllib.vision.trunk import FrozenTrunk, shared_trunk
 
 DESCRIPTION = "classifier.json"
@@ -151,6 +152,30 @@ class SuccessClassifier:
                 "frame of each camera for each moment."
             )
         return leading == {()}
+
+
+def describe(
+    frame_shapes: Mapping[str, Sequence[int]],
+    threshold: float,
+    trunk: FrozenTrunk | None,
+    trunk_weights: str,
+) -> dict[str, Any]:
+    """What a classifier's file must say, so that `SuccessClassifier.load` can read it.
+
+    Args:
+        frame_shapes: Height, width and 3 by camera.
+        threshold: From which probability on a frame counts as success.
+        trunk: The frozen trunk; None if the network takes frames.
+        trunk_weights: Where the trunk's weights come from.
+    """
+    return {
+        "version": VERSION,
+        "encoder": "cnn" if trunk is None else "frozen",
+        "trunk_weights": None if trunk is None else absolute_source(trunk_weights),
+        "trunk_fingerprint": None if trunk is None else trunk.fingerprint,
+        "cameras": {camera: list(shape) for camera, shape in frame_shapes.items()},
+        "threshold": threshold,
+    }
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,18 @@ import numpy as np
 import torch
 
 from e2hil_rllib.classifier.dataset import LabelledEpisode
-from e2hil_rllib.classifier.debounce import episode_figures
-from e2hil_rllib.classifier.figures import draw_mistakes, draw_scores, worst_frames
 from e2hil_rllib.classifier.fitting import balanced, best_evaluation, fit, probabilities
 from e2hil_rllib.classifier.inputs import COPIES, FeatureInputs, FrameInputs, Inputs, frames_at
-from e2hil_rllib.classifier.metrics import average_precision, frame_figures, threshold_at
+from e2hil_rllib.classifier.metrics import as_dicts, frame_figures, threshold_at
 from e2hil_rllib.classifier.network import ClassifierNetwork
 from e2hil_rllib.classifier.split import Split, split_episodes
-from e2hil_rllib.classifier.success_classifier import VERSION, ClassifierError, SuccessClassifier
+from e2hil_rllib.classifier.success_classifier import ClassifierError, SuccessClassifier, describe
+from e2hil_rllib.classifier.testing import Test
 from e2hil_rllib.files import sync_file, sync_tree, writing
 from e2hil_rllib.noise import NoiseStream
 from e2hil_rllib.vision.settings import absolute_source
 from e2hil_rllib.vision.trunk import FrozenTrunk, shared_trunk
 
-#: Debouncing under which the figures of whole episodes are reported: without, and by default.
-DEBOUNCED = ((1, 1), (2, 3))
 _FROZEN_FRAMES = 3000  # training frames whose features are computed, as each takes 10 ms
 _BATCH = 64
 
@@ -102,50 +100,41 @@ def train_classifier(
     """
     refuse_existing(out)
     split = split_episodes(episodes, options.seed)
-    trunk = shared_trunk(absolute_source(options.trunk_weights)) if _frozen(options) else None
+    frozen = options.encoder == "frozen"
+    trunk = shared_trunk(absolute_source(options.trunk_weights)) if frozen else None
     noise = NoiseStream(options.seed)
     parts = _inputs(split, trunk, options, noise, on_progress)
     shapes = episodes[0].shapes
-    network = _network(shapes, options)
+    network = _network(shapes, frozen, options.seed)
     history = fit(
         network, parts["train"], parts["choose"], steps=options.steps, batch_size=_BATCH,
         noise=noise, on_step=lambda done, total: on_progress("Training", done, total),
     )  # fmt: skip
-    network.eval()
     chosen_on = probabilities(network, parts["choose"])
-    threshold = threshold_at(chosen_on, parts["choose"].success, options.false_positive_rate)
-    tested = probabilities(network, parts["test"])
-    ends = np.cumsum([len(episode.success) for episode in split.test])[:-1]
-    by_episode = np.split(tested, ends)
+    truth = parts["choose"].success
+    threshold = threshold_at(chosen_on, truth, options.false_positive_rate)
+    test = Test(split.test, probabilities(network, parts["test"]), threshold)
     best = best_evaluation(history)
     description = {
-        "version": VERSION,
-        "encoder": options.encoder,
-        "trunk_weights": absolute_source(options.trunk_weights) if trunk else None,
-        "trunk_fingerprint": trunk.fingerprint if trunk else None,
-        "cameras": {camera: list(shape) for camera, shape in shapes.items()},
-        "threshold": threshold,
+        **describe(shapes, threshold, trunk, options.trunk_weights),
         "false_positive_rate": options.false_positive_rate,
         "seed": options.seed,
         "steps": {"most": options.steps, "made": history[-1].step, "best": best.step},
         "split": split.sizes(),
-        "chosen_on": _as_dicts(frame_figures(chosen_on, parts["choose"].success, threshold)),
-        "test": _test_figures(split, by_episode, threshold),
+        "chosen_on": as_dicts(frame_figures(chosen_on, truth, threshold)),
+        "test": test.figures(),
     }
-    classifier = SuccessClassifier(network, shapes, threshold, trunk, description)
-    _write(classifier, split, by_episode, out)
+    with written_beside(out) as folder:
+        SuccessClassifier(network, shapes, threshold, trunk, description).save(folder)
+        test.draw(folder)
     return description
 
 
-def _frozen(options: TrainingOptions) -> bool:
-    return options.encoder == "frozen"
-
-
-def _network(shapes: dict[str, tuple[int, ...]], options: TrainingOptions) -> ClassifierNetwork:
+def _network(shapes: dict[str, tuple[int, ...]], frozen: bool, seed: int) -> ClassifierNetwork:
     """A network drawn from the seed, with torch's own generator left where it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        return ClassifierNetwork(shapes, _frozen(options))
+        torch.manual_seed(seed)
+        return ClassifierNetwork(shapes, frozen)
 
 
 def _inputs(
@@ -171,44 +160,19 @@ def _inputs(
     return inputs
 
 
-def _test_figures(split: Split, probability: list[np.ndarray], threshold: float) -> dict[str, Any]:
-    truth = [episode.success for episode in split.test]
-    all_scores, all_truth = np.concatenate(probability), np.concatenate(truth)
-    predicted = [scores >= threshold for scores in probability]
-    return {
-        "frames": _as_dicts(frame_figures(all_scores, all_truth, threshold)),
-        "average_precision": average_precision(all_scores, all_truth),
-        "episodes": [
-            {"agree": agree, "window": window}
-            | _as_dicts(episode_figures(predicted, truth, agree, window))
-            for agree, window in DEBOUNCED
-        ],
-    }
+@contextmanager
+def written_beside(out: Path) -> Iterator[Path]:
+    """Gives a folder beside that gets its name at the end: it is there whole or not at all.
 
-
-def _as_dicts(figures: dict[str, Any]) -> dict[str, Any]:
-    return {name: figure.as_dict() for name, figure in figures.items()}
-
-
-def _write(
-    classifier: SuccessClassifier, split: Split, probability: list[np.ndarray], out: Path
-) -> None:
-    """Writes the folder beside, then gives it its name: it is there whole or not at all."""
+    Raises:
+        WriteError: It cannot be written, or there is one of that name.
+    """
     temporary = out.with_name(f".{out.name}.tmp")
     with writing(out):
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            classifier.save(temporary)
-            truth = np.concatenate([episode.success for episode in split.test])
-            scores = np.concatenate(probability)
-            draw_scores(scores, truth, classifier.threshold, temporary / "scores.png")
-            worst = [
-                frame
-                for kind in (False, True)
-                for frame in worst_frames(split.test, probability, kind)
-            ]
-            draw_mistakes(worst, classifier.threshold, temporary / "mistakes.png")
+            yield temporary
             sync_tree(temporary)
             temporary.rename(out)
             sync_file(out.parent)

@@ -68,6 +68,15 @@ def test_a_frozen_trunk_sees_each_copy_once_and_plain_frames_unchanged() -> None
     np.testing.assert_array_equal(plain.numpy(), trunk.features(picture))
 
 
+def test_frames_are_found_across_episodes() -> None:
+    episodes = scenes(3)
+    inputs = FrameInputs(episodes)
+    joined = np.concatenate([e.frames["front"] for e in episodes])
+    indices = np.array([0, 40, 10, 11, 25, 26, 3])
+    np.testing.assert_array_equal(inputs.plain(indices)["front"].numpy(), joined[indices])
+    assert len(inputs.success) == len(joined) == 41
+
+
 def test_a_choice_of_frames_is_balanced_as_far_as_it_can_be() -> None:
     noise = NoiseStream(0)
     few = np.array([0] * 90 + [1] * 10 + [0] * 50, bool)
