@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gymnasium
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.algorithms.sac import SACConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
+from e2hil_rllib.classifier.judge import Judge
 from e2hil_rllib.inherited_settings import refuse_unknown_settings, refuse_unused_settings
 from e2hil_rllib.selection import SelectionSettings
 from e2hil_rllib.vision.settings import VisionSettings, absolute_source
@@ -57,6 +59,8 @@ class E2HiLConfig(SACConfig):
         self.vision_encoder: str = seeing.encoder
         self.trunk_weights = seeing.trunk_weights
         self.random_shift = seeing.random_shift
+        # .success_classifier()
+        self.judge: Judge | None = None
         # .training()
         self.utd_ratio = 2
         self.num_critics = 2
@@ -183,6 +187,29 @@ class E2HiLConfig(SACConfig):
             vision_encoder=encoder, trunk_weights=trunk_weights, random_shift=random_shift
         )
 
+    def success_classifier(
+        self,
+        path: str | Path | None,
+        *,
+        agree: int = 2,
+        window: int = 3,
+        threshold: float | None = None,
+    ) -> E2HiLConfig:
+        """Let a trained classifier give reward and success, in the place of the environment.
+
+        Args:
+            path: Folder that `e2hil classifier train` wrote; None: the environment judges itself.
+            agree: Frames that must show success.
+            window: Out of how many of the last.
+            threshold: From which probability on a frame shows success; None takes the
+                classifier's own.
+
+        Returns:
+            This configuration.
+        """
+        self.judge = None if path is None else Judge(str(path), agree, window, threshold)
+        return self
+
     def training(
         self,
         *,
@@ -286,6 +313,12 @@ class E2HiLConfig(SACConfig):
         refuse_unknown_settings(self, defaults)
         refuse_unused_settings(self, defaults)
         super(SACConfig, self).validate()
+        mode = gymnasium.VectorizeMode(self.gym_env_vectorize_mode)
+        if self.judge is not None and mode is not gymnasium.VectorizeMode.SYNC:
+            raise ValueError(
+                f"gym_env_vectorize_mode={mode.value!r}: a success classifier needs "
+                "'sync', where it shares the process of the environments"
+            )
         _ = self.selection, self.vision_settings  # they validate themselves
         for name in (
             "utd_ratio", "num_critics", "encoder_size", "online_capacity",

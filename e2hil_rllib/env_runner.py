@@ -21,6 +21,14 @@ class E2HiLEnvRunner(SingleAgentEnvRunner):
         set_up_torch(kwargs["config"].torch_threads)
         super().__init__(**kwargs)
 
+    def make_env(self) -> None:
+        """Make the environments, judged by the success classifier where there is one."""
+        super().make_env()
+        judge = self.config.judge
+        if judge is not None:
+            vector = self.env.unwrapped
+            vector.envs = tuple(judge.wrap(env) for env in vector.envs)
+
     def apply(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function with this runner; its error reaches the algorithm.
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from e2hil_rllib.classifier.judge import Judge
 from e2hil_rllib.settings_file import SettingsError, explain, read_yaml, with_overrides
 from e2hil_rllib.vision.settings import absolute_source
 
@@ -91,6 +92,29 @@ class Vision(_Section):
     """Of the frozen trunk: "seed:N", a .safetensors file, or a hub id."""
     random_shift: int | None = None
     """Largest random shift of the CNN's frames in training [pixels]; 0 is without."""
+
+
+class SuccessClassifier(_Section):
+    """A trained classifier that gives reward and success; the environment's reward is external."""
+
+    path: str
+    """Folder that `e2hil classifier train` wrote; relative to where the command is started."""
+    agree: int = Field(default=2, gt=0)
+    """Frames that must show success."""
+    window: int = Field(default=3, gt=0)
+    """Out of how many of the last."""
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    """From which probability on a frame shows success; null takes the classifier's own."""
+
+    @model_validator(mode="after")
+    def _agree_within_window(self) -> SuccessClassifier:
+        if self.agree > self.window:
+            raise ValueError(f"agree ({self.agree}) cannot exceed window ({self.window})")
+        return self
+
+    def judge(self) -> Judge:
+        """What wraps the environments."""
+        return Judge(self.path, self.agree, self.window, self.threshold)
 
 
 class Training(_Section):
@@ -190,6 +214,8 @@ class Settings(_Section):
     """Which samples the actor learns from."""
     human_in_the_loop: HumanInTheLoop = HumanInTheLoop()
     """What the algorithm takes from people."""
+    success_classifier: SuccessClassifier | None = None
+    """Who judges success; null: the environment itself."""
     vision: Vision = Vision()
     """How camera frames are encoded."""
     training: Training = Training()
@@ -200,6 +226,19 @@ class Settings(_Section):
     """When checkpoints are written."""
     evaluation: Evaluation = Evaluation()
     """Episodes without exploration and without a human."""
+
+    @model_validator(mode="after")
+    def _one_judge(self) -> Settings:
+        if self.success_classifier is not None and self.env.get("reward") != "external":
+            raise ValueError(
+                "with a success_classifier, set env.reward to external: otherwise the environment "
+                "judges as well"
+            )
+        return self
+
+    def judge(self) -> Judge | None:
+        """The success classifier that wraps the environments, if there is one."""
+        return None if self.success_classifier is None else self.success_classifier.judge()
 
     def arguments(self, section: str) -> dict[str, Any]:
         """The keyword arguments that the file gave to one of `ALGORITHM_SECTIONS`."""
@@ -215,6 +254,8 @@ class Settings(_Section):
                 chosen["path"] = str(Path(chosen["path"]).expanduser().resolve())
             values["demonstrations"] = chosen
         values |= {section: self.arguments(section) for section in ALGORITHM_SECTIONS}
+        if self.success_classifier is not None:
+            values["success_classifier"]["path"] = self.success_classifier.judge().path
         if source := values["vision"].get("trunk_weights"):
             values["vision"]["trunk_weights"] = absolute_source(source)
         return values

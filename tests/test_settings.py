@@ -163,3 +163,29 @@ def test_the_algorithm_takes_every_key_of_its_sections(section: str) -> None:
     config = E2HiLConfig()
     keys = getattr(Settings.model_construct(), section).model_dump()
     assert [key for key in keys if key not in accepted and not hasattr(config, key)] == []
+
+
+def test_a_success_classifier_wants_an_environment_that_does_not_judge(tmp_path: Path) -> None:
+    file = tmp_path / "judged.yaml"
+    text = "task: T\nstop: {steps: 1}\nsuccess_classifier: {path: judges/touch}\n"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=r"set env\.reward to external"):
+        load_settings(file)
+    file.write_text(text + "env: {reward: external}\n")
+    settings = load_settings(file)
+    judge = settings.judge()
+    assert judge is not None
+    assert (judge.agree, judge.window, judge.threshold) == (2, 3, None)
+    assert Path(settings.resolved()["success_classifier"]["path"]).is_absolute()
+    with pytest.raises(SettingsError, match=r"agree \(4\) cannot exceed window \(3\)"):
+        load_settings(file, ["success_classifier.agree=4"])
+
+
+def test_the_file_of_trunk_weights_is_named_absolutely(tmp_path: Path) -> None:
+    file = tmp_path / "seeing.yaml"
+    file.write_text("task: T\nstop: {steps: 1}\nvision: {encoder: frozen}\n")
+    for given, kept in (("seed:3", True), ("owner/model", True), ("mine.safetensors", False)):
+        settings = load_settings(file, [f"vision.trunk_weights='{given}'"])
+        resolved = settings.resolved()["vision"]["trunk_weights"]
+        assert (resolved == given) is kept
+        assert kept or Path(resolved).is_absolute()

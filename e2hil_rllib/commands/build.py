@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 from e2hil_rllib.checkpoints import CheckpointError
+from e2hil_rllib.classifier.judge import make_environment
 from e2hil_rllib.episodes import episode_files
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.settings import Settings
@@ -75,6 +76,7 @@ def algorithm_config(settings: Settings, run: RunFolder) -> E2HiLConfig:
             episode_log=run.episodes.resolve(),
         )
         config.vision(**settings.arguments("vision"))
+        config.judge = settings.judge()
         config.training(**settings.arguments("training"))
         config.env_runners(num_env_runners=resources.num_env_runners)
         config.learners(
@@ -98,14 +100,14 @@ def check_settings(settings: Settings, run: RunFolder) -> None:
     """
     config = algorithm_config(settings, run)
     _check_gpus(settings)
-    observed, taken = _spaces(settings.task, config.env_config, "env")
+    observed, taken = _spaces(settings, config.env_config, "env")
     evaluation = config.get_evaluation_config_object()
     if evaluation is None:
         return
     for name, trained, evaluated in zip(
         ("observations", "actions"),
         (observed, taken),
-        _spaces(settings.task, evaluation.env_config, "evaluation_env"),
+        _spaces(settings, evaluation.env_config, "evaluation_env"),
         strict=True,
     ):
         if trained != evaluated:
@@ -129,13 +131,14 @@ def _check_gpus(settings: Settings) -> None:
         )
 
 
-def _spaces(task: str, options: dict[str, Any], section: str) -> tuple[Any, Any]:
+def _spaces(settings: Settings, options: dict[str, Any], section: str) -> tuple[Any, Any]:
     try:
-        env = gymnasium.make(task, **options)
+        env = make_environment(settings.task, options, settings.judge())
     except _NO_ENVIRONMENT as error:
         fault = str(error).split(" was raised from the environment creator")[0].rstrip(".")
         raise SettingsError(
-            f"The environment {task} cannot be made with the settings in '{section}': {fault}."
+            f"The environment {settings.task} cannot be made with the settings in '{section}': "
+            f"{fault}."
         ) from error
     env.close()
     return env.observation_space, env.action_space

@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from e2hil_rllib.classifier.judge import make_environment
 from e2hil_rllib.episodes import EpisodeData, episode_files, episode_path, write_episode
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings import Settings
@@ -99,7 +100,8 @@ def record_with_progress(settings: Settings, folder: Path, episodes: int, consol
 def _make_demonstrated(settings: Settings) -> gymnasium.Env[Any, Any]:
     operator = {**(settings.env.get("operator") or {}), "mode": "demonstrate"}
     try:
-        return gymnasium.make(settings.task, **{**settings.env, "operator": operator})
+        options = {**settings.env, "operator": operator}
+        return make_environment(settings.task, options, settings.judge())
     except (TypeError, ValueError, gymnasium.error.Error, ModuleNotFoundError) as error:
         fault = str(error).split(" was raised from the environment creator")[0].rstrip(".?")
         raise RecordingError(
