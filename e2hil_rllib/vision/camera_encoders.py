@@ -38,7 +38,10 @@ class ConvolutionalTrunk(nn.Sequential):
         layers: list[nn.Module] = []
         channels = 3
         for _ in range(_CONVOLUTIONS):
-            layers += [nn.Conv2d(channels, _CHANNELS, 3, stride=2, padding=1), nn.ReLU()]
+            layers += [
+                nn.Conv2d(channels, _CHANNELS, 3, stride=2, padding=1),
+                nn.ReLU(inplace=True),
+            ]
             channels = _CHANNELS
         super().__init__(*layers)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -51,7 +54,7 @@ class ConvolutionalTrunk(nn.Sequential):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Features (B, 32, H/16, W/16) of frames (B, H, W, 3), uint8."""
-        features: Tensor = super().forward(batch_channels_last(frames) / 255 - 0.5)
+        features: Tensor = super().forward(batch_channels_last(frames).div_(255).sub_(0.5))
         return features
 
 

@@ -7,10 +7,17 @@ from collections.abc import Callable
 
 from e2hil_rllib.commands.build import quiet_ray
 from e2hil_rllib.torch_setup import set_up_torch
-from tests.benchmarks import bench_expert, bench_learner, bench_simulation, bench_training
+from tests.benchmarks import (
+    bench_expert,
+    bench_learner,
+    bench_simulation,
+    bench_training,
+    bench_vision,
+)
 
 BENCHMARKS: dict[str, Callable[[], object]] = {
     "learner": bench_learner.main,
+    "vision": bench_vision.main,
     "simulation": bench_simulation.main,
     "expert": bench_expert.main,
     "pendulum": bench_training.pendulum,
