@@ -72,5 +72,5 @@ def test_a_judge_that_is_not_there_or_sees_otherwise_is_refused(folder, tmp_path
 def test_a_judge_needs_environments_in_its_own_process(folder):
     config = E2HiLConfig().environment(TASK).success_classifier(folder)
     config.env_runners(gym_env_vectorize_mode="async")
-    with pytest.raises(ValueError, match='needs "SYNC"'):
+    with pytest.raises(ValueError, match="needs 'sync'"):
         config.validate()
