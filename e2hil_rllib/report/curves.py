@@ -12,27 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from e2hil_rllib.progress import STEP
+from e2hil_rllib.report.style import BLUE, COLOUR_OF_SOURCE, GREEN, GREY, ORANGE, STYLE
+from e2hil_rllib.segments import SOURCE_NAMES
 
 Columns = dict[str, np.ndarray]
 
 _RUNNERS = "env_runners/"
 _LEARNER = "learners/default_policy/"
-_SOURCES = ("policy", "intervention", "demonstration")
-# Told apart also by those who see no red or green (Okabe and Ito's palette).
-_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#E69F00", "#009E73", "#666666"
-_COLOUR_OF_SOURCE = dict(zip(_SOURCES, (_BLUE, _ORANGE, _GREEN), strict=True))
-_STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "axes.axisbelow": True,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "legend.frameon": False,
-}
 
 
 @dataclass(frozen=True)
@@ -72,9 +58,9 @@ PLOTS = (
         "Success in training, mean of the last 100 episodes",
         "episodes [%]",
         (
-            Curve(_RUNNERS + "success_rate", "with the human's help", _BLUE, scale=100),
-            Curve(_RUNNERS + "autonomous_success_rate", "without a human step", _GREEN, scale=100),
-            Curve("evaluation/success_rate", "evaluation", _ORANGE, "", 100, "D"),
+            Curve(_RUNNERS + "success_rate", "with the human's help", BLUE, scale=100),
+            Curve(_RUNNERS + "autonomous_success_rate", "without a human step", GREEN, scale=100),
+            Curve("evaluation/success_rate", "evaluation", ORANGE, "", 100, "D"),
         ),
         _percent_axis,
     ),
@@ -82,7 +68,7 @@ PLOTS = (
         "intervention",
         "Intervention rate, mean of the last 100 episodes",
         "steps led by the human [%]",
-        (Curve(_RUNNERS + "intervention_rate", "", _ORANGE, scale=100),),
+        (Curve(_RUNNERS + "intervention_rate", "", ORANGE, scale=100),),
         _percent_axis,
     ),
     Plot(
@@ -90,21 +76,21 @@ PLOTS = (
         "Return in training, mean of the last 100 episodes",
         "sum of rewards",
         (
-            Curve(_RUNNERS + "episode_return_mean", "training", _BLUE),
-            Curve("evaluation/episode_return_mean", "evaluation", _ORANGE, "", 1.0, "D"),
+            Curve(_RUNNERS + "episode_return_mean", "training", BLUE),
+            Curve("evaluation/episode_return_mean", "evaluation", ORANGE, "", 1.0, "D"),
         ),
     ),
     Plot(
         "entropy",
         "Entropy of the policy",
         "entropy [nats]",
-        (Curve(_LEARNER + "policy_entropy", "", _BLUE),),
+        (Curve(_LEARNER + "policy_entropy", "", BLUE),),
     ),
     Plot(
         "temperature",
         "Temperature",
         "α",
-        (Curve(_LEARNER + "temperature", "", _ORANGE),),
+        (Curve(_LEARNER + "temperature", "", ORANGE),),
         _logarithmic_axis,
     ),
     Plot(
@@ -112,9 +98,9 @@ PLOTS = (
         "Influence on the entropy: mean and bounds of the selection",
         "|c|",
         (
-            Curve(_LEARNER + "influence_upper", "upper bound u", _GREY, "--"),
-            Curve(_LEARNER + "influence_mean", "mean of the batch", _BLUE),
-            Curve(_LEARNER + "influence_lower", "lower bound l", _GREY, ":"),
+            Curve(_LEARNER + "influence_upper", "upper bound u", GREY, "--"),
+            Curve(_LEARNER + "influence_mean", "mean of the batch", BLUE),
+            Curve(_LEARNER + "influence_lower", "lower bound ℓ", GREY, ":"),
         ),
         _logarithmic_axis,
     ),
@@ -123,8 +109,8 @@ PLOTS = (
         "Influence on the entropy by the source of the samples",
         "mean |c|",
         tuple(
-            Curve(f"{_LEARNER}influence_mean_{source}", source, _COLOUR_OF_SOURCE[source])
-            for source in _SOURCES
+            Curve(f"{_LEARNER}influence_mean_{source}", source, COLOUR_OF_SOURCE[source])
+            for source in SOURCE_NAMES
         ),
         _logarithmic_axis,
     ),
@@ -133,12 +119,12 @@ PLOTS = (
         "Samples that the actor learns from, by their source",
         "kept [%]",
         (
-            Curve(_LEARNER + "kept_fraction", "all", _GREY, "--", 100),
+            Curve(_LEARNER + "kept_fraction", "all", GREY, "--", 100),
             *(
                 Curve(
-                    f"{_LEARNER}kept_fraction_{source}", source, _COLOUR_OF_SOURCE[source], "-", 100
+                    f"{_LEARNER}kept_fraction_{source}", source, COLOUR_OF_SOURCE[source], "-", 100
                 )
-                for source in _SOURCES
+                for source in SOURCE_NAMES
             ),
         ),
         _percent_axis,
@@ -161,7 +147,7 @@ def draw(plot: Plot, columns: Columns, path: Path) -> bool:
     lines = [line for line in lines if len(line[1])]
     if not lines:
         return False
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.4), dpi=150, layout="constrained")
         axes = figure.subplots()
         for curve, steps, values in lines:

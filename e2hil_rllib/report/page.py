@@ -14,7 +14,9 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1c1c1c; max-width: 1080px;
 h1 { font-size: 1.6rem; margin-bottom: .2rem; }
 h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
 p.note { color: #555; margin-top: 0; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(430px, 1fr)); gap: 1rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(430px, 1fr)); gap: 1rem;
+           margin-bottom: 1rem; }
+.figures.wide { display: block; }
 .figures img { width: 100%; border: 1px solid #eee; border-radius: 4px; }
 table { border-collapse: collapse; }
 th, td { text-align: right; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #eee;
@@ -51,14 +53,20 @@ class Page:
         lines = [_row("th", head), *(_row("td", row) for row in rows)]
         self._parts.append(f"<table>{''.join(lines)}</table>")
 
-    def figures(self, pictures: Sequence[tuple[str, Path]]) -> None:
-        """Adds PNG files, embedded, each with what it shows for those who do not see it."""
+    def figures(self, pictures: Sequence[tuple[str, Path]], *, wide: bool = False) -> None:
+        """Adds PNG files, embedded, each with what it shows for those who do not see it.
+
+        Args:
+            pictures: What each shows, and its file.
+            wide: Give each the whole width of the page, rather than two of them.
+        """
         images = [
             f'<img alt="{html.escape(title)}" src="data:image/png;base64,'
             f'{base64.b64encode(path.read_bytes()).decode()}">'
             for title, path in pictures
         ]
-        self._parts.append(f'<div class="figures">{"".join(images)}</div>')
+        look = "figures wide" if wide else "figures"
+        self._parts.append(f'<div class="{look}">{"".join(images)}</div>')
 
     def code(self, text: str) -> None:
         """Adds text as it is."""

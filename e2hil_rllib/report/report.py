@@ -12,6 +12,8 @@ from e2hil_rllib.evaluation_log import read_evaluations, summarize
 from e2hil_rllib.files import swapped_in, writing
 from e2hil_rllib.progress import STEP, as_columns, read_rows
 from e2hil_rllib.report.curves import PLOTS, Columns, draw
+from e2hil_rllib.report.judged_samples import add_judged_samples
+from e2hil_rllib.report.observations import add_observations
 from e2hil_rllib.report.page import Page
 from e2hil_rllib.run_folder import RunFolder
 
@@ -65,6 +67,9 @@ def write_report(run: RunFolder) -> Path:
     _add_evaluation(page, run)
     page.heading("Curves")
     page.figures(pictures)
+    _add_crops(page, run)
+    add_observations(page, run)
+    add_judged_samples(page, run)
     page.heading("Last figures, and those of the run's quarters")
     page.table(("", "last", "1st quarter", "2nd", "3rd", "4th"), _figure_rows(columns))
     page.heading("Settings")
@@ -103,6 +108,13 @@ def _add_evaluation(page: Page, run: RunFolder) -> None:
         for start, summary in summarize(of_step).items():
             rows.append((str(step), start, *summary.in_words()))
     page.table(("step", "start", "success", "95 % interval", "episodes", "steps", "return"), rows)
+
+
+def _add_crops(page: Page, run: RunFolder) -> None:
+    pictures = sorted(run.crops.glob("*.png"))
+    if pictures:
+        page.heading("Region of interest")
+        page.figures([(f"Region of interest of camera {p.stem}", p) for p in pictures])
 
 
 def _figure_rows(columns: Columns) -> list[list[str]]:

@@ -16,15 +16,13 @@ from e2hil_rllib.progress import STEP, Row, write_rows
 from e2hil_rllib.report import ReportError, write_report
 from e2hil_rllib.report.curves import PLOTS
 from e2hil_rllib.run_folder import RunFolder, RunFolderError
-from e2hil_rllib.settings import Settings
+from tests.report import runs
 
 LEARNER = "learners/default_policy/"
 
 
 def run_in(folder: Path, rows: list[Row]) -> RunFolder:
-    run = RunFolder(folder / "touch")
-    settings = {"task": "envs:SO101TouchCube-v0", "stop": {"steps": 400}, "env": {"operator": {}}}
-    run.write_settings(Settings.model_validate(settings))
+    run = runs.run_in(folder)
     if rows:
         write_rows(run.progress, rows)
     return run
@@ -93,6 +91,25 @@ def test_the_page_tells_figures_settings_and_evaluation(tmp_path: Path) -> None:
     assert "<td>intervention rate</td><td>40.0%</td><td>-</td><td>20.0%</td>" in text
     assert "<td>all</td><td>90 %</td>" in text
     assert "<td>left</td><td>80 %</td>" in text and "<td>right</td><td>100 %</td>" in text
+
+
+def test_frames_stand_on_the_page_too(tmp_path: Path) -> None:
+    run = run_in(tmp_path, whole_run())
+    runs.add_episode(run.episodes, 0, 10)
+    runs.log_selection(run, 400, runs.judged_samples([0]))
+    run.crops.mkdir()
+    for name in ("wrist", "front"):
+        Image.new("RGB", (4, 4)).save(run.crops / f"{name}.png")
+    text = write_report(run).read_text()
+    tags = Tags(text)
+    assert not tags.open and len(tags.sources) == len(PLOTS) + 5
+    headings = re.findall("<h2>(.*?)</h2>", text)
+    assert headings[2:5] == [
+        "Region of interest",
+        "What the policy sees",
+        "Kept and pruned samples",
+    ]
+    assert text.index("camera front") < text.index("camera wrist")
 
 
 def test_a_run_that_has_just_begun_has_fewer_figures(tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""The frames of an episode on disk, only those that are asked for."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from e2hil_rllib.columns import IMAGE_TYPE, named_column, step_column
+from e2hil_rllib.episodes import DamagedEpisodeError
+
+_PREFIX = "observation.images."
+_EPISODE = "episode_index"
+_HUMAN = "complementary_info.is_intervention"
+_SUCCESS = "next.success"
+# What pyarrow and Pillow raise on bytes that are not what they should be.
+_UNREADABLE = (pa.ArrowException, ValueError, TypeError, KeyError, OSError, SyntaxError, zlib.error)
+
+#: By camera, uint8 of shape (height, width, 3).
+Frames = Mapping[str, np.ndarray]
+
+
+class Footage:
+    """An episode file, of which frames are decoded one by one.
+
+    A report shows a few frames of many episodes; reading these whole would take it seconds.
+
+    Args:
+        path: An episode file, see `e2hil_rllib.episodes`.
+
+    Attributes:
+        path: The file.
+        episode: Index of the episode in its recording.
+        is_human: Whether a human led each of the T steps, bool (T,).
+        succeeded: Whether the task was solved.
+        cameras: Names of the cameras; none where the episode has no frames.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DamagedEpisodeError: It cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            raise FileNotFoundError(f"There is no episode file {path}.")
+        try:
+            self._file = pq.ParquetFile(path, page_checksum_verification=True)
+            table = self._file.read([_EPISODE, _HUMAN, _SUCCESS], use_threads=False)
+            self.episode: int = named_column(table, _EPISODE)[0].as_py()
+            human = step_column(table, _HUMAN)
+            self.is_human = np.array(human.to_pylist(), bool)
+            self.succeeded = any(step_column(table, _SUCCESS).to_pylist())
+            self.cameras = [
+                field.name.removeprefix(_PREFIX)
+                for field in self._file.schema_arrow
+                if field.name.startswith(_PREFIX) and field.type == IMAGE_TYPE
+            ]
+        except _UNREADABLE as error:
+            raise _damaged(path, error) from error
+
+    @property
+    def num_steps(self) -> int:
+        """T, the number of steps; there are T + 1 frames."""
+        return len(self.is_human)
+
+    def frames(self, steps: Sequence[int]) -> list[Frames]:
+        """What each camera saw before some steps; before step T is after the last one.
+
+        Raises:
+            DamagedEpisodeError: A frame is missing or cannot be decoded.
+        """
+        try:
+            table = self._file.read([_PREFIX + name for name in self.cameras], use_threads=False)
+            images = {
+                name: _decoded(named_column(table, _PREFIX + name).take(pa.array(steps)))
+                for name in self.cameras
+            }
+        except _UNREADABLE as error:
+            raise _damaged(self.path, error) from error
+        return [{name: images[name][i] for name in self.cameras} for i in range(len(steps))]
+
+
+def _decoded(column: pa.Array) -> list[np.ndarray]:
+    return [
+        np.asarray(Image.open(io.BytesIO(row["bytes"]), formats=["PNG"]).convert("RGB"))
+        for row in column.to_pylist()
+    ]
+
+
+def _damaged(path: Path, error: Exception) -> DamagedEpisodeError:
+    return DamagedEpisodeError(path, str(error).rstrip(".") or type(error).__name__)
