@@ -46,15 +46,13 @@ def draw_influence(samples: JudgedSamples, path: Path) -> bool:
         Whether there was a |c| above zero to draw; without one, nothing is written.
     """
     magnitude = np.abs(samples.influence)
-    positive = magnitude[magnitude > 0]
-    if not len(positive):
+    if not magnitude.any():
         return False
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.4), dpi=150, layout="constrained")
         axes = figure.subplots()
         for name, mask in by_source(samples).items():
-            # Zeros have no place on a logarithmic axis; they stand at its left end.
-            values = np.sort(np.maximum(magnitude[mask], positive.min()))
+            values = np.sort(magnitude[mask])  # zeros lie left of all of a logarithmic axis
             share = 100 * np.arange(1, len(values) + 1) / len(values)
             axes.step(
                 np.r_[values[0], values], np.r_[0, share], where="post", linewidth=1.6,
