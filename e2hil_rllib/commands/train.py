@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from e2hil_rllib.checkpoints import CheckpointStore
 from e2hil_rllib.commands.build import build, check_settings, ray_session, resume_from
+from e2hil_rllib.commands.crop import View, _draw
 from e2hil_rllib.commands.display import AUTONOMOUS, TrainingDisplay, thousands
 from e2hil_rllib.commands.evaluate import evaluate, print_evaluation
 from e2hil_rllib.commands.interrupt import StopRequest, stop_on_signal
@@ -25,6 +26,7 @@ from e2hil_rllib.settings import Settings, changed_keys
 
 if TYPE_CHECKING:
     from e2hil_rllib.algorithm import E2HiL
+    from e2hil_rllib.env_runner import E2HiLEnvRunner
 
 
 class TrainingError(UserError):
@@ -106,6 +108,33 @@ def _record(settings: Settings, run: RunFolder, console: Console) -> None:
     )
 
 
+def _camera_frames(runner: E2HiLEnvRunner) -> tuple[dict[str, Any], dict[str, View]] | None:
+    """The raw frames of a runner's first environment and its views of them, if it has cameras."""
+    cameras: Any = getattr(runner.env.unwrapped.envs[0].unwrapped, "cameras", None)
+    return (cameras.raw(), dict(cameras.views)) if hasattr(cameras, "raw") else None
+
+
+def draw_run_crops(algorithm: E2HiL, folder: Path) -> None:
+    """Draws what of each camera the policy gets, from the environment that the run steps anyway.
+
+    No environment is made or reset for it, so that no arm moves. There are no pictures where the
+    environment has no cameras.
+
+    Args:
+        algorithm: After an iteration, so that its environments have started.
+        folder: Where the pictures go, as `<camera>.png`.
+    """
+    group = algorithm.env_runner_group
+    local = group.num_remote_env_runners() == 0
+    first, *_ = group.foreach_env_runner(_camera_frames, local_env_runner=local)
+    if first is None:
+        return
+    frames, views = first
+    folder.mkdir(exist_ok=True)
+    for name, view in views.items():
+        _draw(folder / f"{name}.png", name, frames[name], view)
+
+
 class _Training:
     """One process's share of a run."""
 
@@ -117,6 +146,7 @@ class _Training:
         self._algorithm = algorithm
         self._console = console
         self._checkpoints = run.checkpoints(settings.checkpoint.keep)
+        self._drew_crops = False
 
     def run(self, checkpoint: Path | None) -> bool:
         step = None if checkpoint is None else CheckpointStore.step_of(checkpoint)
@@ -180,7 +210,11 @@ class _Training:
 
     def _iterate(self) -> Row:
         try:
-            return flatten(self._algorithm.train())
+            row = flatten(self._algorithm.train())
+            if not self._drew_crops:
+                draw_run_crops(self._algorithm, self._run.crops)
+                self._drew_crops = True
+            return row
         except (ValueError, TypeError, ArithmeticError, RuntimeError, OSError, WriteError) as error:
             cause = str(getattr(error, "cause", None) or error).removesuffix(".")
             raise TrainingError(

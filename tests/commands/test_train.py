@@ -8,13 +8,18 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import gymnasium
+import numpy as np
 import pytest
 from rich.console import Console
 
 from e2hil_rllib.commands import train as module
-from e2hil_rllib.commands.train import TrainingError, train
+from e2hil_rllib.commands.build import ray_session
+from e2hil_rllib.commands.train import TrainingError, draw_run_crops, train
+from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.evaluation_log import read_evaluations
 from e2hil_rllib.files import WriteError
 from e2hil_rllib.progress import STEP, read_rows
@@ -62,6 +67,10 @@ class Workshop:
         monkeypatch.setattr(module, "check_settings", lambda settings, run: None)
         monkeypatch.setattr(module, "build", lambda settings, run: self._made(0))
         monkeypatch.setattr(module, "resume_from", self._restored)
+        self.drawn: list[tuple[int, Path]] = []
+        monkeypatch.setattr(
+            module, "draw_run_crops", lambda algo, folder: self.drawn.append((algo.step, folder))
+        )
 
     def _made(self, step: int) -> Counter:
         self.algorithm = Counter(step, self.on_step)
@@ -115,6 +124,59 @@ def test_a_run_ends_with_a_checkpoint_an_evaluation_and_a_report(workshop: Works
     ]  # fmt: skip
     assert (workshop.run.report / "index.html").exists() and workshop.algorithm.stopped
     assert "100 %" in workshop.said and "left" in workshop.said and "right" in workshop.said
+
+
+def test_the_cameras_crops_are_drawn_once_in_each_process(workshop: Workshop) -> None:
+    workshop.train()
+    workshop.train(resume=True, stop={"steps": 700})
+    assert workshop.drawn == [(100, workshop.run.crops), (600, workshop.run.crops)]
+
+
+class Watched(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
+    """Has a camera, and counts how often it is started."""
+
+    observation_space = gymnasium.spaces.Dict(
+        {"front": gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)}
+    )
+    action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    made = resets = 0
+
+    def __init__(self, cameras: bool = True) -> None:
+        Watched.made += 1
+        region = SimpleNamespace(left=4, top=2, width=16, height=16)
+        view = SimpleNamespace(crop=region, apply=lambda frame: frame[2:18, 4:20])
+        raw = np.full((24, 32, 3), (0, 200, 0), np.uint8)
+        self.cameras = SimpleNamespace(raw=lambda: {"front": raw}, views={"front": view})
+        if not cameras:
+            self.cameras = None
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        Watched.resets += 1
+        return {"front": np.full((16, 16, 3), 90, np.uint8)}, {}
+
+    def step(self, action: np.ndarray) -> Any:
+        return {"front": np.full((16, 16, 3), 90, np.uint8)}, 0.0, False, False, {}
+
+
+gymnasium.register("TestTrainWatched-v0", Watched, disable_env_checker=True)
+
+
+def test_crops_are_drawn_from_the_environment_that_is_stepped(tmp_path: Path) -> None:
+    with ray_session(Settings.model_validate({"task": "Pendulum-v1", "stop": {"steps": 1}})):
+        for cameras, pictures in ((True, ["front.png"]), (False, [])):
+            config = E2HiLConfig()
+            config.environment("TestTrainWatched-v0", env_config={"cameras": cameras})
+            config.human_in_the_loop(interventions=False, demonstration_fraction=0)
+            config.training(steps_per_iteration=3, encoder_size=8, hidden_sizes=(8,))
+            algorithm = config.build_algo()
+            algorithm.train()
+            before = (Watched.made, Watched.resets)
+            folder = tmp_path / f"{cameras}"
+            draw_run_crops(algorithm, folder)
+            assert (Watched.made, Watched.resets) == before
+            assert [path.name for path in folder.glob("*")] == pictures
+            assert folder.exists() == cameras
+            algorithm.stop()
 
 
 def test_ctrl_c_finishes_the_iteration_saves_and_says_how_to_go_on(workshop: Workshop) -> None:
