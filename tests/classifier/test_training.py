@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from e2hil_rllib.classifier import fitting
 from e2hil_rllib.classifier import train as train_module
 from e2hil_rllib.classifier.augmentation import augmented
 from e2hil_rllib.classifier.dataset import label_episode
@@ -89,11 +90,13 @@ def test_a_choice_of_frames_is_balanced_as_far_as_it_can_be() -> None:
 
 def test_chosen_frames_keep_their_labels_and_their_places() -> None:
     episodes = [labelled("a", [0, 0, 1]), labelled("b", [0, 0]), labelled("c", [0, 1])]
+    for number, e in enumerate(episodes):
+        e.frames["front"][:, 0, 0, 0] = 10 * number + e.steps
     kept = frames_at(episodes, np.array([1, 2, 6]))
     assert [e.name for e in kept] == ["a", "c"]
     assert [e.steps.tolist() for e in kept] == [[1, 2], [1]]
     assert [e.success.tolist() for e in kept] == [[False, True], [True]]
-    assert [len(e.frames["front"]) for e in kept] == [2, 1]
+    assert [e.frames["front"][:, 0, 0, 0].tolist() for e in kept] == [[1, 2], [21]]
 
 
 def test_the_network_learns_and_keeps_the_weights_of_its_best_evaluation() -> None:
@@ -111,14 +114,24 @@ def test_the_network_learns_and_keeps_the_weights_of_its_best_evaluation() -> No
     assert steps[-1] == (history[-1].step, 60)
 
 
-def test_fitting_ends_when_evaluations_no_longer_get_better() -> None:
-    train, choose = FrameInputs(scenes(12)), FrameInputs(scenes(6, first=100))
-    history = fit(
-        make_network(), train, choose, steps=200, batch_size=8, noise=NoiseStream(0)
-    )  # fmt: skip
-    best = best_evaluation(history)
-    later = [e for e in history if e.step > best.step]
-    assert history[-1].step == 200 or len(later) == 4
+def test_fitting_keeps_the_best_weights_and_ends_when_none_better_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores, seen = iter([0.5, 0.8, 0.9, 0.7, 0.9, 0.6, 0.2, 0.99]), []
+    network = make_network()
+
+    def score(*_: np.ndarray) -> float:
+        seen.append({name: x.clone() for name, x in network.state_dict().items()})
+        return next(scores)
+
+    monkeypatch.setattr(fitting, "average_precision", score)
+    data = FrameInputs(scenes(3))
+    history = fit(network, data, data, steps=20, batch_size=2, noise=NoiseStream(0))
+    assert [e.step for e in history] == [2, 4, 6, 8, 10, 12, 14]
+    assert best_evaluation(history) == history[2]
+    kept = network.state_dict()
+    assert all(torch.equal(kept[name], seen[2][name]) for name in kept)
+    assert not all(torch.equal(kept[name], seen[4][name]) for name in kept)
 
 
 @pytest.mark.parametrize("encoder", ["cnn", "frozen"])
