@@ -22,8 +22,8 @@ _SEARCHED = 100
 def add_observations(page: Page, run: RunFolder) -> None:
     """Adds strips of the newest episodes; nothing where none of them has frames.
 
-    One of them is the newest with a step that a human led, if there is one. Damaged files are left
-    out with a note.
+    One of them is the newest with a step that a human led, if there is one among the last hundred.
+    Damaged files are left out with a note.
     """
     picture = run.report / "observations.png"
     notes: list[str] = []
@@ -41,8 +41,8 @@ def add_observations(page: Page, run: RunFolder) -> None:
     if strips:
         draw_strips(strips, picture)
         page.paragraph(
-            "The newest episodes of training from start to end. Blue: the policy acted, orange: "
-            "the human."
+            "Newest episodes of training from start to end. Blue: the policy acted, orange: the "
+            "human."
         )
         page.figures([("Frames of the newest episodes", picture)], wide=True)
     for note in notes:

@@ -114,7 +114,7 @@ def _add_crops(page: Page, run: RunFolder) -> None:
     pictures = sorted(run.crops.glob("*.png"))
     if pictures:
         page.heading("Region of interest")
-        page.figures([(f"Region of interest of camera {p.stem}", p) for p in pictures])
+        page.figures([(f"Region of interest of camera {p.stem}", p) for p in pictures], wide=True)
 
 
 def _figure_rows(columns: Columns) -> list[list[str]]:
