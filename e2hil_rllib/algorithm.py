@@ -252,6 +252,7 @@ class E2HiL(SAC):
 
         Yields:
             For each episode ``seed``, ``success`` (None where the environment does not say),
+            ``task_succeed`` (the simulator's truth where a classifier judges, else None),
             ``steps``, ``return`` and ``info``, the scalars of the first reset's info.
         """
         state = self.learner_group.get_state(

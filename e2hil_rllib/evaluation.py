@@ -24,7 +24,7 @@ def evaluate_policy(
         seed: Of the first episode; the next ones count on from it.
 
     Yields:
-        ``seed``, ``success``, ``steps``, ``return`` and ``info`` of each episode.
+        ``seed``, ``success``, ``task_succeed``, ``steps``, ``return`` and ``info`` of each episode.
     """
     config = config.copy(copy_frozen=False)
     config.num_envs_per_env_runner = 1
@@ -39,12 +39,22 @@ def evaluate_policy(
             yield {
                 "seed": episode_seed,
                 "success": outcome.success,
+                "task_succeed": _solved(infos[1:]),
                 "steps": outcome.num_steps,
                 "return": outcome.episode_return,
                 "info": _scalars(infos[0]),
             }
     finally:
         runner.stop()
+
+
+def _solved(step_infos: list[Mapping[str, Any]]) -> bool | None:
+    """Whether the simulator saw the task done at any step; None where it leaves that unsaid.
+
+    It says so where somebody else judges, a classifier for instance, who can be measured by it.
+    """
+    known = [bool(info["task_succeed"]) for info in step_infos if "task_succeed" in info]
+    return any(known) if known else None
 
 
 def _scalars(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from e2hil_rllib.files import swapped_in
 
-_COLUMNS = ("step", "seed", "success", "steps", "return", "start")
+_COLUMNS = ("step", "seed", "success", "steps", "return", "start", "task_succeed")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class EvaluatedEpisode:
         episode_return: Sum of its rewards.
         start: Which of the task's start variants it was (`info["start"]` of the reset), "" where
             the environment names none.
+        task_succeed: Whether the simulator saw the task done, where a classifier judged success;
+            None where nobody else judges, or there is no simulator.
     """
 
     step: int
@@ -35,6 +37,7 @@ class EvaluatedEpisode:
     steps: int
     episode_return: float
     start: str = ""
+    task_succeed: bool | None = None
 
     @classmethod
     def from_algorithm(cls, step: int, episode: Mapping[str, Any]) -> EvaluatedEpisode:
@@ -46,6 +49,7 @@ class EvaluatedEpisode:
             steps=int(episode["steps"]),
             episode_return=float(episode["return"]),
             start=str(episode["info"].get("start", "")),
+            task_succeed=episode["task_succeed"],
         )
 
 
@@ -111,10 +115,11 @@ def read_evaluations(path: Path) -> list[EvaluatedEpisode]:
                 EvaluatedEpisode(
                     step=int(row["step"]),
                     seed=int(row["seed"]),
-                    success=bool(int(row["success"])) if row["success"] else None,
+                    success=_truth(row["success"]),
                     steps=int(row["steps"]),
                     episode_return=float(row["return"]),
                     start=row["start"],
+                    task_succeed=_truth(row.get("task_succeed") or ""),
                 )
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -128,8 +133,26 @@ def write_evaluations(path: Path, episodes: Iterable[EvaluatedEpisode]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
         for e in episodes:
-            success = "" if e.success is None else int(e.success)
-            writer.writerow((e.step, e.seed, success, e.steps, repr(e.episode_return), e.start))
+            success, solved = ("" if t is None else int(t) for t in (e.success, e.task_succeed))
+            figures = (e.step, e.seed, success, e.steps, repr(e.episode_return), e.start, solved)
+            writer.writerow(figures)
+
+
+def judgement(episodes: Iterable[EvaluatedEpisode]) -> str:
+    """How often a success classifier was right, in words; "" where the simulator does not say."""
+    judged = [e for e in episodes if e.success is not None and e.task_succeed is not None]
+    if not judged:
+        return ""
+    false = sum(bool(e.success and not e.task_succeed) for e in judged)
+    missed = sum(bool(e.task_succeed and not e.success) for e in judged)
+    return (
+        f"The success classifier was right in {len(judged) - false - missed} of {len(judged)} "
+        f"episodes: {false} successes were none, {missed} were missed."
+    )
+
+
+def _truth(cell: str) -> bool | None:
+    return bool(int(cell)) if cell else None
 
 
 def _summary_of(episodes: list[EvaluatedEpisode]) -> Summary:

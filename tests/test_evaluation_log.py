@@ -9,6 +9,7 @@ import pytest
 
 from e2hil_rllib.evaluation_log import (
     EvaluatedEpisode,
+    judgement,
     read_evaluations,
     summarize,
     write_evaluations,
@@ -60,3 +61,23 @@ def test_success_that_is_not_known_is_not_a_failure() -> None:
     assert summary.in_words()[:2] == ("-", "-")
     with pytest.raises(ValueError, match="no evaluated episodes"):
         summarize([])
+
+
+def test_a_classifier_is_measured_by_the_simulators_truth(tmp_path: Path) -> None:
+    verdicts = [(True, True), (True, False), (False, True), (False, False), (True, True)]
+    episodes = [
+        EvaluatedEpisode(1, i, success, 5, 1.0, "", solved)
+        for i, (success, solved) in enumerate(verdicts)
+    ]
+    assert judgement(episodes) == (
+        "The success classifier was right in 3 of 5 episodes: 1 successes were none, 1 were missed."
+    )
+    write_evaluations(tmp_path / "e.csv", episodes)
+    assert read_evaluations(tmp_path / "e.csv") == episodes
+    assert judgement([EvaluatedEpisode(1, 0, True, 5, 1.0)]) == ""
+
+
+def test_a_log_without_the_simulators_truth_reads_as_before(tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_text("step,seed,success,steps,return,start\n1,2,1,3,1.0,left\n")
+    (episode,) = read_evaluations(tmp_path / "e.csv")
+    assert episode.task_succeed is None

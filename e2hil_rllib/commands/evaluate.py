@@ -11,7 +11,7 @@ from rich.table import Table
 from e2hil_rllib.checkpoints import CheckpointError, CheckpointStore
 from e2hil_rllib.commands.build import ray_session, restore
 from e2hil_rllib.commands.display import thousands
-from e2hil_rllib.evaluation_log import EvaluatedEpisode, summarize
+from e2hil_rllib.evaluation_log import EvaluatedEpisode, judgement, summarize
 from e2hil_rllib.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -79,3 +79,5 @@ def print_evaluation(console: Console, episodes: list[EvaluatedEpisode]) -> None
     for name, summary in summarize(episodes).items():
         table.add_row(name, *summary.in_words())
     console.print(table)
+    if said := judgement(episodes):
+        console.print(said, highlight=False)

@@ -48,7 +48,10 @@ class Counter:
     def evaluate_episodes(self, num_episodes: int, seed: int) -> Any:
         for number in range(num_episodes):
             start = {"start": "left" if number % 2 else "right"}
-            yield {"seed": seed + number, "success": True, "steps": 5, "return": 1.0, "info": start}
+            yield {
+                "seed": seed + number, "success": True, "task_succeed": None, "steps": 5,
+                "return": 1.0, "info": start,
+            }  # fmt: skip
 
     def stop(self) -> None:
         self.stopped = True
