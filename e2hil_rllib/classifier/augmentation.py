@@ -8,7 +8,7 @@ from torch import Tensor
 from e2hil_rllib.noise import NoiseStream
 from e2hil_rllib.vision.random_shift import random_shift
 
-_SHIFT = 4  # [pixels]
+_SHIFT = 2  # [pixels]; a touch or a grip is a matter of few
 _BRIGHTNESS = 0.15  # largest change, as a share of the whole range
 _CONTRAST = 0.2  # largest change of the distance from the frame's mean, as a share of it
 _COLOR = 0.1  # largest change of each of red, green and blue, as a share of it

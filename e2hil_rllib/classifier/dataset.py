@@ -45,6 +45,12 @@ class LabelledEpisode:
         """Height, width and 3 by camera."""
         return {camera: frames.shape[1:] for camera, frames in self.frames.items()}
 
+    def near_change(self, steps: int) -> np.ndarray:
+        """Whether there is a frame of the other label so few steps before or after, shape (N,)."""
+        apart = np.abs(self.steps[:, None] - self.steps[None, :]) <= steps
+        near: np.ndarray = (apart & (self.success[:, None] != self.success[None, :])).any(axis=1)
+        return near
+
 
 def label_episode(episode: EpisodeData, name: str, unsure_steps: int = 0) -> LabelledEpisode:
     """Labels an episode's T + 1 frames by its rewards.

@@ -54,10 +54,11 @@ def fit(
 
     Args:
         network: What to train.
-        train: What it learns from; each batch is half success, half failure.
+        train: What it learns from; each batch is half success, half failure, and half of either
+            comes from where success came or went: elsewhere most frames are soon too easy.
         choose: What the evaluations are made on.
         steps: Batches at most.
-        batch_size: Frames in a batch, an even number.
+        batch_size: Frames in a batch, a multiple of 4.
         noise: Where all draws come from.
         on_step: Called with the steps so far and the steps in all.
 
@@ -66,14 +67,14 @@ def fit(
     """
     optimizer = torch.optim.AdamW(network.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    kinds = [np.flatnonzero(train.success == value) for value in (True, False)]
+    pools = _pools(train)
     targets = torch.tensor([1 - _SMOOTHING, _SMOOTHING]).repeat_interleave(batch_size // 2)
     interval = max(1, steps // _EVALUATIONS)
     evaluated = balanced(choose.success, _EVALUATED, noise)
     history: list[Evaluation] = []
     best, losses = copy.deepcopy(network.state_dict()), []
     for step in range(1, steps + 1):
-        drawn = [_draw(kind, batch_size // 2, noise) for kind in kinds]
+        drawn = [_draw(pool, batch_size // 4, noise) for pool in pools]
         logits = network(train.varied(np.concatenate(drawn), noise), noise)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, targets)
         optimizer.zero_grad()
@@ -132,6 +133,16 @@ def balanced(success: np.ndarray, most: int, noise: NoiseStream) -> np.ndarray:
 
 def _best(history: list[Evaluation]) -> int:
     return max(range(len(history)), key=lambda i: history[i].average_precision)
+
+
+def _pools(inputs: Inputs) -> list[np.ndarray]:
+    """Indices that each quarter of a batch is drawn from: success twice, then failure twice."""
+    pools = []
+    for value in (True, False):
+        everywhere = np.flatnonzero(inputs.success == value)
+        near = np.flatnonzero((inputs.success == value) & inputs.near_change)
+        pools += [everywhere, near if len(near) else everywhere]
+    return pools
 
 
 def _draw(indices: np.ndarray, number: int, noise: NoiseStream) -> np.ndarray:

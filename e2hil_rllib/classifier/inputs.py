@@ -16,6 +16,7 @@ from e2hil_rllib.vision.trunk import FrozenTrunk
 
 #: Augmented copies of each training frame whose features a frozen trunk computes up front.
 COPIES = 3
+_NEAR = 3  # steps
 _CHUNK = 64
 
 
@@ -23,6 +24,8 @@ class Inputs(Protocol):
     """N labelled frames, in the form that the network takes."""
 
     success: np.ndarray
+    #: Frames just before or after success came or went: the hard ones.
+    near_change: np.ndarray
 
     def varied(self, indices: np.ndarray, noise: NoiseStream) -> dict[str, Tensor]:
         """Augmented inputs (B, ...) by camera, to learn from."""
@@ -38,6 +41,7 @@ class FrameInputs:
 
     def __init__(self, episodes: list[LabelledEpisode]) -> None:
         self.success = np.concatenate([episode.success for episode in episodes])
+        self.near_change = np.concatenate([e.near_change(_NEAR) for e in episodes])
         self._episodes = episodes  # not in one piece: that would take their memory once more
         self._starts = np.cumsum([0, *(len(episode.success) for episode in episodes)])
 
@@ -79,7 +83,7 @@ class FeatureInputs:
         noise: NoiseStream,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        self.success = frames.success
+        self.success, self.near_change = frames.success, frames.near_change
         number = len(self.success)
         #: By camera, copies first: shape (max(1, copies), N, 512, H/32, W/32), float16.
         self._features: dict[str, np.ndarray] = {}

@@ -58,6 +58,14 @@ def test_unsure_frames_before_a_success_are_left_out_and_steps_stay_true() -> No
     assert len(untouched.steps) == 11
 
 
+def test_frames_near_a_change_of_the_label_are_known_by_their_steps() -> None:
+    found = label_episode(episode(0, solved=True, after=3), "a")
+    assert np.flatnonzero(found.near_change(2)).tolist() == [9, 10, 11, 12]
+    thinned = label_episode(episode(0, solved=True, after=3), "a", unsure_steps=1)
+    assert thinned.steps[thinned.near_change(2)].tolist() == [9, 11]
+    assert not label_episode(episode(0, solved=False), "a").near_change(2).any()
+
+
 def test_several_folders_are_read_with_the_cameras_asked_for(tmp_path: Path) -> None:
     write_episodes(tmp_path / "a", 1, 1, cameras=("front", "wrist"))
     write_episodes(tmp_path / "b", 1, 0, cameras=("wrist", "front"))

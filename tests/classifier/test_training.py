@@ -99,6 +99,22 @@ def test_chosen_frames_keep_their_labels_and_their_places() -> None:
     assert [e.frames["front"][:, 0, 0, 0].tolist() for e in kept] == [[1, 2], [21]]
 
 
+def test_batches_are_half_success_and_half_of_each_comes_from_near_the_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data, batches = FrameInputs(scenes(6)), []
+    varied = data.varied
+    monkeypatch.setattr(
+        data, "varied", lambda indices, noise: batches.append(indices) or varied(indices, noise)
+    )
+    fit(make_network(), data, data, steps=10, batch_size=16, noise=NoiseStream(0))
+    drawn = np.stack(batches)
+    assert drawn.shape[1] == 16
+    assert data.success[drawn[:, :8]].all() and not data.success[drawn[:, 8:]].any()
+    assert data.near_change[drawn[:, 4:8]].all() and data.near_change[drawn[:, 12:]].all()
+    assert not data.near_change[drawn[:, 8:12]].all()
+
+
 def test_the_network_learns_and_keeps_the_weights_of_its_best_evaluation() -> None:
     train, choose = FrameInputs(scenes(12)), FrameInputs(scenes(6, first=100))
     network, steps = make_network(), []
@@ -126,7 +142,7 @@ def test_fitting_keeps_the_best_weights_and_ends_when_none_better_come(
 
     monkeypatch.setattr(fitting, "average_precision", score)
     data = FrameInputs(scenes(3))
-    history = fit(network, data, data, steps=20, batch_size=2, noise=NoiseStream(0))
+    history = fit(network, data, data, steps=20, batch_size=4, noise=NoiseStream(0))
     assert [e.step for e in history] == [2, 4, 6, 8, 10, 12, 14]
     assert best_evaluation(history) == history[2]
     kept = network.state_dict()
