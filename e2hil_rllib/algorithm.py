@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import pickle
 from collections.abc import Iterator
@@ -19,17 +18,17 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 from ray.tune.registry import register_trainable
 
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.encoders import camera_names, observation_spaces, stored_spaces
-from e2hil_rllib.episodes import episode_path, read_episode, read_episodes
+from e2hil_rllib.episodes import episode_path, read_episode
 from e2hil_rllib.evaluation import evaluate_policy
+from e2hil_rllib.experience import Experience
 from e2hil_rllib.limiter import UpdateLimiter
 from e2hil_rllib.metrics import outcome_rates
-from e2hil_rllib.replay import Batch, HumanInTheLoopReplay, ReplayBuffer
+from e2hil_rllib.replay import Batch, HumanInTheLoopReplay
 from e2hil_rllib.rollouts import EpisodeCollector
 from e2hil_rllib.segments import INTERVENTION, Segment
 from e2hil_rllib.selection_log import SelectionLog
 from e2hil_rllib.torch_setup import set_up_torch
-from e2hil_rllib.vision.trunk import TrunkFeatures, save_trunk, saved_trunk, shared_trunk
+from e2hil_rllib.vision.trunk import saved_trunk
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,6 @@ logger = logging.getLogger(__name__)
 IN_CHECKPOINT = "(in the checkpoint)"
 
 _STATE = "e2hil"
-_REPLAY = "replay"
 
 
 class E2HiL(SAC):
@@ -66,7 +64,8 @@ class E2HiL(SAC):
         observation_space, action_space = self.env_runner_group.get_spaces()[
             INPUT_ENV_SINGLE_SPACES
         ]
-        self._build_replay(observation_space, action_space.shape[0])
+        self._experience = Experience(self.config, observation_space, action_space.shape[0])
+        self.replay = self._experience.replay
         self._collector = EpisodeCollector(
             action_space,
             interventions=self.config.interventions,
@@ -79,65 +78,10 @@ class E2HiL(SAC):
         folder, interval = self.config.selection_log, self.config.steps_per_iteration
         self._selection_log = SelectionLog(Path(folder), interval) if folder else None
         if self.config.demonstrations not in (None, IN_CHECKPOINT):
-            self._load_demonstrations(Path(self.config.demonstrations))
+            self._experience.add_demonstrations(Path(self.config.demonstrations), self._collector)
 
     def _create_local_replay_buffer_if_necessary(self, config: Any) -> None:
         """RLlib's episode buffer is not used; see :attr:`replay`."""
-
-    def _build_replay(self, observation_space: Any, action_size: int) -> None:
-        vision = self.config.vision_settings
-        stored = stored_spaces(observation_space, vision)
-        shapes = {key: shape for key, (shape, _) in stored.items()}
-        dtypes = {key: dtype for key, (_, dtype) in stored.items()}
-        self._observation_spaces = observation_spaces(observation_space)
-        cameras = camera_names(observation_space)
-        self._trunk_features = (
-            TrunkFeatures(shared_trunk(vision.trunk_weights), cameras)
-            if vision.frozen and cameras
-            else None
-        )
-
-        def buffer(capacity: int) -> ReplayBuffer:
-            return ReplayBuffer(capacity, shapes, dtypes, action_size)
-
-        self.replay = HumanInTheLoopReplay(
-            buffer(self.config.online_capacity),
-            buffer(self.config.demonstration_capacity),
-            demonstration_fraction=self.config.demonstration_fraction,
-            seed=self.config.seed,
-        )
-
-    def _load_demonstrations(self, folder: Path) -> None:
-        episodes = read_episodes(folder, skip_damaged=self.config.skip_damaged_demonstrations)
-        if not episodes:
-            raise ValueError(
-                f"demonstrations={folder}: holds no episode files. Record some with "
-                "`e2hil record CONFIG`, or set demonstrations=None"
-            )
-        steps = sum(episode.num_steps for episode in episodes)
-        if steps > self.config.demonstration_capacity:
-            raise ValueError(
-                f"demonstrations={folder}: {steps} steps do not fit into "
-                f"demonstration_capacity={self.config.demonstration_capacity}. Raise it, or take "
-                "episodes out"
-            )
-        shapes = {key: space.shape for key, space in self._observation_spaces.items()}
-        for episode in episodes:
-            found = {key: x.shape[1:] for key, x in episode.observations.items()}
-            if found != shapes:
-                raise ValueError(
-                    f"demonstrations={folder}: episode {episode.episode} holds observations "
-                    f"{found}, the environment returns {shapes}. Record demonstrations with this "
-                    "configuration"
-                )
-            size = self.replay.online.action_size
-            if episode.actions.shape[1] != size:
-                raise ValueError(
-                    f"demonstrations={folder}: episode {episode.episode} holds actions of "
-                    f"{episode.actions.shape[1]} numbers, the environment takes {size}. Record "
-                    "demonstrations with this configuration"
-                )
-            self.replay.add_demonstration(self._as_stored(self._collector.segment_of(episode)))
 
     def training_step(self) -> None:
         """Collect ``steps_per_iteration`` environment steps and the updates that they owe.
@@ -186,15 +130,8 @@ class E2HiL(SAC):
         for _, chunks in ready:
             yield from chunks
 
-    def _as_stored(self, segment: Segment) -> Segment:
-        """A segment as replay holds it: a frozen trunk's features in the place of frames."""
-        if self._trunk_features is None:
-            return segment
-        observations = self._trunk_features.of_arrays(segment.observations)
-        return dataclasses.replace(segment, observations=observations)
-
     def _store(self, segment: Segment) -> None:
-        self.replay.add(self._as_stored(segment))
+        self._experience.add(segment)
         self._human_steps += int((segment.source == INTERVENTION).sum())
         self._limiter.inserted(len(segment))
 
@@ -269,7 +206,7 @@ class E2HiL(SAC):
                 "collector": self._collector.state(),
                 "human_steps": self._human_steps,
                 "replay_random_state": self.replay.random_state(),
-                "trunk": self._trunk_features and self._trunk_features.trunk.fingerprint,
+                "trunk": self._experience.trunk_fingerprint,
             }
         }
 
@@ -279,7 +216,7 @@ class E2HiL(SAC):
         Raises:
             ValueError: When it was trained on the features of another frozen trunk.
         """
-        self._check_trunk(state.get(_STATE, {}).get("trunk"))
+        self._experience.check_trunk(state.get(_STATE, {}).get("trunk"))
         super().set_state(state)
         if own := state.get(_STATE):
             self._limiter.set_state(own["limiter"])
@@ -291,28 +228,13 @@ class E2HiL(SAC):
             seed = (self.config.seed or 0, self._limiter.env_steps)
             self.env_runner_group.foreach_env_runner(lambda runner: runner.restart(*seed))
 
-    def _check_trunk(self, trained_on: str | None) -> None:
-        """Features of another trunk would look like noise to the policy."""
-        trunk = self._trunk_features.trunk if self._trunk_features else None
-        if trained_on is not None and trunk is not None and trunk.fingerprint != trained_on:
-            raise ValueError(
-                f"the policy was trained on a frozen trunk with the weights {trained_on}, "
-                f"trunk_weights={self.config.trunk_weights!r} has {trunk.fingerprint}. Name the "
-                "file trunk-*.safetensors of the checkpoint as trunk_weights"
-            )
-
     def save_to_path(self, path: str | Path | None = None, **kwargs: Any) -> str:
         """Save everything below a folder, sharing old frames with the checkpoints beside it."""
         if path is not None:
             path = Path(path).resolve()  # RLlib takes a relative path for a URI
         saved = Path(super().save_to_path(path, **kwargs))
         others = [o for o in saved.parent.iterdir() if o != saved and o.is_dir()]
-        if self._trunk_features is not None:
-            save_trunk(self._trunk_features.trunk, saved, others)
-        if self.config.checkpoint_buffers:
-            self.replay.save(saved / _REPLAY, [other / _REPLAY for other in others])
-        else:
-            logger.info("checkpoint_buffers=False: %s holds no replay buffers", saved)
+        self._experience.save(saved, others)
         return str(saved)
 
     @classmethod
@@ -342,8 +264,8 @@ class E2HiL(SAC):
         Raises:
             ValueError: When the checkpoint was saved with other spaces or networks.
         """
-        if kwargs.get("component") is None and (Path(path) / _REPLAY).is_dir():
-            self.replay.load(Path(path) / _REPLAY)
+        if kwargs.get("component") is None:
+            self._experience.load(Path(path))
         super().restore_from_path(Path(path).resolve(), *args, **kwargs)
 
     def _recover_logged_episodes(self, collector_state: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from e2hil_rllib.encoders import FLAT_KEY, ObservationEncoder, camera_names
 from e2hil_rllib.networks import Actor, CriticEnsemble, Gaussian
 from e2hil_rllib.vision.settings import VisionSettings
-from e2hil_rllib.vision.trunk import TrunkFeatures, shared_trunk
+from e2hil_rllib.vision.trunk import features_for
 
 
 class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
@@ -49,12 +49,7 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         action_size = self.action_space.shape[0]
         hidden_sizes = tuple(config["hidden_sizes"])
         vision: VisionSettings = config["vision"]
-        cameras = camera_names(self.observation_space)
-        self._trunk_features = (
-            TrunkFeatures(shared_trunk(vision.trunk_weights), cameras)
-            if vision.frozen and cameras
-            else None
-        )
+        self._trunk_features = features_for(vision, camera_names(self.observation_space))
         with torch.random.fork_rng(devices=[], enabled=config["seed"] is not None):
             if config["seed"] is not None:
                 torch.manual_seed(config["seed"])

@@ -66,7 +66,7 @@ def draw_crops(settings: Settings, folder: Path, seed: int | None = None) -> lis
     finally:
         env.close()
     folder.mkdir(parents=True, exist_ok=True)
-    return [_draw(folder / f"{name}.png", name, frames[name], views[name]) for name in views]
+    return [draw_view(folder / f"{name}.png", name, frames[name], views[name]) for name in views]
 
 
 def show_crops(settings: Settings, folder: Path, seed: int | None, console: Console) -> None:
@@ -94,7 +94,8 @@ def _raw_frames(
         raise CropError(f"The environment {settings.task} cannot be started: {fault}.") from error
 
 
-def _draw(path: Path, name: str, raw: NDArray[np.uint8], view: View) -> Path:
+def draw_view(path: Path, name: str, raw: NDArray[np.uint8], view: View) -> Path:
+    """Draw a raw frame with its crop, beside the frame that the policy gets; returns the file."""
     seen, crop = view.apply(raw), view.crop
     height, width = raw.shape[:2]
     seen_height, seen_width = seen.shape[:2]

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from e2hil_rllib.checkpoints import CheckpointStore
 from e2hil_rllib.commands.build import build, check_settings, ray_session, resume_from
-from e2hil_rllib.commands.crop import View, _draw
+from e2hil_rllib.commands.crop import View, draw_view
 from e2hil_rllib.commands.display import AUTONOMOUS, TrainingDisplay, thousands
 from e2hil_rllib.commands.evaluate import evaluate, print_evaluation
 from e2hil_rllib.commands.interrupt import StopRequest, stop_on_signal
@@ -132,7 +132,7 @@ def draw_run_crops(algorithm: E2HiL, folder: Path) -> None:
     frames, views = first
     folder.mkdir(exist_ok=True)
     for name, view in views.items():
-        _draw(folder / f"{name}.png", name, frames[name], view)
+        draw_view(folder / f"{name}.png", name, frames[name], view)
 
 
 class _Training:

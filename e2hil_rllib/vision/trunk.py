@@ -18,6 +18,7 @@ from torch import Tensor
 
 from e2hil_rllib.vision.camera_encoders import batch_channels_last
 from e2hil_rllib.vision.resnet import FEATURE_CHANNELS, REDUCTION, ResNet10T
+from e2hil_rllib.vision.settings import VisionSettings
 from e2hil_rllib.vision.trunk_weights import (
     MEAN,
     STD,
@@ -157,6 +158,17 @@ def shared_trunk(source: str, device: str = "cpu") -> FrozenTrunk:
         TrunkWeightsError: The weights cannot be had; the message says why and what to do.
     """
     return FrozenTrunk(load_trunk_weights(source), device)
+
+
+def features_for(vision: VisionSettings, cameras: Collection[str]) -> TrunkFeatures | None:
+    """What replaces the frames of these cameras; None without a frozen trunk or a camera.
+
+    Raises:
+        TrunkWeightsError: The weights cannot be had; the message says why and what to do.
+    """
+    if not (vision.frozen and cameras):
+        return None
+    return TrunkFeatures(shared_trunk(vision.trunk_weights), cameras)
 
 
 def save_trunk(trunk: FrozenTrunk, folder: Path, others: Iterable[Path] = ()) -> None:

@@ -1,0 +1,143 @@
+"""What the algorithm has seen: both buffers, filled as they store and kept over a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gymnasium as gym
+
+from e2hil_rllib.encoders import camera_names, observation_spaces, stored_spaces
+from e2hil_rllib.episodes import EpisodeData, read_episodes
+from e2hil_rllib.replay import HumanInTheLoopReplay, ReplayBuffer
+from e2hil_rllib.rollouts import EpisodeCollector
+from e2hil_rllib.segments import Segment
+from e2hil_rllib.vision.trunk import features_for, save_trunk
+
+if TYPE_CHECKING:
+    from e2hil_rllib.config import E2HiLConfig
+
+logger = logging.getLogger(__name__)
+
+REPLAY = "replay"
+"""The folder of the buffers in a checkpoint."""
+
+
+class Experience:
+    """Both buffers, and a frozen trunk that turns frames into the features that they hold.
+
+    Args:
+        config: Capacities, mix, seed and vision.
+        observation_space: Of the environment.
+        action_size: Of the environment.
+
+    Raises:
+        ValueError: On an observation space that cannot be encoded.
+        TrunkWeightsError: The weights of the frozen trunk cannot be had.
+    """
+
+    def __init__(self, config: E2HiLConfig, observation_space: gym.Space, action_size: int) -> None:
+        self._config = config
+        self._spaces = observation_spaces(observation_space)
+        vision = config.vision_settings
+        stored = stored_spaces(observation_space, vision)
+        shapes = {key: shape for key, (shape, _) in stored.items()}
+        dtypes = {key: dtype for key, (_, dtype) in stored.items()}
+        self._features = features_for(vision, camera_names(observation_space))
+        self.replay = HumanInTheLoopReplay(
+            ReplayBuffer(config.online_capacity, shapes, dtypes, action_size),
+            ReplayBuffer(config.demonstration_capacity, shapes, dtypes, action_size),
+            demonstration_fraction=config.demonstration_fraction,
+            seed=config.seed,
+        )
+
+    @property
+    def trunk_fingerprint(self) -> str | None:
+        """Of the frozen trunk's weights, where there is one."""
+        return None if self._features is None else self._features.trunk.fingerprint
+
+    def add(self, segment: Segment) -> None:
+        """Store online steps."""
+        self.replay.add(self._as_stored(segment))
+
+    def _as_stored(self, segment: Segment) -> Segment:
+        if self._features is None:
+            return segment
+        observations = self._features.of_arrays(segment.observations)
+        return dataclasses.replace(segment, observations=observations)
+
+    def add_demonstrations(self, folder: Path, collector: EpisodeCollector) -> None:
+        """Store recorded episodes.
+
+        Raises:
+            ValueError: The folder holds none, too many, or some of another environment.
+            DamagedEpisodeError: On a damaged one, unless damaged ones are skipped.
+        """
+        episodes = read_episodes(folder, skip_damaged=self._config.skip_damaged_demonstrations)
+        if not episodes:
+            raise ValueError(
+                f"demonstrations={folder}: holds no episode files. Record some with "
+                "`e2hil record CONFIG`, or set demonstrations=None"
+            )
+        steps = sum(episode.num_steps for episode in episodes)
+        if steps > self._config.demonstration_capacity:
+            raise ValueError(
+                f"demonstrations={folder}: {steps} steps do not fit into "
+                f"demonstration_capacity={self._config.demonstration_capacity}. Raise it, or take "
+                "episodes out"
+            )
+        for episode in episodes:
+            self._check(episode, folder)
+            self.replay.add_demonstration(self._as_stored(collector.segment_of(episode)))
+
+    def _check(self, episode: EpisodeData, folder: Path) -> None:
+        shapes = {key: space.shape for key, space in self._spaces.items()}
+        found = {key: x.shape[1:] for key, x in episode.observations.items()}
+        if found != shapes:
+            raise ValueError(
+                f"demonstrations={folder}: episode {episode.episode} holds observations "
+                f"{found}, the environment returns {shapes}. Record demonstrations with this "
+                "configuration"
+            )
+        size = self.replay.online.action_size
+        if episode.actions.shape[1] != size:
+            raise ValueError(
+                f"demonstrations={folder}: episode {episode.episode} holds actions of "
+                f"{episode.actions.shape[1]} numbers, the environment takes {size}. Record "
+                "demonstrations with this configuration"
+            )
+
+    def save(self, folder: Path, others: Sequence[Path]) -> None:
+        """Write buffers and trunk into a checkpoint, sharing with ``others`` what is unchanged."""
+        if self._features is not None:
+            save_trunk(self._features.trunk, folder, others)
+        if self._config.checkpoint_buffers:
+            self.replay.save(folder / REPLAY, [other / REPLAY for other in others])
+        else:
+            logger.info("checkpoint_buffers=False: %s holds no replay buffers", folder)
+
+    def load(self, folder: Path) -> None:
+        """Read the buffers of a checkpoint, where it has any.
+
+        Raises:
+            ValueError: They were saved with other spaces or capacities.
+        """
+        if (folder / REPLAY).is_dir():
+            self.replay.load(folder / REPLAY)
+
+    def check_trunk(self, trained_on: str | None) -> None:
+        """Features of another trunk than it was trained on would be noise to a policy.
+
+        Raises:
+            ValueError: The fingerprint is that of another trunk.
+        """
+        own = self.trunk_fingerprint
+        if trained_on is not None and own is not None and own != trained_on:
+            raise ValueError(
+                f"the policy was trained on a frozen trunk with the weights {trained_on}, "
+                f"trunk_weights={self._config.trunk_weights!r} has {own}. Name the file "
+                "trunk-*.safetensors of the checkpoint as trunk_weights"
+            )
