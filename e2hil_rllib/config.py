@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gymnasium
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.algorithms.sac import SACConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from e2hil_rllib.classifier.judge import Judge
+from e2hil_rllib.config_checks import check_ranges
 from e2hil_rllib.inherited_settings import refuse_unknown_settings, refuse_unused_settings
 from e2hil_rllib.selection import SelectionSettings
 from e2hil_rllib.vision.settings import VisionSettings, absolute_source
@@ -313,48 +312,8 @@ class E2HiLConfig(SACConfig):
         refuse_unknown_settings(self, defaults)
         refuse_unused_settings(self, defaults)
         super(SACConfig, self).validate()
-        mode = gymnasium.VectorizeMode(self.gym_env_vectorize_mode)
-        if self.judge is not None and mode is not gymnasium.VectorizeMode.SYNC:
-            raise ValueError(
-                f"gym_env_vectorize_mode={mode.value!r}: a success classifier needs "
-                "'sync', where it shares the process of the environments"
-            )
         _ = self.selection, self.vision_settings  # they validate themselves
-        for name in (
-            "utd_ratio", "num_critics", "encoder_size", "online_capacity",
-            "demonstration_capacity", "learning_starts", "steps_per_iteration", "torch_threads",
-            "train_batch_size_per_learner",
-        ):  # fmt: skip
-            self._check(name, isinstance(getattr(self, name), int) and getattr(self, name) >= 1,
-                        "a whole number of at least 1")  # fmt: skip
-        self._check("demonstration_fraction", 0 <= self.demonstration_fraction <= 1, "within 0..1")
-        self._check("gamma", 0 <= self.gamma <= 1, "within 0..1")
-        self._check("tau", 0 < self.tau <= 1, "within 0..1, above 0")
-        for name in ("actor_lr", "critic_lr", "alpha_lr", "initial_alpha"):
-            value = getattr(self, name)  # a learning rate may also be one of RLlib's schedules
-            self._check(name, not isinstance(value, int | float) or 0 < value < math.inf,
-                        "positive and finite")  # fmt: skip
-        target = self.target_entropy
-        self._check("target_entropy", target == "auto" or math.isfinite(target),
-                    '"auto" or a finite number')  # fmt: skip
-        self._check("grad_clip", self.grad_clip is None or self.grad_clip > 0, "positive, or None")
-        self._check("hidden_sizes", len(self.hidden_sizes) > 0
-                    and all(isinstance(size, int) and size >= 1 for size in self.hidden_sizes),
-                    "at least one layer, each of at least 1")  # fmt: skip
-        subset = self.num_subsampled_critics
-        self._check("num_subsampled_critics", subset is None or 1 <= subset <= self.num_critics,
-                    f"None, or within 1..num_critics ({self.num_critics})")  # fmt: skip
-        if self.demonstration_fraction > 0 and not (self.demonstrations or self.interventions):
-            raise ValueError(
-                f"demonstration_fraction={self.demonstration_fraction}, but there are neither "
-                "demonstrations nor interventions to fill the demonstration buffer. Set "
-                "human_in_the_loop(demonstrations=FOLDER) or interventions=True, or "
-                "demonstration_fraction=0 to learn without a human"
-            )
-
-    def _check(self, name: str, valid: bool, expected: str) -> None:
-        if not valid:
-            raise ValueError(f"{name}={getattr(self, name)!r}: must be {expected}")
+        check_ranges(self)
 
     def get_evaluation_config_object(self) -> AlgorithmConfig | None:
         """Evaluation is deterministic and without the operator, unless overridden."""

@@ -1,0 +1,65 @@
+"""Ranges of the settings that the algorithm itself reads."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+
+if TYPE_CHECKING:
+    from e2hil_rllib.config import E2HiLConfig
+
+_COUNTS = (
+    "utd_ratio", "num_critics", "encoder_size", "online_capacity", "demonstration_capacity",
+    "learning_starts", "steps_per_iteration", "torch_threads", "train_batch_size_per_learner",
+)  # fmt: skip
+
+
+def check_ranges(config: E2HiLConfig) -> None:
+    """Refuse settings that are out of range, or that exclude each other.
+
+    Raises:
+        ValueError: Naming the setting, what it is, and what to set instead.
+    """
+    mode = gymnasium.VectorizeMode(config.gym_env_vectorize_mode)
+    if config.judge is not None and mode is not gymnasium.VectorizeMode.SYNC:
+        raise ValueError(
+            f"gym_env_vectorize_mode={mode.value!r}: a success classifier needs "
+            "'sync', where it shares the process of the environments"
+        )
+    for name in _COUNTS:
+        value = getattr(config, name)
+        _check(name, value, isinstance(value, int) and value >= 1, "a whole number of at least 1")
+    for name in ("actor_lr", "critic_lr", "alpha_lr", "initial_alpha"):
+        value = getattr(config, name)  # a learning rate may also be one of RLlib's schedules
+        valid = not isinstance(value, int | float) or 0 < value < math.inf
+        _check(name, value, valid, "positive and finite")
+    fraction = config.demonstration_fraction
+    _check("demonstration_fraction", fraction, 0 <= fraction <= 1, "within 0..1")
+    _check("gamma", config.gamma, 0 <= config.gamma <= 1, "within 0..1")
+    _check("tau", config.tau, 0 < config.tau <= 1, "within 0..1, above 0")
+    target = config.target_entropy
+    valid = target == "auto" or math.isfinite(target)
+    _check("target_entropy", target, valid, '"auto" or a finite number')
+    clip = config.grad_clip
+    _check("grad_clip", clip, clip is None or clip > 0, "positive, or None")
+    sizes = config.hidden_sizes
+    valid = len(sizes) > 0 and all(isinstance(size, int) and size >= 1 for size in sizes)
+    _check("hidden_sizes", sizes, valid, "at least one layer, each of at least 1")
+    subset, critics = config.num_subsampled_critics, config.num_critics
+    valid = subset is None or 1 <= subset <= critics
+    expected = f"None, or within 1..num_critics ({critics})"
+    _check("num_subsampled_critics", subset, valid, expected)
+    if config.demonstration_fraction > 0 and not (config.demonstrations or config.interventions):
+        raise ValueError(
+            f"demonstration_fraction={config.demonstration_fraction}, but there are neither "
+            "demonstrations nor interventions to fill the demonstration buffer. Set "
+            "human_in_the_loop(demonstrations=FOLDER) or interventions=True, or "
+            "demonstration_fraction=0 to learn without a human"
+        )
+
+
+def _check(name: str, value: Any, valid: bool, expected: str) -> None:
+    if not valid:
+        raise ValueError(f"{name}={value!r}: must be {expected}")
