@@ -50,6 +50,17 @@ def make_replay(online: int = 100, demonstrations: int = 50, **kwargs: Any) -> H
     return HumanInTheLoopReplay(make_buffer(online), make_buffer(demonstrations), **settings)
 
 
+def policy_weights(algo: Any) -> dict[str, np.ndarray]:
+    """All parameters of an algorithm's module by name."""
+    state = algo.learner_group.get_state(components="learner/rl_module")["learner"]["rl_module"]
+    return {name: np.array(value) for name, value in state["default_policy"].items()}
+
+
+def same_arrays(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
+    """Whether two dicts hold the same arrays bit for bit."""
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
 class ReachEnv(gym.Env):
     """A point that should reach the origin of a plane, with a human who steps in at fixed times.
 

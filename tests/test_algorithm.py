@@ -21,7 +21,7 @@ from e2hil_rllib.episodes import (
 from e2hil_rllib.replay import SOURCE
 from e2hil_rllib.segments import INTERVENTION
 from e2hil_rllib.selection_log import read_samples, selection_files
-from tests.helpers import ReachEnv
+from tests.helpers import ReachEnv, policy_weights, same_arrays
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,15 +44,6 @@ def make_config(seed=0, env_config=None, **training):
         .training(**settings)
         .debugging(seed=seed)
     )
-
-
-def weights(algo):
-    state = algo.learner_group.get_state(components="learner/rl_module")["learner"]["rl_module"]
-    return {name: np.array(value) for name, value in state["default_policy"].items()}
-
-
-def same_weights(a, b):
-    return all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def test_an_iteration_reports_what_the_contract_names():
@@ -133,7 +124,7 @@ def test_one_seed_gives_one_run():
         numbers = [
             {k: float(v) for k, v in metrics.items() if not math.isnan(v)} for metrics in learner
         ]
-        state = weights(algo)
+        state = policy_weights(algo)
         returns = results[-1]["env_runners"]["episode_return_mean"]
         algo.stop()
         return numbers, returns, state
@@ -141,8 +132,8 @@ def test_one_seed_gives_one_run():
     first, second, other = run(0), run(0), run(1)
     assert first[0] == second[0]
     assert first[1] == second[1]
-    assert same_weights(first[2], second[2])
-    assert not same_weights(first[2], other[2])
+    assert same_arrays(first[2], second[2])
+    assert not same_arrays(first[2], other[2])
 
 
 def test_human_steps_are_stored_as_executed_in_the_critics_units():
@@ -166,8 +157,8 @@ def test_a_checkpoint_holds_everything(tmp_path):
         algo.train()
     algo.save_to_path(tmp_path / "checkpoint")
     restored = E2HiL.from_checkpoint(tmp_path / "checkpoint")
-    assert same_weights(weights(algo), weights(restored))
-    assert weights(restored)["log_temperature"] != pytest.approx(math.log(0.01))
+    assert same_arrays(policy_weights(algo), policy_weights(restored))
+    assert policy_weights(restored)["log_temperature"] != pytest.approx(math.log(0.01))
     for name in ("online", "demonstrations"):
         ids = [getattr(a.replay, name).ids() for a in (algo, restored)]
         assert np.array_equal(*ids)
@@ -435,7 +426,7 @@ def test_remote_learners_train_and_restore(tmp_path):
     assert math.isfinite(result["learners"]["default_policy"]["critic_loss"])
     algo.save_to_path(tmp_path / "checkpoint")
     restored = E2HiL.from_checkpoint(tmp_path / "checkpoint")
-    assert same_weights(weights(algo), weights(restored))
+    assert same_arrays(policy_weights(algo), policy_weights(restored))
     for a in (algo, restored):
         a.stop()
 

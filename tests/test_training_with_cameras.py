@@ -13,6 +13,7 @@ from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.episodes import read_episodes
 from e2hil_rllib.vision.trunk import FrozenTrunk, saved_trunk, shared_trunk
 from e2hil_rllib.vision.trunk_weights import load_trunk_weights, save_trunk_weights
+from tests.helpers import policy_weights, same_arrays
 
 ENCODERS = ("cnn", "frozen")
 
@@ -44,15 +45,6 @@ def make_config(encoder, tmp_path, *, seed=0, trunk_weights="seed:0", **training
         .training(**settings)
         .debugging(seed=seed)
     )
-
-
-def weights(algo):
-    state = algo.learner_group.get_state(components="learner/rl_module")["learner"]["rl_module"]
-    return {name: np.array(value) for name, value in state["default_policy"].items()}
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def held_frames(buffer):
@@ -108,10 +100,10 @@ def test_one_seed_gives_one_run(encoder, tmp_path):
         shared_trunk.cache_clear()
         algo = make_config(encoder, tmp_path / name, seed=seed).build_algo()
         algo.train()
-        runs.append(weights(algo))
+        runs.append(policy_weights(algo))
         algo.stop()
-    assert same(runs[0], runs[1])
-    assert not same(runs[0], runs[2])
+    assert same_arrays(runs[0], runs[1])
+    assert not same_arrays(runs[0], runs[2])
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -120,12 +112,12 @@ def test_a_checkpoint_keeps_the_frames_of_both_buffers(encoder, tmp_path):
     algo.train()
     algo.save_to_path(tmp_path / "step_1")
     expected = [held_frames(b) for b in (algo.replay.online, algo.replay.demonstrations)]
-    trained = weights(algo)
+    trained = policy_weights(algo)
     algo.stop()
     shared_trunk.cache_clear()
     restored = E2HiL.from_checkpoint(tmp_path / "step_1")
     found = [held_frames(b) for b in (restored.replay.online, restored.replay.demonstrations)]
-    assert same(weights(restored), trained)
+    assert same_arrays(policy_weights(restored), trained)
     for one, other in zip(expected, found, strict=True):
         assert len(one) > 0
         assert one.keys() == other.keys()
@@ -168,10 +160,10 @@ def test_the_trunk_is_neither_trained_nor_sent_with_the_weights(tmp_path):
     algo.train()
     after = shared_trunk("seed:0").weights
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert sum(value.size for value in weights(algo).values()) < sum(
+    assert sum(value.size for value in policy_weights(algo).values()) < sum(
         v.numel() for v in before.values()
     )
-    assert not [name for name in weights(algo) if "layer4" in name]
+    assert not [name for name in policy_weights(algo) if "layer4" in name]
     algo.stop()
 
 

@@ -19,6 +19,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from ray.rllib.algorithms.sac import SACConfig
+from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import TD_ERROR_KEY
 from ray.rllib.utils.numpy import convert_to_numpy
@@ -92,8 +93,11 @@ def e2hil_update(enabled: bool) -> Callable[[], None]:
         .entropy_selection(enabled=enabled)
         .human_in_the_loop(interventions=False, demonstration_fraction=0)
     )
-    group = config.build_learner_group(env=FixedEnv())
-    replay = filled_replay()
+    return update_from(config.build_learner_group(env=FixedEnv()), filled_replay())
+
+
+def update_from(group: LearnerGroup, replay: HumanInTheLoopReplay) -> Callable[[], None]:
+    """Sampling and two minibatches, as the algorithm does them for one environment step."""
 
     def update() -> None:
         batch = SampleBatch(_to_torch(replay.sample(BATCH, 2)))

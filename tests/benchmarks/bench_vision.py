@@ -16,9 +16,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from ray.rllib.core.columns import Columns
-from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
-from e2hil_rllib.algorithm import _to_torch
 from e2hil_rllib.commands.build import ray_session
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.encoders import stored_spaces
@@ -28,8 +26,8 @@ from e2hil_rllib.settings import Settings
 from e2hil_rllib.torch_setup import set_up_torch
 from e2hil_rllib.vision.camera_encoders import ConvolutionalEncoder
 from e2hil_rllib.vision.trunk import FrozenTrunk, shared_trunk
+from tests.benchmarks.bench_learner import BATCH, update_from
 
-BATCH = 256
 STEPS = 1_000
 FRAME = (128, 128, 3)
 CAMERAS = ("front", "wrist")
@@ -95,18 +93,7 @@ def update_of(encoder: str | None, enabled: bool) -> Callable[[], None]:
     """What the algorithm does for one environment step: sampling and two minibatches."""
     config = make_config(encoder, enabled)
     group = config.build_learner_group(env=TwoCameras(**config.env_config))
-    replay = filled_replay(config)
-
-    def update() -> None:
-        batch = SampleBatch(_to_torch(replay.sample(BATCH, 2)))
-        group.update(
-            batch=MultiAgentBatch({"default_policy": batch}, 2 * BATCH),
-            minibatch_size=BATCH,
-            timesteps={},
-            _no_metrics_reduce=True,
-        )
-
-    return update
+    return update_from(group, filled_replay(config))
 
 
 def random_frames(number: int) -> np.ndarray:
