@@ -1,0 +1,208 @@
+"""Packets of the Feetech bus: instructions as bytes, and answers out of a stream of bytes.
+
+An instruction is `FF FF ID LEN INSTR parameters… CHK`, an answer (status packet) is
+`FF FF ID LEN ERR data… CHK`; LEN counts the parameters plus two and CHK is the inverted 8-bit sum
+of everything between the header and itself (Feetech's protocol manual of the SMS/STS servos).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+HEADER = b"\xff\xff"
+BROADCAST_ID = 0xFE
+HIGHEST_ID = 0xFC
+OVERHEAD = 6
+"""Bytes of a packet without parameters: header, id, length, instruction or error, checksum."""
+LONGEST_PAYLOAD = 244
+"""Parameters of the longest packet, 250 bytes, that the servos and the vendor's SDK accept."""
+
+_PREFIX = 4  # header, id and length: what has to be there before the size of a packet is known
+
+
+class Instruction(IntEnum):
+    """What a packet asks of a servo."""
+
+    PING = 0x01
+    READ = 0x02
+    WRITE = 0x03
+    REG_WRITE = 0x04
+    ACTION = 0x05
+    SYNC_READ = 0x82
+    SYNC_WRITE = 0x83
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A packet whose checksum was right.
+
+    Attributes:
+        servo_id: who answers, or who is asked.
+        code: the error bits of an answer, the instruction of a question.
+        payload: the data of an answer, the parameters of a question.
+    """
+
+    servo_id: int
+    code: int
+    payload: bytes
+
+
+def checksum(body: bytes) -> int:
+    """Inverted 8-bit sum of the bytes between the header and the checksum."""
+    return ~sum(body) & 0xFF
+
+
+def pack(servo_id: int, code: int, payload: bytes = b"") -> bytes:
+    """Frames an instruction or an answer.
+
+    Raises:
+        ValueError: if the id is no servo's and not the broadcast id, or the payload is too long.
+    """
+    if not 0 <= servo_id <= HIGHEST_ID and servo_id != BROADCAST_ID:
+        raise ValueError(
+            f"motor id {servo_id} is out of range: expected 0 to {HIGHEST_ID}, "
+            f"or {BROADCAST_ID} for all motors"
+        )
+    if len(payload) > LONGEST_PAYLOAD:
+        raise ValueError(
+            f"a packet carries at most {LONGEST_PAYLOAD} parameter bytes, not {len(payload)}: "
+            "ask fewer motors or registers at once"
+        )
+    body = bytes((servo_id, len(payload) + 2, code)) + payload
+    return HEADER + body + bytes((checksum(body),))
+
+
+def ping(servo_id: int) -> bytes:
+    """Asks a servo, or with the broadcast id all of them, for an answer without data."""
+    return pack(servo_id, Instruction.PING)
+
+
+def read(servo_id: int, address: int, count: int) -> bytes:
+    """Asks a servo for `count` bytes from an address on."""
+    return pack(servo_id, Instruction.READ, bytes((address, count)))
+
+
+def write(servo_id: int, address: int, data: bytes) -> bytes:
+    """Sets bytes from an address on, at once."""
+    return pack(servo_id, Instruction.WRITE, bytes((address,)) + data)
+
+
+def reg_write(servo_id: int, address: int, data: bytes) -> bytes:
+    """Sets bytes from an address on when ACTION comes."""
+    return pack(servo_id, Instruction.REG_WRITE, bytes((address,)) + data)
+
+
+def action(servo_id: int = BROADCAST_ID) -> bytes:
+    """Carries out what REG_WRITE has prepared."""
+    return pack(servo_id, Instruction.ACTION)
+
+
+def sync_read(address: int, count: int, servo_ids: Sequence[int]) -> bytes:
+    """Asks several servos for the same `count` bytes; they answer in the order of the list."""
+    _check_ids(servo_ids)
+    return pack(BROADCAST_ID, Instruction.SYNC_READ, bytes((address, count, *servo_ids)))
+
+
+def sync_write(address: int, data: Mapping[int, bytes]) -> bytes:
+    """Sets bytes from the same address on in several servos, by id; nobody answers.
+
+    Raises:
+        ValueError: if the servos get differently many bytes.
+    """
+    _check_ids(list(data))
+    sizes = {len(chunk) for chunk in data.values()}
+    if len(sizes) != 1:
+        raise ValueError(f"a sync write gives every motor as many bytes, not {sorted(sizes)}")
+    parts = b"".join(bytes((servo_id,)) + chunk for servo_id, chunk in data.items())
+    return pack(BROADCAST_ID, Instruction.SYNC_WRITE, bytes((address, sizes.pop())) + parts)
+
+
+def _check_ids(servo_ids: Sequence[int]) -> None:
+    """Refuses an empty list, one with repetitions and ids that no single servo can have."""
+    if not servo_ids or len(set(servo_ids)) != len(servo_ids):
+        raise ValueError(f"expected one or more different motor ids, not {list(servo_ids)}")
+    wrong = [servo_id for servo_id in servo_ids if not 0 <= servo_id <= HIGHEST_ID]
+    if wrong:
+        raise ValueError(f"motor ids {wrong} are out of range: expected 0 to {HIGHEST_ID}")
+
+
+class PacketParser:
+    """Finds packets in a stream of bytes that comes in pieces and may hold garbage.
+
+    A host knows how long the answer to its question is. Told so, the parser takes no packet of
+    another length, which makes it exact: a truncated answer, one that lost a byte and one with a
+    single changed byte are never taken for a valid one. (With any length allowed, a changed LEN
+    would pass once in 256 times.)
+
+    It never holds more than one unfinished packet back, 250 bytes at most.
+
+    Attributes:
+        discarded_bytes: how many bytes belonged to no valid packet so far.
+        bad_packets: how many headers were followed by a wrong length or checksum so far.
+    """
+
+    def __init__(self, payload_length: int | None = None, highest_id: int = HIGHEST_ID):
+        """Starts with nothing.
+
+        Args:
+            payload_length: bytes of data in every packet; None takes any length.
+            highest_id: the highest id to accept; `BROADCAST_ID` in order to read instructions.
+        """
+        self.discarded_bytes = 0
+        self.bad_packets = 0
+        self._payload_length = payload_length
+        self._highest_id = highest_id
+        self._buffer = b""
+
+    def feed(self, chunk: bytes) -> list[Packet]:
+        """Takes the next bytes and returns the packets that they complete."""
+        stream = self._buffer + chunk
+        packets = []
+        start = 0
+        while True:
+            header = stream.find(HEADER, start)
+            if header < 0:
+                # The last byte may be the first half of a header.
+                end = len(stream) - (stream[-1:] == HEADER[:1] and start < len(stream))
+                self.discarded_bytes += end - start
+                start = end
+                break
+            self.discarded_bytes += header - start
+            start = header
+            if len(stream) < start + _PREFIX:
+                break
+            size = self._size(stream[start + 2], stream[start + 3])
+            if size and len(stream) < start + size:
+                break
+            packet = self._packet(stream[start : start + size]) if size else None
+            if packet is None:
+                # Only the first byte is surely wrong: the next header may lie inside this packet.
+                self.discarded_bytes += 1
+                start += 1
+                continue
+            packets.append(packet)
+            start += size
+        self._buffer = stream[start:]
+        return packets
+
+    def _size(self, servo_id: int, length: int) -> int:
+        """Bytes of the packet with this id and length, 0 where there cannot be such a packet."""
+        if servo_id > self._highest_id:
+            return 0  # also FF FF FF: the header starts one byte later
+        payload_length = length - 2
+        allowed = (
+            0 <= payload_length <= LONGEST_PAYLOAD
+            if self._payload_length is None
+            else payload_length == self._payload_length
+        )
+        if not allowed:
+            self.bad_packets += 1
+            return 0
+        return payload_length + OVERHEAD
+
+    def _packet(self, data: bytes) -> Packet | None:
+        """Takes a packet apart, None if the checksum is wrong."""
+        if checksum(data[2:-1]) != data[-1]:
+            self.bad_packets += 1
+            return None
+        return Packet(servo_id=data[2], code=data[4], payload=data[5:-1])
