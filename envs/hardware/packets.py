@@ -99,7 +99,7 @@ def action(servo_id: int = BROADCAST_ID) -> bytes:
 
 def sync_read(address: int, count: int, servo_ids: Sequence[int]) -> bytes:
     """Asks several servos for the same `count` bytes; they answer in the order of the list."""
-    _check_ids(servo_ids)
+    check_ids(servo_ids)
     return pack(BROADCAST_ID, Instruction.SYNC_READ, bytes((address, count, *servo_ids)))
 
 
@@ -109,7 +109,7 @@ def sync_write(address: int, data: Mapping[int, bytes]) -> bytes:
     Raises:
         ValueError: if the servos get differently many bytes.
     """
-    _check_ids(list(data))
+    check_ids(list(data))
     sizes = {len(chunk) for chunk in data.values()}
     if len(sizes) != 1:
         raise ValueError(f"a sync write gives every motor as many bytes, not {sorted(sizes)}")
@@ -117,8 +117,12 @@ def sync_write(address: int, data: Mapping[int, bytes]) -> bytes:
     return pack(BROADCAST_ID, Instruction.SYNC_WRITE, bytes((address, sizes.pop())) + parts)
 
 
-def _check_ids(servo_ids: Sequence[int]) -> None:
-    """Refuses an empty list, one with repetitions and ids that no single servo can have."""
+def check_ids(servo_ids: Sequence[int]) -> None:
+    """Refuses an empty list, one with repetitions and ids that no single servo can have.
+
+    Raises:
+        ValueError: if these are not one or more different ids of servos.
+    """
     if not servo_ids or len(set(servo_ids)) != len(servo_ids):
         raise ValueError(f"expected one or more different motor ids, not {list(servo_ids)}")
     wrong = [servo_id for servo_id in servo_ids if not 0 <= servo_id <= HIGHEST_ID]
@@ -153,6 +157,11 @@ class PacketParser:
         self._payload_length = payload_length
         self._highest_id = highest_id
         self._buffer = b""
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes of an unfinished packet are held back."""
+        return len(self._buffer)
 
     def feed(self, chunk: bytes) -> list[Packet]:
         """Takes the next bytes and returns the packets that they complete."""

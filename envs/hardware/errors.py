@@ -1,0 +1,74 @@
+"""What can go wrong on the servo bus, each with the port or motor at fault and a way out."""
+
+from collections.abc import Mapping
+
+FAULT_BITS = {1: "voltage", 2: "angle sensor", 4: "overheat", 8: "over-current", 32: "overload"}
+"""Bits of a status packet's error byte, and of the Status register, by what they say."""
+
+_REMEDIES = {
+    "voltage": "check that the power supply fits the servo's voltage limits",
+    "angle sensor": "switch the power off and on; replace the servo if it returns",
+    "overheat": "switch the torque off and let the servo cool down",
+    "over-current": "free the joint, then switch the torque off and on",
+    "overload": "free the joint, then switch the torque off and on",
+}
+
+
+def fault_names(error: int) -> tuple[str, ...]:
+    """Names the bits of an error byte; bits without a meaning keep their number."""
+    bits = (1 << place for place in range(8))
+    return tuple(FAULT_BITS.get(bit, f"unknown error bit {bit}") for bit in bits if error & bit)
+
+
+class BusError(RuntimeError):
+    """Any failure of the bus, the motors on it included."""
+
+
+class PortLost(BusError):  # noqa: N818 - an event, not a mistake
+    """The port could not be opened or has gone away, as with a pulled cable.
+
+    Attributes:
+        port: the port's path.
+    """
+
+    def __init__(self, port: str, reason: str):
+        super().__init__(
+            f"port {port} is lost ({reason}): check the USB cable and that no other program uses "
+            "the port, then reopen it"
+        )
+        self.port = port
+
+
+class NoAnswer(BusError):  # noqa: N818 - an event, not a mistake
+    """Motors did not answer, or not intelligibly, however often they were asked.
+
+    Attributes:
+        port: the port's path.
+        servo_ids: the motors that are missing.
+    """
+
+    def __init__(self, port: str, servo_ids: tuple[int, ...], what: str, attempts: int):
+        motors = ", ".join(map(str, servo_ids))
+        super().__init__(
+            f"no valid answer from motor {motors} on port {port} to {what} in {attempts} attempts: "
+            "check the motor's id, its power and cables, and that its Response_Status_Level is 1"
+        )
+        self.port = port
+        self.servo_ids = servo_ids
+
+
+class ServoFault(BusError):  # noqa: N818 - an event, not a mistake
+    """Motors answered and reported errors of their own; what was asked of them is done.
+
+    Attributes:
+        faults: names of the reported errors by motor id.
+        values: what was read, by motor id; empty after a write.
+    """
+
+    def __init__(self, port: str, faults: Mapping[int, tuple[str, ...]], values: Mapping[int, int]):
+        reports = "; ".join(f"motor {i}: {', '.join(names)}" for i, names in faults.items())
+        seen = dict.fromkeys(name for names in faults.values() for name in names)
+        remedies = [_REMEDIES.get(name, f"look {name} up in the manual") for name in seen]
+        super().__init__(f"port {port}, {reports} ({'; '.join(remedies)})")
+        self.faults = dict(faults)
+        self.values = dict(values)

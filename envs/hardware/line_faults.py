@@ -1,0 +1,62 @@
+"""What a bad cable does to the answers of virtual servos."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FaultRates:
+    """How often each fault befalls an answer, as probabilities; at most one does.
+
+    Attributes:
+        lost: the answer does not come.
+        late: it comes `delay` seconds later.
+        truncated: its end is missing.
+        corrupted: one to three of its bytes are others.
+        delay: of late answers [s].
+    """
+
+    lost: float = 0.0
+    late: float = 0.0
+    truncated: float = 0.0
+    corrupted: float = 0.0
+    delay: float = 0.03
+
+    def __post_init__(self) -> None:
+        """Refuses what are no probabilities."""
+        rates = (self.lost, self.late, self.truncated, self.corrupted)
+        if min(rates) < 0 or sum(rates) > 1:
+            raise ValueError(f"fault rates {rates} have to be at least 0 and at most 1 together")
+
+
+class FaultyLine:
+    """Applies faults to answers, the same ones for the same seed."""
+
+    def __init__(self, rates: FaultRates, seed: int = 0):
+        self._rates = rates
+        self._rng = np.random.default_rng(seed)
+
+    def pass_on(self, data: bytes) -> tuple[float, bytes]:
+        """Returns by how much an answer is late [s], and what is left of it."""
+        rates = self._rates
+        draw = self._rng.random()
+        if draw < rates.lost:
+            return 0.0, b""
+        draw -= rates.lost
+        if draw < rates.late:
+            return rates.delay, data
+        draw -= rates.late
+        if draw < rates.truncated:
+            return 0.0, data[: self._rng.integers(len(data))]
+        if draw - rates.truncated < rates.corrupted:
+            return 0.0, self._corrupt(data)
+        return 0.0, data
+
+    def _corrupt(self, data: bytes) -> bytes:
+        """Changes one to three bytes."""
+        changed = bytearray(data)
+        places = self._rng.choice(len(data), size=self._rng.integers(1, 4), replace=False)
+        for place in places:
+            changed[place] ^= int(self._rng.integers(1, 256))
+        return bytes(changed)

@@ -1,0 +1,101 @@
+"""What virtual servos drive: the interface of a mechanism, and the simplest one."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+FULL_SPEED = 4.7
+"""Speed of an STS3215 without load, 45 rpm [rad/s]."""
+
+
+@dataclass(frozen=True)
+class Drive:
+    """What a servo does to its joint.
+
+    Attributes:
+        target: where it pulls the joint [rad].
+        torque: the most it may pull with, as a fraction of the stall torque; 0 lets go.
+        speed: the fastest it may move [rad/s].
+    """
+
+    target: float
+    torque: float
+    speed: float
+
+
+@dataclass(frozen=True)
+class JointState:
+    """What a joint does.
+
+    Attributes:
+        position: angle from the middle of the servo's encoder [rad], not wrapped around.
+        velocity: [rad/s].
+        effort: torque that the servo applies, as a fraction of its stall torque, -1 to 1.
+    """
+
+    position: float
+    velocity: float = 0.0
+    effort: float = 0.0
+
+
+class Plant(Protocol):
+    """Joints that servos drive, known by the places 0, 1, … of their servos in the chain."""
+
+    def step(self, dt: float, drives: Mapping[int, Drive]) -> None:
+        """Lets time pass [s] while the servos drive their joints, by place."""
+        ...
+
+    def state(self, joint: int) -> JointState:
+        """Returns the present state of the joint at a place."""
+        ...
+
+
+class KinematicPlant:
+    """Joints without weight that approach their targets like a first-order lag.
+
+    Each may be blocked, as by an object, and moved by hand while its servo lets go.
+    """
+
+    def __init__(self, positions: Iterable[float], time_constant: float = 0.03):
+        """Starts at rest.
+
+        Args:
+            positions: the joints' angles from the middle of their encoders [rad].
+            time_constant: how long the error takes to fall to 1/e, at less than full speed [s].
+        """
+        self._states = [JointState(position) for position in positions]
+        self._blocked: set[int] = set()
+        self._time_constant = time_constant
+
+    def step(self, dt: float, drives: Mapping[int, Drive]) -> None:
+        """Moves each joint toward its target, no faster than its servo can."""
+        reach = -math.expm1(-dt / self._time_constant)
+        for joint, drive in drives.items():
+            state = self._states[joint]
+            error = drive.target - state.position
+            if drive.torque <= 0:
+                self._states[joint] = JointState(state.position)
+            elif joint in self._blocked:
+                # Full torque from some 6 degrees of error on, about as with P = 16.
+                effort = max(-drive.torque, min(drive.torque, 10 * error))
+                self._states[joint] = JointState(state.position, effort=effort)
+            else:
+                step = max(-drive.speed * dt, min(drive.speed * dt, reach * error))
+                self._states[joint] = JointState(state.position + step, step / dt)
+
+    def state(self, joint: int) -> JointState:
+        """Returns the present state of a joint."""
+        return self._states[joint]
+
+    def block(self, joint: int) -> None:
+        """Holds a joint where it is, however hard its servo pulls."""
+        self._blocked.add(joint)
+
+    def unblock(self, joint: int) -> None:
+        """Lets a joint go that was blocked."""
+        self._blocked.discard(joint)
+
+    def move(self, joint: int, position: float) -> None:
+        """Puts a joint at an angle [rad], as a hand does while the torque is off."""
+        self._states[joint] = JointState(position)
