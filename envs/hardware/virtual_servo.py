@@ -148,12 +148,16 @@ class VirtualServo:
         self.set("Goal_Position", self.get("Present_Position"))
 
     def answer(self, instruction: Packet) -> bytes | None:
-        """Carries an instruction out and returns the status packet, None where there is none."""
+        """Carries an instruction out and returns the status packet, None where there is none.
+
+        The answer to a new ID still comes from the old one: the vendor's SDK takes no other.
+        """
+        servo_id = self.servo_id
         data = self._carry_out(instruction.code, instruction.payload)
         always = instruction.code in (Instruction.PING, Instruction.READ)
         if data is None or not (always or self.get("Response_Status_Level")):
             return None
-        return pack(self.servo_id, self._error(), data)
+        return pack(servo_id, self._error(), data)
 
     def advance(self, now: float, dt: float, joint: JointState) -> None:
         """Takes over what the joint does, and protects itself.

@@ -9,6 +9,9 @@ from envs.hardware.plant import KinematicPlant
 from envs.hardware.virtual_chain import VirtualChain
 from envs.hardware.virtual_port import VirtualPort
 
+MARGIN = 0.05
+"""How much later than the wire allows virtual servos may answer [s]."""
+
 
 @pytest.fixture
 def plant() -> KinematicPlant:
@@ -23,5 +26,6 @@ def port(plant: KinematicPlant) -> Iterator[VirtualPort]:
 
 @pytest.fixture
 def bus(port: VirtualPort) -> Iterator[FeetechBus]:
-    with FeetechBus(port.path) as bus:
+    # The servos' thread may have to wait for a core while other work goes on.
+    with FeetechBus(port.path, margin=MARGIN) as bus:
         yield bus
