@@ -8,6 +8,7 @@ from collections.abc import Callable
 from e2hil_rllib.commands.build import quiet_ray
 from e2hil_rllib.torch_setup import set_up_torch
 from tests.benchmarks import (
+    bench_bus,
     bench_expert,
     bench_learner,
     bench_simulation,
@@ -20,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[], object]] = {
     "vision": bench_vision.main,
     "simulation": bench_simulation.main,
     "expert": bench_expert.main,
+    "bus": bench_bus.main,
     "pendulum": bench_training.pendulum,
     "touch_cube": bench_training.touch_cube,
 }
