@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from envs.kinematics import JOINTS, Kinematics
-from envs.safety_faults import ServoFaults, Sustained, Telemetry, unusable
+from envs.safety_faults import ArmReading, ServoFaults, Sustained, unusable
 from envs.safety_limits import SafetyLimits
 from envs.workspace import Workspace, clamp
 
-__all__ = ["Decision", "SafetyLayer", "SafetyLimits", "Telemetry", "Verdict"]
+__all__ = ["ArmReading", "Decision", "SafetyLayer", "SafetyLimits", "Verdict"]
 
 FloatArray = NDArray[np.float64]
 
@@ -107,7 +107,7 @@ class SafetyLayer:
         self._stalled.reset()
         self.handover()
 
-    def decide(self, wanted: ArrayLike, telemetry: Telemetry | None, now: float) -> Decision:
+    def decide(self, wanted: ArrayLike, telemetry: ArmReading | None, now: float) -> Decision:
         """Says what may be sent for a command.
 
         Args:
@@ -137,7 +137,7 @@ class SafetyLayer:
             )
         return self._send(goal, telemetry.positions)
 
-    def watch(self, telemetry: Telemetry | None, now: float) -> Decision:
+    def watch(self, telemetry: ArmReading | None, now: float) -> Decision:
         """Says what to do while no command comes: call it as often as the arm is read.
 
         Args:
@@ -164,7 +164,7 @@ class SafetyLayer:
         """Returns how long no command has come [s]."""
         return np.inf if self._commanded_at is None else self._now - self._commanded_at
 
-    def _checked(self, telemetry: Telemetry | None) -> Decision | None:
+    def _checked(self, telemetry: ArmReading | None) -> Decision | None:
         """Returns a hold or release because of a reading or a fault, None where all is well."""
         problem = unusable(telemetry, self._now, self.limits, *self._range)
         if telemetry is not None and not problem:
@@ -196,7 +196,7 @@ class SafetyLayer:
             self._sent_at = self._now
         return self._targets.copy()
 
-    def _watch_grip(self, telemetry: Telemetry) -> None:
+    def _watch_grip(self, telemetry: ArmReading) -> None:
         """Loosens a gripper that has pressed too hard for too long, without opening it.
 
         It comes about in whatever state the arm is: a gripper burns out in a hold as well.

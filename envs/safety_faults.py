@@ -14,7 +14,7 @@ _OUT_OF_RANGE = 0.35  # [rad]: further beyond its limits no joint of a calibrate
 
 
 @dataclass(frozen=True)
-class Telemetry:
+class ArmReading:
     """One reading of all servos, in the order of `envs.kinematics.JOINTS`.
 
     Attributes:
@@ -42,11 +42,11 @@ class Telemetry:
         for name in _READINGS:
             values = np.array(getattr(self, name), dtype=np.float64)
             if values.shape != (len(JOINTS),):
-                raise ValueError(f"telemetry.{name} must have shape (6,), got {values.shape}")
+                raise ValueError(f"the reading's {name} must have shape (6,), got {values.shape}")
             object.__setattr__(self, name, values)
 
 
-_READINGS = tuple(each.name for each in fields(Telemetry) if each.name != "time")
+_READINGS = tuple(each.name for each in fields(ArmReading) if each.name != "time")
 
 
 class Sustained:
@@ -86,7 +86,7 @@ class ServoFaults:
         for lasting in self._lasting.values():
             lasting.reset()
 
-    def update(self, telemetry: Telemetry) -> list[tuple[str, str]]:
+    def update(self, telemetry: ArmReading) -> list[tuple[str, str]]:
         """Takes in a reading.
 
         Returns:
@@ -107,7 +107,7 @@ class ServoFaults:
                 found.append((reaction, self._reason(kind, int(lasted.argmax()), telemetry)))
         return found
 
-    def _reason(self, kind: str, joint: int, telemetry: Telemetry) -> str:
+    def _reason(self, kind: str, joint: int, telemetry: ArmReading) -> str:
         name, limits = JOINTS[joint], self._limits
         if kind == "heat":
             return (
@@ -126,7 +126,11 @@ class ServoFaults:
 
 
 def unusable(
-    telemetry: Telemetry | None, now: float, limits: SafetyLimits, low: FloatArray, high: FloatArray
+    telemetry: ArmReading | None,
+    now: float,
+    limits: SafetyLimits,
+    low: FloatArray,
+    high: FloatArray,
 ) -> str:
     """Says why nothing can be decided from a reading, "" where it is sound.
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.kinematics import HOME, JOINTS, Kinematics
-from envs.safety import SafetyLayer, SafetyLimits, Telemetry, Verdict
+from envs.safety import ArmReading, SafetyLayer, SafetyLimits, Verdict
 from envs.workspace import Workspace, clamp
 
 KINEMATICS = Kinematics()
@@ -23,7 +23,7 @@ def reading(time, positions=HOME, **others):
         "voltages": np.full(6, 7.4),
         "loads": np.zeros(6),
     }
-    return Telemetry(time, positions, **{**values, **others})
+    return ArmReading(time, positions, **{**values, **others})
 
 
 def at(joint, value, rest):
@@ -370,7 +370,7 @@ def test_a_target_that_is_not_finite_is_refused_by_name(bad):
 def test_targets_of_another_shape_are_an_error():
     with pytest.raises(ValueError, match=r"shape \(6,\), got shape \(4,\)"):
         SafetyLayer().decide(np.zeros(4), reading(0.0), 0.0)
-    with pytest.raises(ValueError, match=r"telemetry.loads must have shape \(6,\)"):
+    with pytest.raises(ValueError, match=r"reading's loads must have shape \(6,\)"):
         reading(0.0, loads=np.zeros(5))
 
 
