@@ -40,9 +40,10 @@ class Transactions:
 
     An answer is awaited as long as the bytes take on the wire, plus the servos' return delay, plus
     a margin for the adapter and the operating system. What does not come is asked for again. After
-    a failure the line has to fall silent first (one margin, two at most), because a late answer
-    looks just like the answer to the next question: the protocol numbers nothing. So a transaction
-    takes at most (retries + 1) × (wire time + return delays + 3 margins).
+    an exchange that failed or was interrupted the line has to fall silent first (one margin, two at
+    most): the protocol numbers nothing, so that a late answer looks just like the answer to the
+    next question, and a command sent into it would be lost. So a transaction takes at most
+    (retries + 1) × (wire time + return delays + 3 margins).
 
     Attributes:
         counters: what has happened so far.
@@ -61,6 +62,7 @@ class Transactions:
         self._retries = retries
         self._margin = margin
         self._lock = threading.Lock()
+        self._answers_under_way = False
 
     def tell(self, command: bytes) -> None:
         """Sends what nobody answers.
@@ -70,6 +72,7 @@ class Transactions:
         """
         with self._lock:
             self.counters.transactions += 1
+            self._settle()
             self._line.send(command)
 
     def ask(
@@ -108,7 +111,6 @@ class Transactions:
                 missing = tuple(servo_id for servo_id in servo_ids if servo_id not in answers)
                 if not missing:
                     return {servo_id: answers[servo_id] for servo_id in servo_ids}
-                self._wait_for_silence()
         raise NoAnswer(self._line.port, missing, what, self._retries + 1)
 
     def collect(self, question: bytes, servo_ids: Sequence[int], window: float) -> list[int]:
@@ -147,7 +149,9 @@ class Transactions:
         self, question: bytes, servo_ids: Sequence[int], payload_length: int, window: float
     ) -> dict[int, Packet]:
         """Asks once and returns the answers that come within the window [s], by id."""
+        self._settle()
         self.counters.discarded_bytes += self._line.discard()
+        self._answers_under_way = True
         self._line.send(question)
         deadline = time.monotonic() + window
         ear = _Ear(question, servo_ids, payload_length)
@@ -156,11 +160,14 @@ class Transactions:
             # Whoever was held up until after the deadline still reads what has come in time.
             late = time.monotonic() >= deadline
             ear.hear(self._line.receive(ear.outstanding_bytes))
+        self._answers_under_way = len(ear.answers) < len(servo_ids)
         ear.count(self.counters)
         return ear.answers
 
-    def _wait_for_silence(self) -> None:
-        """Lets late answers run out, so that none is taken for the answer to the next question."""
+    def _settle(self) -> None:
+        """Lets the answers to an unfinished exchange run out."""
+        if not self._answers_under_way:
+            return
         now = last_heard = start = time.monotonic()
         while now - last_heard < self._margin and now - start < 2 * self._margin:
             late = self._line.receive(256)
@@ -168,6 +175,7 @@ class Transactions:
             if late:
                 self.counters.discarded_bytes += len(late)
                 last_heard = now
+        self._answers_under_way = False
 
 
 class _Ear:

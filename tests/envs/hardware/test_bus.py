@@ -17,6 +17,7 @@ from envs.hardware.line_faults import FaultRates
 from envs.hardware.packets import BROADCAST_ID, PacketParser
 from envs.hardware.plant import KinematicPlant
 from envs.hardware.registers import RegisterRangeError, UnknownRegisterError
+from envs.hardware.serial_line import SerialLine
 from envs.hardware.virtual_port import VirtualPort
 
 IDS = tuple(range(1, 7))
@@ -186,6 +187,33 @@ def test_a_late_answer_is_not_taken_for_the_next_one(bus: FeetechBus, port: Virt
         bus.read(1, "Min_Voltage_Limit")
     port.disturb(FaultRates())
     assert bus.read(1, "Max_Voltage_Limit") == 140
+
+
+def test_what_waits_to_be_read_is_no_answer() -> None:
+    host, device = os.openpty()
+    tty.setraw(device)
+    with FeetechBus(os.ttyname(device), retries=0) as bus:
+        os.write(host, answer(1, 1234))
+        time.sleep(0.02)
+        with pytest.raises(NoAnswer):
+            bus.read(1, "Present_Position")
+        assert bus.counters.discarded_bytes == 8
+    os.close(host)
+    os.close(device)
+
+
+def test_after_an_interrupted_question_the_line_falls_silent_first(
+    bus: FeetechBus, port: VirtualPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in a read: its answer is under way when the torque is to be switched off."""
+    port.disturb(FaultRates(late=1.0, delay=0.03))
+    with monkeypatch.context() as patch:
+        patch.setattr(SerialLine, "receive", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            bus.read(1, "Min_Voltage_Limit")
+    port.disturb(FaultRates())
+    assert bus.read(1, "Max_Voltage_Limit") == 140
+    assert bus.counters.discarded_bytes == 7
 
 
 def test_answers_of_others_and_of_other_lengths_are_not_taken() -> None:

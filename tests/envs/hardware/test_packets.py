@@ -192,6 +192,15 @@ def test_a_surplus_first_byte_does_not_cost_the_answer() -> None:
     assert parser.discarded_bytes == 2
 
 
+@pytest.mark.parametrize("servo_id", [0xFD, BROADCAST_ID, 0xFF])
+def test_nobody_answers_with_an_id_that_no_servo_can_have(servo_id: int) -> None:
+    body = bytes((servo_id, 3, 0, 7))
+    stream = packets.HEADER + body + bytes((packets.checksum(body),))
+    assert PacketParser(payload_length=1).feed(stream) == []
+    heard = PacketParser(payload_length=1, highest_id=BROADCAST_ID).feed(stream)
+    assert len(heard) == (servo_id <= BROADCAST_ID)
+
+
 def test_wrong_sums_and_lengths_are_counted() -> None:
     parser = PacketParser(payload_length=1)
     parser.feed(packets.pack(1, 0, b"\x10\x08"))  # two bytes where one was asked for

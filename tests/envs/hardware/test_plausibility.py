@@ -1,6 +1,5 @@
 """What a servo cannot have measured."""
 
-import numpy as np
 import pytest
 
 from envs.hardware.plausibility import STS3215_LIMITS, Limits, PlausibilityCheck, objections
@@ -79,13 +78,3 @@ def test_after_a_pause_nothing_is_known() -> None:
     check.check(telemetry(), 0.0)
     check.forget()
     assert check.check(telemetry(Present_Position=10), 0.1) == {}
-
-
-def test_telemetry_in_units() -> None:
-    reading = telemetry(Present_Velocity=-100, Status=4)
-    np.testing.assert_allclose(reading.velocities, [-100 * 0.0146 * 2 * np.pi / 60])
-    np.testing.assert_allclose(reading.currents, [0.065])
-    np.testing.assert_allclose(reading.loads, [0.1])
-    assert reading.faults == (("overheat",),)
-    with pytest.raises(ValueError, match="telemetry is 15 bytes, not 3"):
-        decode_telemetry({1: b"\0\0\0"}, {1: 0}, {1: 0})
