@@ -2,6 +2,7 @@
 
 import contextlib
 import heapq
+import logging
 import os
 import queue
 import select
@@ -21,6 +22,8 @@ from envs.hardware.packets import BROADCAST_ID, OVERHEAD, PacketParser
 from envs.hardware.virtual_chain import VirtualChain
 
 Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
 
 # The servos move on that often while nobody speaks to them.
 _IDLE_SECONDS = 0.01
@@ -60,16 +63,19 @@ class VirtualPort:
         self._outbox: list[tuple[float, int, bytes]] = []
         self._sent = 0
         self._closing = False
+        self._failure: Exception | None = None
         self._connect()
-        self._thread = threading.Thread(target=self._serve, name="virtual servos", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="virtual servos", daemon=True)
         self._thread.start()
 
     def call(self, action: Callable[[], Result]) -> Result:
         """Runs a function between two packets, in the servos' thread, and returns its result.
 
         Raises:
-            RuntimeError: if the port is closed.
+            RuntimeError: if the port is closed, or the servos' thread has failed in their plant.
         """
+        if self._failure is not None:
+            raise RuntimeError(f"the servos behind {self.path} failed") from self._failure
         if self._closing:
             raise RuntimeError(f"the virtual port {self.path} is closed")
         done: Future[Result] = Future()
@@ -97,7 +103,6 @@ class VirtualPort:
         """Switches everything off and removes the port; harmless the second time."""
         if self._closing:
             return
-        self.call(self._disconnect)
         self._closing = True
         os.write(self._wake_writer, b"!")
         self._thread.join(timeout=_PATIENCE)
@@ -134,6 +139,15 @@ class VirtualPort:
         self._host = self._device = None
         self._outbox.clear()
         self._parser = PacketParser(highest_id=BROADCAST_ID)
+
+    def _run(self) -> None:
+        """Serves to the end; servos that fail take their port with them, so that a host notices."""
+        try:
+            self._serve()
+        except Exception as error:
+            logger.exception("the virtual servos behind %s failed", self.path)
+            self._failure = error
+        self._disconnect()
 
     def _serve(self) -> None:
         """Lets time pass, carries instructions out and sends answers when they are due."""

@@ -8,7 +8,7 @@ import pytest
 import serial
 
 from envs.hardware.bus import FeetechBus
-from envs.hardware.errors import NoAnswer
+from envs.hardware.errors import NoAnswer, PortLost
 from envs.hardware.line_faults import FaultRates, FaultyLine
 from envs.hardware.packets import pack
 from envs.hardware.plant import KinematicPlant
@@ -132,6 +132,26 @@ def test_what_fails_in_the_servos_thread_reaches_the_caller(port: VirtualPort) -
     with pytest.raises(KeyError, match="no virtual servo has id 99"):
         port.call(lambda: port.chain.servo(99))
     assert port.call(lambda: 5) == 5
+
+
+def test_a_plant_that_fails_takes_the_port_with_it(
+    bus: FeetechBus,
+    port: VirtualPort,
+    plant: KinematicPlant,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def explode(*_: object) -> None:
+        raise ValueError("the arm exploded")
+
+    monkeypatch.setattr(plant, "step", explode)
+    with pytest.raises(PortLost):
+        for _ in range(100):
+            bus.read(1, "Present_Position")
+            time.sleep(0.01)
+    port._thread.join(timeout=5)
+    with pytest.raises(RuntimeError, match=r"the servos behind .* failed") as caught:
+        port.plug()
+    assert str(caught.value.__cause__) == "the arm exploded"
 
 
 def test_faults_come_as_often_as_told_and_repeat_with_the_seed() -> None:
