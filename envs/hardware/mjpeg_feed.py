@@ -1,0 +1,141 @@
+"""One camera's frames as JPEG at a steady rate, and the faults a camera can have."""
+
+import io
+import logging
+import threading
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+logger = logging.getLogger(__name__)
+
+Source = Callable[[], NDArray[np.uint8]]
+"""Returns a frame, uint8 RGB of shape (height, width, 3)."""
+
+
+class Fault(StrEnum):
+    """What can be wrong with a camera."""
+
+    FREEZE = "freeze"
+    """The same picture again and again."""
+    STALL = "stall"
+    """The connection stays, but nothing comes."""
+    BLACK = "black"
+    """Every pixel is 0."""
+    DISCONNECT = "disconnect"
+    """Connections end and none is accepted, as with a pulled cable."""
+
+
+class Feed:
+    """Calls a source at a steady rate while somebody watches, and keeps its newest frame as JPEG.
+
+    Args:
+        camera: the camera's name.
+        source: makes its frames; called from one thread of this feed, always the same.
+        fps: how often [Hz].
+        quality: of the JPEG, 1 to 95.
+    """
+
+    def __init__(self, camera: str, source: Source, fps: float, quality: int) -> None:
+        self._camera = camera
+        self._source = source
+        self._period = 1.0 / fps
+        self._quality = quality
+        self._changed = threading.Condition()
+        self._fault: Fault | None = None
+        self._closed = False
+        self._watchers = 0
+        self._jpeg = b""
+        self._number = 0
+        self._thread = threading.Thread(target=self._run, name=f"feed {camera}", daemon=True)
+        self._thread.start()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the camera cannot be connected to."""
+        return self._closed or self._fault is Fault.DISCONNECT
+
+    @property
+    def number(self) -> int:
+        """Number of the newest frame, 0 for none."""
+        return self._number
+
+    def inject(self, fault: Fault | None) -> None:
+        """Makes the camera have a fault from now on, or none."""
+        with self._changed:
+            self._fault = fault
+            self._changed.notify_all()
+
+    def watch(self, change: int) -> None:
+        """Counts watchers: 1 for one who comes, -1 for one who leaves."""
+        with self._changed:
+            self._watchers += change
+            self._changed.notify_all()
+
+    def next(self, number: int, timeout: float) -> tuple[bytes, int] | None:
+        """Waits for a frame newer than one.
+
+        Args:
+            number: of the last frame seen, 0 for none.
+            timeout: how long to wait at most [s].
+
+        Returns:
+            The frame and its number, None where there is none in time, or the camera is gone.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self.gone or self._number > number, timeout)
+            if self.gone or self._number <= number:
+                return None
+            return self._jpeg, self._number
+
+    def close(self) -> None:
+        """Ends the feed."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(5.0)
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while self._wait_for_watchers():
+            due = max(due, time.monotonic())  # frames that came late are not made up for
+            try:
+                self._step()
+            except Exception:
+                # Whatever the source raises, its camera is dead then, as a broken one would be.
+                logger.exception("the source of camera %r failed: it is gone now", self._camera)
+                self.inject(Fault.DISCONNECT)
+            due += self._period
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, max(0.0, due - time.monotonic()))
+
+    def _wait_for_watchers(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or (self._watchers > 0 and not self.gone))
+            return not self._closed
+
+    def _step(self) -> None:
+        fault, jpeg = self._fault, self._jpeg
+        if fault is Fault.STALL:
+            return
+        if fault is not Fault.FREEZE or not jpeg:
+            frame = np.asarray(self._source())
+            jpeg = self._encode(np.zeros_like(frame) if fault is Fault.BLACK else frame)
+        with self._changed:
+            self._jpeg, self._number = jpeg, self._number + 1
+            self._changed.notify_all()
+
+    def _encode(self, frame: NDArray[Any]) -> bytes:
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise ValueError(
+                f"a frame of camera {self._camera!r} is {frame.dtype} of shape {frame.shape}, "
+                "expected uint8 of shape (height, width, 3)"
+            )
+        encoded = io.BytesIO()
+        Image.fromarray(frame).save(encoded, "JPEG", quality=self._quality)
+        return encoded.getvalue()
