@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike
 
-from envs.hardware.plant import Drive, JointState
+from envs.hardware.plant import FULL_SPEED, Drive, JointState
 from envs.kinematics import JOINTS
 from envs.sim.scene import Scene
 
@@ -27,6 +27,7 @@ _ACCELERATION = 38.96  # Acceleration 254, in units of 100 ticks/s² [rad/s²]
 _LEASH = 0.1  # [rad]
 _HAND_STIFFNESS = 1000.0  # full torque moves it by 0.17 degrees [N m/rad]
 _HAND_DAMPING = 20.0  # [N m s/rad]
+_LIMP = Drive(0.0, 0.0, FULL_SPEED)
 _UNSTABLE = (
     mujoco.mjtWarning.mjWARN_BADQPOS,
     mujoco.mjtWarning.mjWARN_BADQVEL,
@@ -82,8 +83,6 @@ class MujocoPlant:
         ratios = np.array(gears, np.float64) / FOLLOWER_GEARS
         self._stall_torques = STALL_TORQUE * ratios
         self._gear(ratios)
-        self._gains = self._model.actuator_gainprm.copy()
-        self._biases = self._model.actuator_biasprm.copy()
         self._damping = self._model.dof_damping.copy()
         self._setpoints, self._speeds = start.copy(), np.zeros(len(JOINTS))
         self._hands: dict[int, _Hand] = {}
@@ -99,10 +98,11 @@ class MujocoPlant:
         """
         count = max(1, math.ceil(dt / _LONGEST_STEP - 1e-9))
         self._model.opt.timestep = period = dt / count
-        for joint in range(len(JOINTS)):
-            self._set_torque(joint, drives[joint].torque if joint in drives else 0.0)
+        orders = [drives.get(joint, _LIMP) for joint in range(len(JOINTS))]
+        limits = self._stall_torques * [drive.torque for drive in orders]
+        self._model.actuator_forcerange[:] = np.stack([-limits, limits], axis=1)
         for _ in range(count):
-            for joint, drive in drives.items():
+            for joint, drive in enumerate(orders):
                 self._approach(joint, drive, period)
             for joint, hand in self._hands.items():
                 reach = hand.speed * period
@@ -164,15 +164,6 @@ class MujocoPlant:
         self._model.dof_frictionloss[arm] *= ratios
         self._model.actuator_gainprm *= squares[:, None]
         self._model.actuator_biasprm *= squares[:, None]
-
-    def _set_torque(self, joint: int, torque: float) -> None:
-        """Limits a servo to a fraction of its stall torque; at 0 it is not there at all."""
-        limit = torque * self._stall_torques[joint]
-        self._model.actuator_forcerange[joint] = -limit, limit
-        # A range of 0 alone would leave the servo's damping in the implicit integration.
-        on = torque > 0
-        self._model.actuator_gainprm[joint] = self._gains[joint] if on else 0.0
-        self._model.actuator_biasprm[joint] = self._biases[joint] if on else 0.0
 
     def _approach(self, joint: int, drive: Drive, period: float) -> None:
         """Moves a servo's setpoint toward its target, in time to stop there."""

@@ -1,5 +1,6 @@
 """The MuJoCo arm behind virtual servos: drives, gravity, currents, and a hand."""
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -59,6 +60,13 @@ def test_without_torque_gravity_moves_the_arm_until_it_rests() -> None:
     assert all(plant.state(joint).effort == 0 for joint in range(6))
 
 
+def test_a_servo_without_torque_is_as_if_it_were_not_there() -> None:
+    scene = Scene(0, 0.1, Workspace())
+    scene.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_ACTUATION
+    without = run(MujocoPlant(scene, HOME), 0.5, drives(HOME))[-1]
+    np.testing.assert_array_equal(run(arm(), 0.5, drives(HOME, torque=0.0))[-1], without)
+
+
 def test_joints_that_no_servo_drives_are_free() -> None:
     one, other = arm(), arm()
     np.testing.assert_array_equal(
@@ -103,11 +111,20 @@ def test_a_push_moves_a_limp_joint_and_ends_with_release() -> None:
     assert later[-1][ROLL] - later[-20][ROLL] == pytest.approx(0.0, abs=0.02)
 
 
+def test_a_hand_may_come_back() -> None:
+    plant = arm()
+    for angle in (0.3, -0.3):
+        plant.hold(ROLL, angle)
+        assert run(plant, 1.0, {})[-1][ROLL] == pytest.approx(angle, abs=0.01)
+        plant.release(ROLL)
+    assert run(plant, 0.5, drives(HOME))[-1][ROLL] == pytest.approx(0.0, abs=0.01)
+
+
 def test_a_joint_that_was_let_go_is_taken_up_where_it_is() -> None:
     plant = arm()
-    fallen = run(plant, 0.5, {})[-1]
+    fallen = run(plant, 3.0, {})[-1]
     held = np.array(run(plant, 0.5, drives(fallen)))
-    assert np.abs(held - fallen).max() < 0.08
+    assert np.abs(held - fallen).max() < 0.02
 
 
 def test_the_leader_s_low_gears_are_weaker_and_easier_to_move() -> None:
@@ -117,6 +134,9 @@ def test_the_leader_s_low_gears_are_weaker_and_easier_to_move() -> None:
         plant.push(ROLL, 0.1)
         moved[name] = run(plant, 0.5, {})[-1][ROLL]
     assert moved["leader"] > 2 * moved["follower"]
+    nudged = arm(HOME, gears=LEADER_GEARS)
+    nudged.push(ROLL, 0.04)
+    assert run(nudged, 0.5, {})[-1][ROLL] > 0.03, "less than the follower's friction"
     leader = arm(HOME, gears=LEADER_GEARS)
     leader.push(ROLL, 0.6 * STALL_TORQUE)
     assert run(leader, 0.5, drives(HOME))[-1][ROLL] > 0.2, "147/345 of the torque is less"
