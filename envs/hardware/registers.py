@@ -101,6 +101,8 @@ def _table() -> dict[str, Register]:
     """The registers by name."""
     eeprom, sram = Area.EEPROM, Area.SRAM
     registers = (
+        Register("Firmware_Major_Version", 0, 1, eeprom, read_only=True),
+        Register("Firmware_Minor_Version", 1, 1, eeprom, read_only=True),
         Register("Model_Number", 3, 2, eeprom, read_only=True),
         Register("ID", 5, 1, eeprom),
         Register("Baud_Rate", 6, 1, eeprom),

@@ -38,6 +38,8 @@ _PROTECTION_TIME_UNIT = 0.01  # s
 _MEMORY = 96  # bytes, a little beyond the last register
 
 _EEPROM_OF_THE_FACTORY = {
+    "Firmware_Major_Version": 3,
+    "Firmware_Minor_Version": 10,
     "Model_Number": MODEL_NUMBER,
     "ID": 1,
     "Response_Status_Level": 1,
