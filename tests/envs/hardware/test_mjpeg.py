@@ -146,6 +146,13 @@ def test_a_frozen_camera_sends_the_same_picture_again_and_again():
         wait_until(lambda: watcher.grey() > last)
 
 
+def test_a_camera_that_is_frozen_from_the_start_has_a_picture_too():
+    with MjpegServer({"front": counting()}, fps=50) as server:
+        server.inject("front", Fault.FREEZE)
+        with Watcher(server.url("front")) as watcher:
+            assert [watcher.grey() for _ in range(3)] == [1] * 3
+
+
 def test_a_black_camera_is_black_from_the_first_frame():
     with MjpegServer({"front": still}, fps=50) as server:
         server.inject("front", Fault.BLACK)

@@ -1,0 +1,112 @@
+"""What a physical camera is set to, and the options it comes from."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from envs.frames import FrameShape
+from envs.options import integer, mapping, number, refuse_unknown
+
+Size = tuple[int, int]
+"""Width and height [pixels]."""
+
+_LARGEST = 4096  # [pixels]
+_HIGHEST_INDEX = 63
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """One camera.
+
+    Attributes:
+        source: an index (0 is /dev/video0), a path under /dev (those under /dev/v4l/by-id and
+            /dev/v4l/by-path stay the same when cameras are plugged in anew), a video file, which
+            is played in real time again and again, or the URL of a stream.
+        resolution: width and height of its frames [pixels].
+        fps: frames per second it is set to; a file is played at this rate [Hz].
+        exposure: exposure in the driver's unit (0.1 ms on most Linux drivers); None leaves it to
+            the camera. Only for devices.
+        pixel_format: four letters, as "MJPG", which lets two cameras share one USB hub; None
+            leaves it to the driver. Only for devices.
+        stale_after: without a new frame for this long the camera counts as dead [s].
+        may_repeat: whether two frames may be exactly alike, as those of a still rendered scene
+            are. The noise of a sensor never repeats: there it means that the picture is frozen.
+
+    Raises:
+        ValueError: if a value is out of its range.
+    """
+
+    source: int | str
+    resolution: Size = (640, 480)
+    fps: float = 30.0
+    exposure: float | None = None
+    pixel_format: str | None = None
+    stale_after: float = 0.5
+    may_repeat: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.source, str):
+            if not self.source:
+                raise ValueError("source must be an index, a path or a URL, got an empty string")
+        else:
+            integer("source", self.source, 0, _HIGHEST_INDEX)
+        sides = self.resolution
+        if not isinstance(sides, (list, tuple)) or len(sides) != 2:
+            raise ValueError(f"resolution must be [width, height], got {sides!r}")
+        width, height = (integer("resolution", side, 16, _LARGEST) for side in sides)
+        object.__setattr__(self, "resolution", (width, height))
+        number("fps", self.fps, 1.0, 240.0)
+        number("stale_after", self.stale_after, 0.1, 1.0)
+        if self.stale_after < 2.0 / self.fps:
+            raise ValueError(
+                f"stale_after must be at least two frames, {2.0 / self.fps:.2f} s at {self.fps:g} "
+                f"fps, got {self.stale_after:g}"
+            )
+        if self.exposure is not None:
+            number("exposure", self.exposure, -20.0, 1e6)
+        letters = self.pixel_format
+        if letters is not None and (not isinstance(letters, str) or len(letters) != 4):
+            raise ValueError(f"pixel_format must be four letters, as MJPG, got {letters!r}")
+        if not isinstance(self.may_repeat, bool):
+            raise ValueError(f"may_repeat must be true or false, got {self.may_repeat!r}")
+        if not self.is_device and (self.exposure is not None or letters is not None):
+            raise ValueError(
+                f"exposure and pixel_format are set on devices, but {self.source!r} is none: leave "
+                "them out"
+            )
+
+    @classmethod
+    def from_options(cls, camera: str, options: Any) -> "CameraSettings":
+        """Builds settings from a mapping of field names to values; `source` must be there.
+
+        Args:
+            camera: the camera's name, for errors.
+            options: the mapping.
+
+        Raises:
+            TypeError: if an option is unknown, `source` is missing, or the options no mapping.
+            ValueError: if a value is out of its range.
+        """
+        where = f"cameras.{camera}"
+        given = mapping(where, options)
+        refuse_unknown(given, {field.name for field in fields(cls)}, where)
+        if "source" not in given:
+            raise TypeError(f"{where} lacks 'source': give an index, a path under /dev, or a URL")
+        try:
+            return cls(**given)
+        except ValueError as error:
+            raise ValueError(f"{where}.{error}") from error
+
+    @property
+    def is_device(self) -> bool:
+        """Whether the source is a camera of this machine, which can be set."""
+        return isinstance(self.source, int) or self.source.startswith("/dev/")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the source is a file."""
+        return not self.is_device and "://" not in str(self.source)
+
+    @property
+    def shape(self) -> FrameShape:
+        """Shape of the frames."""
+        return (self.resolution[1], self.resolution[0], 3)
