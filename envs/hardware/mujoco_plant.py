@@ -18,7 +18,7 @@ FOLLOWER_GEARS = (345,) * len(JOINTS)
 """Turns of the motor for one of each joint."""
 LEADER_GEARS = (191, 345, 191, 147, 147, 147)
 """The leader's lower gears let a hand move it."""
-REST = (0.0, -1.74, 1.605, 1.19, 0.0, 0.0)
+REST = (0.0, -1.745, 1.607, 1.194, 0.0, 0.0)
 """Folded up with the jaws on the table, where the arm stays without torque [rad]."""
 
 _LONGEST_STEP = 0.002  # [s]
