@@ -146,8 +146,7 @@ def test_a_source_that_is_not_there_is_named():
             OpenCVCameras({"front": CameraSettings(source, SIZE)})
 
 
-def test_closing_ends_all_threads():
-    before = set(threading.enumerate())
+def test_closing_ends_the_thread_even_of_a_stalled_stream():
     with MjpegServer({"front": Scene()}) as server:
         cameras = cameras_of(server, "front")
         cameras.read()
@@ -156,7 +155,6 @@ def test_closing_ends_all_threads():
         cameras.close()
         assert time.monotonic() - started < 3.0
         assert not [thread for thread in threading.enumerate() if thread.name == "camera front"]
-    assert {thread.name for thread in set(threading.enumerate()) - before} <= {"mjpeg"}
 
 
 def test_a_file_is_played_in_real_time_again_and_again(tmp_path, caplog):
