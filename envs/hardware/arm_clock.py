@@ -1,0 +1,71 @@
+"""A control loop's fixed rate."""
+
+import time
+from collections.abc import Callable
+
+
+class FixedRate:
+    """Periods that follow each other without drift, as long as whoever uses them keeps up.
+
+    Attributes:
+        period: from the end of one period to the end of the next [s].
+        overruns: periods that ended late so far.
+        worst_overrun: by how much at most [s].
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        pause: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        """Starts with the first period.
+
+        Args:
+            rate: periods per second [Hz].
+            pause: whoever comes later than this has not been slow but has paused [s].
+            clock: the time [s].
+            sleep: waits for so many seconds.
+        """
+        self.period = 1.0 / rate
+        self.overruns = 0
+        self.worst_overrun = 0.0
+        self._pause = pause
+        self._clock = clock
+        self._sleep = sleep
+        self._end: float | None = None
+
+    def begin(self) -> float:
+        """Begins a period and returns when it ends [s].
+
+        Whoever comes when it should already be over has overrun, and gets a whole one from now.
+        """
+        now = self._clock()
+        end = None if self._end is None else self._end + self.period
+        if end is None or now - end > self._pause:
+            end = now + self.period
+        elif now >= end:
+            self._overrun(now - end)
+            end = now + self.period
+        self._end = end
+        return end
+
+    def wait(self) -> None:
+        """Waits for the end of the period."""
+        if self._end is None:
+            return
+        left = self._end - self._clock()
+        if left > 0:
+            self._sleep(left)
+        elif left < 0:
+            self._overrun(-left)
+            self._end -= left  # the next one begins now, or it would count as late as well
+
+    def restart(self) -> None:
+        """Begins the next period whenever somebody asks for it."""
+        self._end = None
+
+    def _overrun(self, late: float) -> None:
+        self.overruns += 1
+        self.worst_overrun = max(self.worst_overrun, late)

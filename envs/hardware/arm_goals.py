@@ -1,0 +1,66 @@
+"""The goals that an arm gets on its way from one command to the next."""
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+_SAME = 1e-4  # [rad]: less than a tick
+
+
+class GoalStream:
+    """Sends goals on straight lines, since a servo overshoots a step and follows a ramp.
+
+    Args:
+        send: makes joint angles, shape (6,) [rad], the goals.
+        rate: goals per second [Hz].
+        clock: the time [s].
+        sleep: waits for so many seconds.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[FloatArray], None],
+        rate: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self._send_goals = send
+        self._rate = rate
+        self._clock = clock
+        self._sleep = sleep
+        self._sent: FloatArray | None = None
+
+    def start_from(self, positions: FloatArray) -> None:
+        """The next line starts at these joint angles, shape (6,) [rad], which are the goals now."""
+        self._sent = positions.copy()
+
+    def send_changed(self, targets: FloatArray) -> None:
+        """Sends joint angles, shape (6,) [rad], if they are not those that were sent last."""
+        if self._sent is None or np.abs(targets - self._sent).max() > _SAME:
+            self._send(targets)
+
+    def ramp(self, targets: FloatArray, end: float) -> None:
+        """Sends goals on the line to joint angles, shape (6,) [rad], all before the end [s].
+
+        Goes by the clock: whoever was held up leaves goals out instead of sending them in a burst.
+        """
+        start = targets if self._sent is None else self._sent
+        begun = self._clock()
+        span = max(0.0, end - begun)
+        steps = max(1, math.floor(span * self._rate))
+        step = 0
+        while step < steps:
+            passed = (self._clock() - begun) / span if span > 0 else 1.0
+            step = min(steps, max(step, math.floor(passed * steps + 1e-6)) + 1)
+            self._send(start + (targets - start) * (step / steps))
+            if step < steps:
+                self._sleep(max(0.0, begun + step / steps * span - self._clock()))
+
+    def _send(self, targets: FloatArray) -> None:
+        self._send_goals(targets)
+        self._sent = targets.copy()

@@ -1,0 +1,182 @@
+"""Every way out of a program that holds an arm: hold, go to rest or grow weak, and only then off.
+
+Torque off in mid-air drops the arm, and a program that just ends leaves its motors energised.
+"""
+
+import atexit
+import logging
+import signal
+import threading
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.hardware.errors import BusError, PortLost
+from envs.kinematics import JOINTS
+from envs.options import number, one_of
+
+FloatArray = NDArray[np.float64]
+
+WAYS = ("ramp", "rest", "release")
+"""Grow weak in place; move to rest first; or drop at once, which has to be asked for."""
+
+_LOG = logging.getLogger(__name__)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class NotArrived(RuntimeError):  # noqa: N818 - an event, not a mistake
+    """A guarded motion ended before its target; the arm holds."""
+
+
+class Released(SystemExit):
+    """SIGTERM came: ends the program through all its `finally` clauses, as `sys.exit` does."""
+
+
+@dataclass(frozen=True)
+class LettingGo:
+    """How an arm is let go of.
+
+    Attributes:
+        way: "ramp" lowers Torque_Limit to zero where the arm is; "rest" does so after a guarded
+            motion to `rest`; "release" switches the torque off at once, and the arm drops.
+        ramp_time: how long Torque_Limit takes to reach zero [s].
+        rest: joint angles, six of them [rad], within the workspace; for "rest" only.
+
+    Raises:
+        TypeError: if `ramp_time` is no number.
+        ValueError: if an entry is out of its range, or `rest` is missing or of no use.
+    """
+
+    way: str = "ramp"
+    ramp_time: float = 3.0
+    rest: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the entries."""
+        one_of("letting_go.way", self.way, WAYS)
+        number("letting_go.ramp_time", self.ramp_time, 0.1, 30.0)
+        if (self.way == "rest") != (self.rest is not None):
+            raise ValueError(
+                f"letting_go.rest is {self.rest} and letting_go.way is {self.way!r}: give joint "
+                "angles for the way 'rest', and for no other"
+            )
+        if self.rest is not None and (
+            np.shape(self.rest) != (len(JOINTS),) or not np.isfinite(self.rest).all()
+        ):
+            raise ValueError(
+                f"letting_go.rest must be {len(JOINTS)} angles in rad ({', '.join(JOINTS)}), got "
+                f"{self.rest!r}"
+            )
+
+
+class Holdable(Protocol):
+    """What letting go asks of an arm."""
+
+    def hold(self) -> None:
+        """Makes the present position the goal."""
+        ...
+
+    def move(self, joint_positions: FloatArray) -> None:
+        """Moves slowly through the safety layer; raises `NotArrived` where that ends short."""
+        ...
+
+    def ramp_down(self, seconds: float) -> None:
+        """Lowers the torque evenly to zero."""
+        ...
+
+    def release(self) -> None:
+        """Switches the torque off at once."""
+        ...
+
+
+def let_go(arm: Holdable, how: LettingGo) -> None:
+    """Lets go of an energised arm.
+
+    A motor that does not answer, or a way to rest that is blocked, shortens the way but not the
+    end: the arm grows weak where it is, and is released.
+
+    Raises:
+        PortLost: if the port has gone away; the servos keep their last goals.
+        BusError: if the torque of a motor could not be switched off.
+    """
+    if how.way != "release":
+        try:
+            arm.hold()
+            if how.rest is not None:
+                arm.move(np.array(how.rest))
+        except PortLost:
+            raise
+        except (BusError, NotArrived) as error:
+            _LOG.error("the arm is let go of where it is: %s", error)
+        try:
+            arm.ramp_down(how.ramp_time)
+        except PortLost:
+            raise
+        except BusError as error:
+            _LOG.error("the torque goes off without a ramp: %s", error)
+    arm.release()
+
+
+class Closable(Protocol):
+    """Something whose `close` lets go of an arm."""
+
+    def close(self) -> None:
+        """Lets go; harmless the second time."""
+        ...
+
+
+class EveryWayOut:
+    """Leads exceptions, SIGINT, SIGTERM, normal ends and the interpreter's end to `close()`.
+
+    As a context manager, or with `install()` for a program that ends elsewhere. A signal that
+    comes while the arm is already being let go of is noted and does not break that off. Signals
+    can be caught in the main thread only; elsewhere the other ways remain.
+    """
+
+    def __init__(self, arm: Closable):
+        self._arm = arm
+        self._leaving = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def install(self) -> Self:
+        """Catches signals and the interpreter's end from now on."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {each: signal.signal(each, self._caught) for each in _SIGNALS}
+        atexit.register(self.leave)
+        return self
+
+    def leave(self) -> None:
+        """Lets go of the arm, undisturbed by signals, and gives the signals back."""
+        if self._leaving:
+            return
+        self._leaving = True
+        try:
+            self._arm.close()
+        finally:
+            atexit.unregister(self.leave)
+            for each, handler in self._before.items():
+                signal.signal(each, handler)
+            self._before = {}
+
+    def __enter__(self) -> Self:
+        return self.install()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.leave()
+
+    def _caught(self, number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if self._leaving:
+            _LOG.warning("%s: the arm is being let go of already, which takes seconds", name)
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+        else:
+            raise Released(128 + number)

@@ -1,0 +1,68 @@
+"""A calibrated virtual follower, and what its servos' log says."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from envs.hardware.calibration import Calibration, MotorCalibration
+from envs.hardware.plant import KinematicPlant
+from envs.hardware.virtual_chain import VirtualChain
+from envs.hardware.virtual_port import VirtualPort
+from envs.hardware.virtual_servo import GoalEvent
+from envs.kinematics import HOME, JOINTS, Kinematics
+
+LIMITS = Kinematics().joint_limits
+IDS = tuple(range(1, 7))
+_TICKS = 4096 / (2 * np.pi)
+
+
+def calibration(**reversed_joints: bool) -> Calibration:
+    """Every joint with the model's travel around tick 2047, the gripper too."""
+    motors = {}
+    for place, name in enumerate(JOINTS):
+        half = round((LIMITS[1][place] - LIMITS[0][place]) / 2 * _TICKS)
+        reverse = int(reversed_joints.get(name, False))
+        motors[name] = MotorCalibration(place + 1, reverse, 0, 2047 - half, 2047 + half)
+    return Calibration(motors, LIMITS)
+
+
+def encoders(joints: Iterable[float]) -> list[float]:
+    """Angles of the servos' encoders from their middle, for joint angles [rad]."""
+    ticks = calibration().to_ticks(np.array(list(joints)))
+    return [float((tick - 2047) / _TICKS) for tick in ticks]
+
+
+def follower(joints: Iterable[float] = HOME) -> tuple[VirtualChain, KinematicPlant]:
+    """Six servos of the factory with the calibration in them, at joint angles [rad]."""
+    plant = KinematicPlant(encoders(joints))
+    chain = VirtualChain(IDS, plant)
+    for servo, motor in zip(chain.servos, calibration().motors.values(), strict=True):
+        servo.set("Min_Position_Limit", motor.range_min)
+        servo.set("Max_Position_Limit", motor.range_max)
+    return chain, plant
+
+
+def goals(port: VirtualPort, torque: bool | None = True) -> list[GoalEvent]:
+    """What the servos were told to pull to."""
+    events = port.call(lambda: list(port.chain.goals))
+    return [event for event in events if torque is None or event.torque is torque]
+
+
+def registers(port: VirtualPort, name: str) -> list[int]:
+    """A register of all servos."""
+    return port.call(lambda: [servo.get(name) for servo in port.chain.servos])
+
+
+def largest_pull(events: Iterable[GoalEvent]) -> int:
+    """How far a goal was from where its servo was, at most [ticks]."""
+    return max(abs(event.goal - event.present) for event in events)
+
+
+def largest_step(events: Iterable[GoalEvent]) -> int:
+    """How far a servo's goal was from its goal before, at most [ticks]."""
+    last: dict[int, int] = {}
+    largest = 0
+    for event in events:
+        largest = max(largest, abs(event.goal - last.get(event.servo_id, event.goal)))
+        last[event.servo_id] = event.goal
+    return largest
