@@ -265,7 +265,7 @@ class FeetechArm:
         _LOG.warning("port %s is back: the arm is %s", self.link.port, "held" if holds else "off")
 
     def _beat(self) -> None:
-        if self._supervision is not None:
+        if self._supervision is not None and not self._closed:
             self._supervision.beat()
 
     def _start_from(self, reading: ArmTelemetry) -> None:

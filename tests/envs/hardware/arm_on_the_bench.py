@@ -66,3 +66,19 @@ def largest_step(events: Iterable[GoalEvent]) -> int:
         largest = max(largest, abs(event.goal - last.get(event.servo_id, event.goal)))
         last[event.servo_id] = event.goal
     return largest
+
+
+def watch_torque(port: VirtualPort) -> list[tuple[float, int, int]]:
+    """Writes down time, Torque_Limit and Torque_Enable of the shoulder whenever they change."""
+    log: list[tuple[float, int, int]] = []
+    step = port.chain.advance
+
+    def advance(now: float) -> None:
+        step(now)
+        servo = port.chain.servo(2)
+        seen = servo.get("Torque_Limit"), servo.get("Torque_Enable")
+        if not log or log[-1][1:] != seen:
+            log.append((now, *seen))
+
+    port.call(lambda: setattr(port.chain, "advance", advance))
+    return log

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from arm_on_the_bench import calibration, follower, goals, largest_pull, registers
+from arm_on_the_bench import calibration, follower, goals, largest_pull, registers, watch_torque
 
 from envs.hardware.bus import FeetechBus
 from envs.hardware.errors import NoAnswer, PortLost
 from envs.hardware.feetech_arm import ArmSettings, FeetechArm
 from envs.hardware.letting_go import EveryWayOut, LettingGo, NotArrived, Released, let_go
 from envs.hardware.virtual_port import VirtualPort
-from envs.kinematics import HOME
+from envs.kinematics import HOME, Kinematics
 
 MARGIN = 0.05
 
@@ -83,9 +83,9 @@ def test_a_lost_port_is_no_release(step: str) -> None:
 
 
 def test_wrong_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="letting_go.way must be one of"):
+    with pytest.raises(ValueError, match=r"letting_go\.way must be one of"):
         LettingGo("drop")
-    with pytest.raises(ValueError, match=r"letting_go.ramp_time must be a number from 0\.1 to 30"):
+    with pytest.raises(ValueError, match=r"letting_go\.ramp_time must be a number from 0\.1 to 30"):
         LettingGo(ramp_time=0)
     with pytest.raises(ValueError, match="give joint angles for the way 'rest'"):
         LettingGo("rest")
@@ -112,24 +112,9 @@ def connected(port: VirtualPort, how: LettingGo) -> FeetechArm:
     return arm
 
 
-def watch_torque(port: VirtualPort, log: list[tuple[float, int, int]]) -> None:
-    """Writes down time, Torque_Limit and Torque_Enable of the shoulder whenever they change."""
-    step = port.chain.advance
-
-    def advance(now: float) -> None:
-        step(now)
-        servo = port.chain.servo(2)
-        seen = servo.get("Torque_Limit"), servo.get("Torque_Enable")
-        if not log or log[-1][1:] != seen:
-            log.append((now, *seen))
-
-    port.call(lambda: setattr(port.chain, "advance", advance))
-
-
 def test_closing_lowers_the_torque_evenly_and_only_then_switches_it_off(port: VirtualPort) -> None:
     arm = connected(port, LettingGo(ramp_time=1.0))
-    log: list[tuple[float, int, int]] = []
-    watch_torque(port, log)
+    log = watch_torque(port)
     arm.close()
     arm.close()
     limits = [limit for _, limit, torque in log if torque]
@@ -146,7 +131,7 @@ def test_closing_lowers_the_torque_evenly_and_only_then_switches_it_off(port: Vi
 def test_an_arm_in_motion_stops_before_it_is_let_go_of(port: VirtualPort) -> None:
     arm = connected(port, LettingGo(ramp_time=0.2))
     for _ in range(12):
-        arm.command(HOME + [0.8, 0, 0, 0, 0, 0])
+        arm.command(HOME + np.eye(6)[0] * 0.8)
     before = len(goals(port))
     arm.close()
     last = goals(port)[before:]
@@ -154,7 +139,7 @@ def test_an_arm_in_motion_stops_before_it_is_let_go_of(port: VirtualPort) -> Non
 
 
 def test_the_way_to_rest_is_slow_and_ends_there(port: VirtualPort) -> None:
-    rest = HOME + [0.2, 0, 0, 0, 0, 0]
+    rest = HOME + np.eye(6)[0] * 0.2
     arm = connected(port, LettingGo("rest", rest=tuple(rest), ramp_time=0.2))
     arm.close()
     pan = [event for event in goals(port) if event.servo_id == 1]
@@ -162,9 +147,14 @@ def test_the_way_to_rest_is_slow_and_ends_there(port: VirtualPort) -> None:
     assert registers(port, "Torque_Enable") == [0] * 6
 
 
-def test_a_rest_that_cannot_be_reached_still_ends_in_a_ramp(port: VirtualPort) -> None:
-    arm = connected(port, LettingGo("rest", rest=(0, -1.75, 1.69, 1.2, 0, 0), ramp_time=0.2))
+def test_a_rest_below_the_table_is_not_gone_to_and_the_arm_is_let_go_of(
+    port: VirtualPort, caplog: pytest.LogCaptureFixture
+) -> None:
+    arm = connected(port, LettingGo("rest", rest=(0, 0.2, 0.8, 1.1, 0, 0), ramp_time=0.2))
     arm.close()
+    assert "the arm is let go of where it is: shoulder_lift stays" in caplog.text
+    goal = calibration().to_radians(registers(port, "Goal_Position"))
+    assert Kinematics().forward(goal)[2] > 0
     assert registers(port, "Torque_Enable") == [0] * 6
 
 
