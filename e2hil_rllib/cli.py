@@ -131,6 +131,45 @@ def crop(
 
 
 @app.command()
+def doctor(
+    port: Annotated[
+        str | None,
+        typer.Option(help="Serial port of an arm, e.g. /dev/ttyACM0; without it lists the ports."),
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="LeRobot's calibration file of this arm, to compare with.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Check an SO101, or find its port, and say what to do next; nothing moves or is changed.
+
+    Ends with status 1 where something is wrong.
+    """
+    from e2hil_rllib.commands.doctor import show_doctor
+
+    with _user_errors(debug):
+        if not show_doctor(port, calibration, _console):
+            raise typer.Exit(1)
+
+
+@app.command()
+def virtual(
+    folder: Annotated[
+        Path, typer.Option("--dir", help="Folder for the ports and calibrations while it runs.")
+    ] = Path("virtual-so101"),
+    cameras: Annotated[
+        bool, typer.Option(help="Serve the cameras, too, as MJPEG on this machine.")
+    ] = True,
+    debug: Debug = False,
+) -> None:
+    """Serve a virtual SO101, follower and leader on serial ports of their own, until Ctrl-C."""
+    from e2hil_rllib.commands.virtual import serve_virtual
+
+    with _user_errors(debug):
+        serve_virtual(folder, cameras, _console)
+
+
+@app.command()
 def report(run: Annotated[Path, typer.Argument(help="Run folder.")], debug: Debug = False) -> None:
     """Draw the curves of a run, finished or not, as pictures and as one page."""
     from e2hil_rllib.report import write_report

@@ -27,7 +27,10 @@ def test_the_environments_know_neither_the_algorithm_nor_ray():
 
 
 def test_the_algorithm_does_not_know_the_environments():
-    for path in (ROOT / "e2hil_rllib").rglob("*.py"):
+    package = ROOT / "e2hil_rllib"
+    for path in package.rglob("*.py"):
+        if path == package / "cli.py" or package / "commands" in path.parents:
+            continue  # the command line brings both together
         assert "envs" not in imported(path), path
 
 

@@ -61,18 +61,17 @@ class PacedPlant:
         self.steps = self.overruns = 0
         self.simulated = 0.0
         self._plant, self._clock = plant, clock
-        self._began: float | None = None
-        self._ended = 0.0
+        self._began = self._ended = 0.0
 
     @property
     def behind(self) -> float:
         """Real time that never passed for the plant, as during a stall of the machine [s]."""
-        return 0.0 if self._began is None else self._ended - self._began - self.simulated
+        return max(0.0, self._ended - self._began - self.simulated)
 
     def step(self, dt: float, drives: Mapping[int, Drive]) -> None:
         """Lets time pass [s]."""
         start = self._clock()
-        if self._began is None:
+        if self.steps == 0:
             self._began = start - dt
         self._plant.step(dt, drives)
         self._ended = start

@@ -1,0 +1,206 @@
+"""The doctor, on a virtual arm that has one fault after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from e2hil_rllib.cli import app
+from e2hil_rllib.commands.doctor import Finding, Level, examine, find_ports
+from envs.hardware.line_faults import FaultRates
+from envs.hardware.registers import REGISTERS
+from envs.hardware.virtual import VirtualArm, VirtualSO101
+from envs.hardware.virtual_servo import VirtualServo
+
+SHORT = 0.1  # s
+
+
+@pytest.fixture(scope="module")
+def so101(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualSO101]:
+    with VirtualSO101(tmp_path_factory.mktemp("virtual")) as so101:
+        yield so101
+
+
+@pytest.fixture
+def arm(so101: VirtualSO101) -> Iterator[VirtualArm]:
+    """The follower, as it was before when the test ends."""
+    arm = so101.follower
+    servos = arm.port.chain.servos
+    before = arm.port.call(lambda: [bytes(servo._memory) for servo in servos])
+    yield arm
+
+    def restore() -> None:
+        for servo, memory in zip(servos, before, strict=True):
+            servo._memory[:] = memory
+            servo.injected_error = 0
+
+    arm.port.plug()
+    arm.port.disturb(FaultRates())
+    arm.port.call(restore)
+
+
+def change(arm: VirtualArm, servo_id: int, how: Callable[[VirtualServo], None]) -> None:
+    arm.port.call(lambda: how(arm.port.chain.servo(servo_id)))
+
+
+def doctor(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["doctor", *map(str, arguments)], env={"COLUMNS": "250"})
+
+
+def check(arm: VirtualArm, seconds: float = SHORT) -> list[Finding]:
+    return examine(str(arm.link), arm.calibration_file, seconds)
+
+
+def amiss(findings: list[Finding]) -> list[Finding]:
+    """What is not fine, but for a line that a busy machine slows down."""
+    return [f for f in findings if f.level is not Level.OK and "readings/s" not in f.what]
+
+
+def test_a_healthy_arm_is_well(arm: VirtualArm) -> None:
+    result = doctor("--port", arm.link, "--calibration", arm.calibration_file)
+    assert result.exit_code == 0, result.output
+    for words in (
+        "motor 1 shoulder_pan",
+        "motor 6 gripper",
+        "12.0 V, 30 °C, position 2047",
+        "line",
+    ):
+        assert words in result.output
+    assert "fault" not in result.output and "firmware 3.10" in result.output
+
+
+def test_it_changes_nothing_and_moves_nothing(arm: VirtualArm) -> None:
+    writable = [name for name, register in REGISTERS.items() if not register.read_only]
+
+    def registers() -> list[int]:
+        return [servo.get(name) for servo in arm.port.chain.servos for name in writable]
+
+    change(arm, 2, lambda servo: servo.set("Torque_Enable", 1))
+    before = arm.port.call(registers)
+    goals = arm.port.call(lambda: len(arm.port.chain.goals))
+    findings = check(arm)
+    assert arm.port.call(registers) == before
+    assert arm.port.call(lambda: len(arm.port.chain.goals)) == goals
+    assert [(f.where, f.level, f.what) for f in amiss(findings)] == [
+        ("motor 2 shoulder_lift", Level.NOTE, "is under torque")
+    ]
+
+
+def test_the_line_is_measured(arm: VirtualArm) -> None:
+    line = check(arm, seconds=0.4)[-1]
+    assert line.where == "line" and line.level is Level.OK
+    assert int(line.what.split()[0]) > 60 and "0 damaged" in line.what
+
+
+def test_a_missing_motor_is_named(arm: VirtualArm) -> None:
+    change(arm, 3, lambda servo: servo.set("ID", 33))
+    result = doctor("--port", arm.link, "--calibration", arm.calibration_file)
+    assert result.exit_code == 1
+    (row,) = [line for line in result.output.splitlines() if "motor 3 elbow_flex" in line]
+    assert "does not answer" in row and "three-wire cable" in row
+    assert "motor 4 wrist_flex" in result.output and "readings/s" in result.output
+
+
+@pytest.mark.parametrize(
+    ("servo_id", "register", "value", "level", "what", "step"),
+    [
+        (5, "Present_Temperature", 75, Level.FAULT, "75 °C, at most 70", "cool down"),
+        (5, "Present_Temperature", 62, Level.NOTE, "62 °C, stops at 70", "cool down"),
+        (1, "Present_Voltage", 30, Level.FAULT, "3.0 V, expected 4.0 to 14.0 V", "power supply"),
+        (1, "Present_Voltage", 150, Level.FAULT, "15.0 V, expected", "power supply"),
+        (4, "Homing_Offset", 100, Level.FAULT, "is 100, the calibration file says 0", "calibrate"),
+        (4, "Min_Position_Limit", 0, Level.FAULT, "Min_Position_Limit is 0, the", "calibrate"),
+        (4, "Max_Position_Limit", 4000, Level.FAULT, "Max_Position_Limit is 4000", "calibrate"),
+        (2, "Model_Number", 1, Level.FAULT, "is a model 1, expected an STS3215", "arm's port"),
+        (6, "Phase", 12 | 0x20, Level.NOTE, "has no current feedback", "reads 0 A"),
+        (6, "Phase", 12 | 0x10, Level.NOTE, "counts several turns", "one turn"),
+    ],
+)
+def test_each_fault_comes_with_its_motor_and_a_step(
+    arm: VirtualArm,
+    servo_id: int,
+    register: str,
+    value: int,
+    level: Level,
+    what: str,
+    step: str,
+) -> None:
+    change(arm, servo_id, lambda servo: servo.set(register, value))
+    (finding,) = amiss(check(arm))
+    assert finding.where.startswith(f"motor {servo_id} ") and finding.level is level
+    assert what in finding.what and step in finding.step
+
+
+def test_what_a_motor_reports_is_named(arm: VirtualArm) -> None:
+    change(arm, 2, lambda servo: setattr(servo, "injected_error", 2 | 32))
+    findings = amiss(check(arm))
+    assert [f.what for f in findings] == ["reports angle sensor", "reports overload"]
+    assert all(f.level is Level.FAULT and f.step and "motor 2" in f.where for f in findings)
+
+
+def test_lost_and_damaged_packets_are_a_fault_of_the_line(arm: VirtualArm) -> None:
+    for rates in (FaultRates(lost=0.08), FaultRates(corrupted=0.08)):
+        arm.port.disturb(rates)
+        line = check(arm, seconds=0.5)[-1]
+        assert line.where == "line" and line.level is Level.FAULT
+        assert "three-wire cables" in line.step
+    arm.port.disturb(FaultRates(lost=0.05))
+    assert doctor("--port", arm.link).exit_code == 1
+
+
+def test_a_slow_line_is_a_fault(arm: VirtualArm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VirtualServo, "return_delay", property(lambda servo: 0.003))
+    line = check(arm, seconds=0.4)[-1]
+    assert line.level is Level.FAULT and "at least 60 are needed" in line.step
+
+
+def test_without_power_no_motor_answers(arm: VirtualArm) -> None:
+    for servo_id in range(1, 7):
+        change(arm, servo_id, lambda servo: servo.set("ID", servo.servo_id + 100))
+    (finding,) = amiss(check(arm))
+    assert finding.what == "none of 6 motors answers" and "power supply" in finding.step
+
+
+def test_a_calibration_is_asked_for_and_a_bad_one_named(arm: VirtualArm, tmp_path: Path) -> None:
+    (finding,) = amiss(examine(str(arm.link), None, SHORT))
+    assert finding.level is Level.NOTE and "--calibration" in finding.step
+    (finding,) = amiss(examine(str(arm.link), tmp_path / "none.json", SHORT))
+    assert finding.level is Level.FAULT and str(tmp_path / "none.json") in finding.what
+    assert doctor("--port", arm.link, "--calibration", tmp_path / "none.json").exit_code == 1
+
+
+def test_a_port_that_is_not_there_is_named(arm: VirtualArm) -> None:
+    arm.port.unplug()
+    result = doctor("--port", arm.link)
+    assert result.exit_code == 1
+    assert f"port {arm.link} is lost" in result.output and "lists the ports" in result.output
+
+
+def port(device: str, vid: int | None) -> SimpleNamespace:
+    return SimpleNamespace(device=device, vid=vid, description="USB Single Serial")
+
+
+@pytest.mark.parametrize(
+    ("ports", "levels", "status"),
+    [
+        ([], ["fault"], 1),
+        ([port("/dev/ttyS0", None)], ["note", "fault"], 1),
+        ([port("/dev/ttyACM0", 0x2341), port("/dev/ttyACM1", 0x1A86)], ["ok", "note"], 0),
+    ],
+)
+def test_ports_are_listed(
+    monkeypatch: pytest.MonkeyPatch, ports: list[SimpleNamespace], levels: list[str], status: int
+) -> None:
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
+    findings = find_ports()
+    assert [finding.level for finding in findings] == levels
+    if status == 0:
+        assert findings[0].where == "/dev/ttyACM1"
+        assert findings[0].step == "try e2hil doctor --port /dev/ttyACM1"
+    result = doctor()
+    assert result.exit_code == status
+    assert ("e2hil virtual" in result.output) == (status == 1)

@@ -1,0 +1,115 @@
+"""`e2hil virtual`: what it prints is there, works, and is gone when it ends, however it ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from e2hil_rllib.cli import app
+from envs.hardware.bus import FeetechBus
+from envs.hardware.virtual import VirtualSO101
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts `e2hil virtual` and returns when it runs."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "e2hil_rllib", "virtual", "--dir", str(folder), *arguments]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def introduction(process: subprocess.Popen[str]) -> list[str]:
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line.rstrip())
+        if "Ctrl-C" in line:
+            return lines
+    raise AssertionError(f"it ended: {lines}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_both_arms_are_served_until_a_signal(
+    start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    folder = tmp_path / "arms"
+    process = start(folder, "--no-cameras")
+    lines = introduction(process)
+    follower, leader = folder / "follower", folder / "leader"
+    assert lines[:2] == [
+        f"follower: port {follower}, calibration {follower}.json",
+        f"leader: port {leader}, calibration {leader}.json",
+    ]
+    assert f"  e2hil doctor --port {follower} --calibration {follower}.json" in lines
+    ports = [follower.readlink(), leader.readlink()]
+    for link in (follower, leader):
+        with FeetechBus(str(link)) as bus:
+            assert bus.ping(6) == 777
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=10)
+    assert process.returncode == 0, rest
+    assert "overruns" in rest and "Traceback" not in rest
+    assert not folder.exists() and not any(port.parent.exists() for port in ports)
+
+
+def test_a_killed_one_does_not_stand_in_the_way(start: Start, tmp_path: Path) -> None:
+    process = start(tmp_path, "--no-cameras")
+    introduction(process)
+    process.kill()
+    process.wait()
+    assert (tmp_path / "follower").is_symlink()
+    introduction(start(tmp_path, "--no-cameras"))
+    with FeetechBus(str(tmp_path / "follower")) as bus:
+        assert bus.ping(1) == 777
+
+
+def test_the_cameras_are_announced(start: Start, tmp_path: Path) -> None:
+    process = start(tmp_path / "arms")
+    try:
+        lines = introduction(process)
+    except AssertionError as error:
+        assert "OpenGL" in str(error) and "--no-cameras" in str(error)
+        pytest.skip("no off-screen OpenGL on this machine")
+    for name in ("front", "wrist"):
+        (line,) = [line for line in lines if line.startswith(f"{name} camera: ")]
+        assert line.split()[-1].startswith("http://127.0.0.1:")
+        assert line.endswith(f"/{name}.mjpg")
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    with VirtualSO101(tmp_path):
+        result = CliRunner().invoke(app, ["virtual", "--dir", str(tmp_path), "--no-cameras"])
+        assert result.exit_code == 2
+        assert "another virtual SO101 serves" in result.output.replace("\n", " ")
+        assert (tmp_path / "follower").exists()
+
+
+def test_an_arm_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*_: object) -> None:
+        raise RuntimeError("the virtual arm's simulation became unstable")
+
+    monkeypatch.setattr("envs.hardware.mujoco_plant.MujocoPlant.step", explode)
+    start = time.monotonic()
+    result = CliRunner().invoke(app, ["virtual", "--dir", str(tmp_path / "arms"), "--no-cameras"])
+    assert result.exit_code == 2 and "became unstable" in result.output
+    assert time.monotonic() - start < 10 and not (tmp_path / "arms").exists()
