@@ -232,7 +232,7 @@ class SafetyLayer:
     def _send(self, wanted: FloatArray, measured: FloatArray) -> Decision:
         """Goes from the last targets toward the wanted ones, as far as the limits let it."""
         if self._targets is None:
-            self._targets = measured.copy()
+            self._targets = measured
         last = self._targets
         goal, limited = self._goal(wanted, measured)
         within_joints = np.clip(wanted, self._low, self._high)

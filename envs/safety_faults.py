@@ -66,7 +66,8 @@ class Sustained:
 
     def update(self, holds: NDArray[np.bool_], time: float) -> NDArray[np.bool_]:
         """Takes in whether the condition holds at a time, and returns whether it has lasted."""
-        self._since = np.where(holds, np.fmin(self._since, time), np.nan)
+        since = np.where(np.isnan(self._since), time, self._since)
+        self._since = np.where(holds, since, np.nan)
         return np.asarray(time - self._since >= self._duration)
 
 

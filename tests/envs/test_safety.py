@@ -170,6 +170,37 @@ def test_an_arm_outside_of_the_box_moves_nowhere_but_into_it():
     np.testing.assert_allclose(arm.last, HOME, atol=1e-9)
 
 
+def test_a_way_back_that_leads_below_the_floor_ends_there():
+    # Folded backwards, 3 cm above the table: the straight way home leads 6 cm below it.
+    start = np.array([0.0, 1.2, 1.5, 0.3, 0.0, 0.9])
+    ways = [start + s * (HOME - start) for s in np.linspace(0, 1, 50)]
+    assert min(KINEMATICS.forward(joints)[2] for joints in ways) < -0.05
+    arm = Arm(start, max_lead=3.0)
+    assert arm.settle(HOME, 200).limited[-1] == "workspace"
+    assert KINEMATICS.forward(arm.last)[2] >= 0.003  # the box's floor less the tolerance
+
+
+def test_who_has_come_into_the_box_may_not_leave_it_on_the_same_way():
+    start, end = KINEMATICS.inverse([0.297, -0.16, 0.057]), KINEMATICS.inverse([0.3, 0.108, 0.078])
+    box = Workspace()
+    limits = SafetyLimits(max_step=1.0, first_speed=6.0, max_speed=6.0, max_lead=3.0)
+    layer = SafetyLayer(limits)
+    layer.decide(start, reading(0.0, start), 0.0)
+    decision = layer.decide(end, reading(0.4, start), 0.4)
+    assert "workspace" in decision.limited
+    assert excess(start, box) > 0.005 >= excess(decision.targets, box)
+
+
+def test_an_arm_that_is_pushed_beyond_a_limit_is_not_followed_there():
+    edge = moved(HOME, wrist_roll=HIGH[4] - 0.02)
+    layer = SafetyLayer(SafetyLimits(max_lead=0.05))
+    for step in range(30):
+        now = step * PERIOD
+        pushed = edge if step < 15 else moved(edge, wrist_roll=0.3)
+        decision = layer.decide(edge, reading(now, pushed), now)
+    assert decision.targets[4] == pytest.approx(HIGH[4])
+
+
 def test_a_blocked_joint_is_not_wound_up():
     layer = SafetyLayer(SafetyLimits(max_lead=0.1))
     for step in range(30):
@@ -214,4 +245,7 @@ def test_what_is_given_out_is_not_what_is_kept():
     arm = Arm()
     arm.settle()
     arm.decide(HOME).targets[:] = 9.0
+    arm.positions = HOME
+    arm.watch().targets[:] = 9.0
+    arm.positions = HOME
     np.testing.assert_array_equal(arm.watch().targets, HOME)
