@@ -35,6 +35,11 @@ class GoalStream:
         self._sleep = sleep
         self._sent: FloatArray | None = None
 
+    @property
+    def sent(self) -> FloatArray | None:
+        """The goals that were sent last, shape (6,) [rad]; None before the first."""
+        return None if self._sent is None else self._sent.copy()
+
     def start_from(self, positions: FloatArray) -> None:
         """The next line starts at these joint angles, shape (6,) [rad], which are the goals now."""
         self._sent = positions.copy()
@@ -52,7 +57,7 @@ class GoalStream:
         start = targets if self._sent is None else self._sent
         begun = self._clock()
         span = max(0.0, end - begun)
-        steps = max(1, math.floor(span * self._rate))
+        steps = max(1, round(span * self._rate))
         step = 0
         while step < steps:
             passed = (self._clock() - begun) / span if span > 0 else 1.0

@@ -15,11 +15,17 @@ FloatArray = NDArray[np.float64]
 _BODY = np.s_[:-1]  # a gripper may close on something before it arrives
 _PROGRESS = 0.01  # [rad]: less than this in _PATIENCE seconds is none
 _PATIENCE = 1.5
+_RESTING = 0.1  # [rad/s]
 _LIFTED = 0.075  # [m]: where the gripper still looks straight down
 
 
 class Movable(Protocol):
     """What a motion asks of an arm."""
+
+    @property
+    def goal(self) -> FloatArray:
+        """What the arm was last sent to, shape (6,) [rad]."""
+        ...
 
     def command(self, joint_targets: FloatArray) -> None:
         """Moves toward joint angles for one period, through the safety layer."""
@@ -83,22 +89,26 @@ class GuardedMotion:
         )
 
     def _follow(self, target: FloatArray) -> bool:
-        """Commands a straight line and says whether its end was reached."""
-        before = start = self._arm.read().positions
-        distance = float(np.abs(target - start).max())
-        steps = max(1, int(np.ceil(distance / (self._speed * self._period))))
-        step, idle, nearest = 0, 0.0, np.inf
+        """Commands a straight line and says whether its end was reached.
+
+        Each step starts from the goal before, so that the arm never hurries to catch up after the
+        safety layer has slowed it down.
+        """
+        stride = self._speed * self._period
+        before = self._arm.read().positions
+        idle, nearest, left = 0.0, np.inf, np.inf
         while idle < _PATIENCE:
-            step = min(step + 1, steps)
-            self._arm.command(start + (target - start) * (step / steps))
+            goal = self._arm.goal
+            distance = float(np.abs(target - goal).max())
+            self._arm.command(goal + (target - goal) * min(1.0, stride / max(distance, 1e-9)))
             position = self._arm.read().positions
             left = float(np.abs(position - target)[_BODY].max())
-            jaws_rest = abs(position[-1] - before[-1]) < _PROGRESS
+            jaws_rest = abs(position[-1] - before[-1]) < _RESTING * self._period
             before = position
-            if step == steps and left <= self._tolerance and jaws_rest:
+            if distance <= stride and left <= self._tolerance and jaws_rest:
                 return True
             if left < nearest - _PROGRESS:
                 idle, nearest = 0.0, left
-            elif left > self._tolerance:
+            elif jaws_rest:
                 idle += self._period
-        return False
+        return left <= self._tolerance

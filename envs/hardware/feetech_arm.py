@@ -35,9 +35,7 @@ class FeetechArm:
     `connect` comes first and moves nothing; `reset` switches the torque on; `close` lets go. A
     lost packet is asked for again; while readings fail, the arm holds, and an error ends that
     after `patience` seconds. When the port is lost every call raises `PortLost` until it is back;
-    then the first one reads the state, and holds or releases.
-
-    Not thread-safe; the bus is.
+    then the first one reads the state, and holds or releases. Not thread-safe; the bus is.
 
     Attributes:
         settings: how it is driven.
@@ -61,7 +59,7 @@ class FeetechArm:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ):
-        """Takes over a bus; nothing is sent yet.
+        """Sends nothing yet.
 
         Args:
             bus: the arm's, closed by `close`.
@@ -99,6 +97,12 @@ class FeetechArm:
         """Whether the torque is on."""
         return self._torque
 
+    @property
+    def goal(self) -> FloatArray:
+        """What the arm was last sent to, shape (6,) [rad]; where it is, if to nothing yet."""
+        sent = self._goals.sent
+        return self.read().positions if sent is None else sent
+
     def connect(self) -> None:
         """Checks and configures the motors. An arm that is found energised is held where it is.
 
@@ -129,15 +133,11 @@ class FeetechArm:
         self._start_from(self.link.hold())
 
     def ramp_down(self, seconds: float) -> None:
-        """Lowers the torque evenly to zero, so that the arm sinks; raises as `release`."""
+        """Lowers the torque evenly to zero, so that the arm sinks; raises as `torque_on`."""
         self.link.ramp_down(seconds)
 
     def release(self) -> None:
-        """Switches the torque off at once: the arm drops.
-
-        Raises:
-            BusError: if motors do not confirm.
-        """
+        """Switches the torque off at once: the arm drops; raises as `torque_on`."""
         self.link.release()
         self._torque = False
 
@@ -148,8 +148,8 @@ class FeetechArm:
     def acknowledge(self) -> None:
         """Goes on, slowly, after a hold because of a servo's state; a released arm stays so.
 
-        Servos that report an error forget it when their torque goes off and on, which happens
-        here within milliseconds and where they are; raises as `torque_on`.
+        Servos forget an error when their torque goes off and on, which happens here within
+        milliseconds and where they are; raises as `torque_on`.
         """
         self.safety.acknowledge()
         if self._torque:
