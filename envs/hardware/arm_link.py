@@ -163,10 +163,8 @@ class ArmLink:
         self.lost = True
         self._bus.reopen()
         self._reader.forget()
-        reading = self.read()
-        if torque_on:
-            self.switch_on()
-        else:
+        reading = self.switch_on() if torque_on else self.read()
+        if not torque_on:
             self.release()
         self.configure()  # without power the motors have forgotten what is not in their EEPROM
         self.lost = False

@@ -1,7 +1,8 @@
 """The physical arm, against virtual servos on a pseudo-terminal."""
 
+import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from envs.hardware.feetech_arm import ArmSettings, FeetechArm, TorqueOff
 from envs.hardware.letting_go import LettingGo, NotArrived
 from envs.hardware.line_faults import FaultRates
 from envs.hardware.plant import KinematicPlant
+from envs.hardware.telemetry import Telemetry
 from envs.hardware.virtual_port import VirtualPort
 from envs.kinematics import HOME, JOINTS
 from envs.safety import SafetyLimits
@@ -314,6 +316,38 @@ def test_after_a_pulled_cable_the_state_is_read_first(
             arm.command(HOME)
     arm.close()
     assert registers(port, "Torque_Enable") == [0] * 6
+
+
+def test_a_damaged_reading_after_a_pulled_cable_is_not_held_on_to(
+    port: VirtualPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After so long a time anything might be true, so that the reading has to be confirmed."""
+    bus = FeetechBus(port.path, margin=MARGIN)
+    arm = FeetechArm(bus, calibration(), settings=ArmSettings(letting_go=QUICK))
+    arm.connect()
+    arm.reset(HOME)
+    port.unplug()
+    with pytest.raises(PortLost, match=port.path):
+        arm.read()
+    time.sleep(0.2)
+    port.plug()
+    read, damaged = bus.read_telemetry, iter([300])
+
+    def read_damaged(servo_ids: Sequence[int]) -> Telemetry:
+        telemetry, error = read(servo_ids), next(damaged, 0)
+        first = dict(telemetry.registers[0])
+        first["Present_Position"] += error
+        return dataclasses.replace(
+            telemetry,
+            registers=(first, *telemetry.registers[1:]),
+            position_ticks=telemetry.position_ticks + np.eye(6, dtype=int)[0] * error,
+        )
+
+    monkeypatch.setattr(bus, "read_telemetry", read_damaged)
+    state = arm.read()
+    assert state.positions[0] == pytest.approx(0, abs=0.01) and next(damaged, None) is None
+    assert largest_pull(goals(port)[-12:]) <= 3
+    arm.close()
 
 
 def test_a_servo_that_reports_an_error_stops_the_arm(arm: FeetechArm, port: VirtualPort) -> None:
