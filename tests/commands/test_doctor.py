@@ -143,10 +143,14 @@ def test_what_a_motor_reports_is_named(arm: VirtualArm) -> None:
 
 
 def test_lost_and_damaged_packets_are_a_fault_of_the_line(arm: VirtualArm) -> None:
-    for rates in (FaultRates(lost=0.08), FaultRates(corrupted=0.08)):
+    for rates, nothing in (
+        (FaultRates(lost=0.08), " 0 lost"),
+        (FaultRates(corrupted=0.08), " 0 damaged"),
+    ):
         arm.port.disturb(rates)
         line = check(arm, seconds=0.5)[-1]
         assert line.where == "line" and line.level is Level.FAULT
+        assert nothing not in line.what
         assert "three-wire cables" in line.step
     arm.port.disturb(FaultRates(lost=0.05))
     assert doctor("--port", arm.link).exit_code == 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,6 +112,10 @@ def test_an_arm_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("envs.hardware.mujoco_plant.MujocoPlant.step", explode)
     start = time.monotonic()
+    # Whoever does not notice would serve forever.
+    patience = threading.Timer(10, os.kill, (os.getpid(), signal.SIGINT))
+    patience.start()
     result = CliRunner().invoke(app, ["virtual", "--dir", str(tmp_path / "arms"), "--no-cameras"])
+    patience.cancel()
     assert result.exit_code == 2 and "became unstable" in result.output
     assert time.monotonic() - start < 10 and not (tmp_path / "arms").exists()
