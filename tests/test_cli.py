@@ -42,7 +42,13 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["eval"], ["record"], ["report"]])
+COMMANDS = (
+    "", "train", "eval", "record", "report", "crop", "virtual", "doctor", "classifier train",
+    "classifier record",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [command.split() for command in COMMANDS])
 def test_every_command_has_help(command: list[str]) -> None:
     result = e2hil(*command, "--help")
     assert result.exit_code == 0 and "Usage" in result.output
