@@ -1,9 +1,8 @@
 """The servo bus as a host uses it: registers by name, values checked, servo errors named."""
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
+from envs.closing import Closing
 from envs.hardware import packets
 from envs.hardware.errors import ServoFault, fault_names
 from envs.hardware.packets import BROADCAST_ID, HIGHEST_ID, Packet
@@ -21,7 +20,7 @@ BROADCAST_PING_WINDOW = 0.8
 """How long 253 servos may take to answer one after the other, about 3 ms each [s]."""
 
 
-class FeetechBus:
+class FeetechBus(Closing):
     """STS3215 servos on a half-duplex serial line. May be used from several threads.
 
     Each method is one transaction that no other thread can break into, with answers awaited and
@@ -190,17 +189,6 @@ class FeetechBus:
     def close(self) -> None:
         """Closes the port when the present transaction is over. The servos keep their goals."""
         self._transactions.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _read(self, servo_ids: Sequence[int], register: Register) -> dict[int, Packet]:
         """Asks for a register, of one servo by READ and of several by SYNC_READ."""

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.closing import Closing
 from envs.frames import FrameShape
 from envs.hardware.camera_capture import OpenCVCapture, import_opencv
 from envs.hardware.camera_reader import CameraReader, CameraStatus, OpenCapture
@@ -15,7 +15,7 @@ from envs.hardware.camera_settings import CameraSettings
 __all__ = ["CameraSettings", "CameraStatus", "OpenCVCameras"]
 
 
-class OpenCVCameras:
+class OpenCVCameras(Closing):
     """Cameras, video files and streams that OpenCV reads. It implements `envs.interfaces.Cameras`.
 
     A thread per camera keeps its newest frame, so that reading never waits for one.
@@ -52,17 +52,6 @@ class OpenCVCameras:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> "OpenCVCameras":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def shapes(self) -> Mapping[str, FrameShape]:

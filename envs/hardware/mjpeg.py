@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from envs.closing import Closing
 from envs.hardware.mjpeg_feed import Fault, Feed, Source
 from envs.options import integer, number
 
@@ -18,7 +19,7 @@ _PATIENCE = 0.25  # [s] between two looks whether a watcher has left
 _WRITE_TIMEOUT = 2.0  # [s]: a watcher who takes nothing for so long is dropped
 
 
-class MjpegServer:
+class MjpegServer(Closing):
     """Serves frames as `http://127.0.0.1:PORT/<camera>.mjpg`, which OpenCV and browsers open.
 
     Any source will do: a rendered camera, a recording, a test picture. It is called from a thread
@@ -55,12 +56,6 @@ class MjpegServer:
             target=self._server.serve_forever, args=(0.1,), name="mjpeg", daemon=True
         )
         self._thread.start()
-
-    def __enter__(self) -> "MjpegServer":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def url(self, camera: str) -> str:
         """Returns where a camera is served.

@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from envs.closing import Closing
 from envs.hardware.calibration import MIDDLE, Calibration, MotorCalibration
 from envs.hardware.mujoco_plant import FOLLOWER_GEARS, LEADER_GEARS, REST, MujocoPlant
 from envs.hardware.plant import Drive, JointState, Plant
@@ -119,7 +118,7 @@ class VirtualArm:
         self.port.call(lambda: self.plant.release(place))
 
 
-class VirtualSO101:
+class VirtualSO101(Closing):
     """Both arms at rest, without torque, calibrated, in real time until they are closed.
 
     The follower has a table with a cube before it, the leader an empty one. Each arm lives in a
@@ -171,17 +170,6 @@ class VirtualSO101:
     def close(self) -> None:
         """Switches everything off and removes all that it made; harmless the second time."""
         self._exit.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _scene(num_cubes: int) -> Scene:

@@ -14,9 +14,9 @@ import tty
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
+from envs.closing import Closing
 from envs.hardware.line_faults import FaultRates, FaultyLine
 from envs.hardware.packets import BROADCAST_ID, OVERHEAD, PacketParser
 from envs.hardware.virtual_chain import VirtualChain
@@ -31,7 +31,7 @@ _PATIENCE = 5.0
 _BITS_PER_BYTE = 10
 
 
-class VirtualPort:
+class VirtualPort(Closing):
     """Serves a chain of virtual servos at a path, until it is closed.
 
     The servos live in a thread of their own, and time passes for them also while the port is
@@ -109,17 +109,6 @@ class VirtualPort:
         os.close(self._wake_writer)
         os.close(self._wake_reader)
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _connect(self) -> None:
         """Makes a pseudo-terminal and points the path to it."""
