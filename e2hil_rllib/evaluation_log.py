@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from e2hil_rllib.files import swapped_in
+from e2hil_rllib.wilson import wilson_interval
 
 _COLUMNS = ("step", "seed", "success", "steps", "return", "start", "task_succeed")
 
@@ -65,10 +66,7 @@ class Summary:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's score interval of the success rate at 95 %."""
-        z, n, p = 1.96, self.episodes, self.success_rate
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-        return centre - half, centre + half
+        return wilson_interval(self.success_rate, self.episodes)
 
     def in_words(self) -> tuple[str, str, str, str, str]:
         """Success, its interval, episodes, mean steps, mean return: cells of a table."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-_Z = 1.959964  # of the normal distribution's central 95 %
+from e2hil_rllib.wilson import wilson_interval
+
 _LEAST_THRESHOLD = 0.5
 
 
@@ -34,10 +35,8 @@ class Proportion:
         """
         if not self.total:
             return 0.0, 1.0
-        n, p = self.total, self.value
-        center = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-        half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-        return max(0.0, center - half), min(1.0, center + half)
+        low, high = wilson_interval(self.value, self.total)
+        return max(0.0, low), min(1.0, high)
 
     def as_dict(self) -> dict[str, float | int | None]:
         """What the classifier's file holds; the share of nothing is null."""
