@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import io
+import zlib
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
+
+#: LeRobot's column names that are read as well as written.
+IMAGES = "observation.images."
+EPISODE = "episode_index"
+HUMAN = "complementary_info.is_intervention"
+SUCCESS = "next.success"
+
+#: What pyarrow, json and Pillow raise on bytes that are not what they should be.
+UNREADABLE = (pa.ArrowException, ValueError, TypeError, KeyError, OSError, SyntaxError, zlib.error)
 
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _COLUMN_OF_KEY = {"state": "observation.state", "objects": "observation.environment_state"}
@@ -20,7 +30,7 @@ def is_image(array: np.ndarray) -> bool:
 def observation_column(key: str, array: np.ndarray) -> str:
     """LeRobot's column name of an observation."""
     if is_image(array):
-        return f"observation.images.{key}"
+        return IMAGES + key
     return _COLUMN_OF_KEY.get(key, f"observation.{key}")
 
 

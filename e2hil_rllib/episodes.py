@@ -20,7 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from e2hil_rllib.columns import (
+    EPISODE,
+    HUMAN,
     IMAGE_TYPE,
+    SUCCESS,
+    UNREADABLE,
     decode_images,
     decode_rows,
     encode_images,
@@ -39,8 +43,6 @@ SCHEMA_VERSION = 1
 _METADATA_KEY = b"e2hil_rllib.episode"
 # Parquet checks its pages by itself, but not its footer, where the metadata are.
 _CHECKSUM_KEY = b"e2hil_rllib.episode.crc32"
-# What pyarrow, json and Pillow raise on bytes that are not what they should be.
-_UNREADABLE = (pa.ArrowException, ValueError, TypeError, KeyError, OSError, SyntaxError, zlib.error)
 _FILE_NAME = re.compile(r"episode_(\d{6,})\.parquet")
 
 
@@ -162,7 +164,7 @@ def read_episode(path: Path) -> EpisodeData:
         table = file.read(use_threads=False)
         episode = _episode_of(table)
         check_episode(episode)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         fault = f"there is no {error}" if isinstance(error, KeyError) else str(error)
         raise DamagedEpisodeError(path, fault.rstrip(".") or type(error).__name__) from error
     return episode
@@ -228,19 +230,17 @@ def _table_of(episode: EpisodeData) -> pa.Table:
         "next.done": episode.terminated or episode.truncated,
         "next.terminated": episode.terminated,
         "next.truncated": episode.truncated,
-        "next.success": episode.succeed,
+        SUCCESS: episode.succeed,
     }
     columns["action"] = encode_rows(episode.actions, then_null=True)
     columns["next.reward"] = pa.array([*episode.rewards.tolist(), None], pa.float32())
-    columns["complementary_info.is_intervention"] = pa.array(
-        [*episode.is_intervention.tolist(), None], pa.bool_()
-    )
+    columns[HUMAN] = pa.array([*episode.is_intervention.tolist(), None], pa.bool_())
     for name, flag in ends.items():
         columns[name] = pa.array([*[False] * (steps - 1), bool(flag), None], pa.bool_())
     frames = np.arange(steps + 1, dtype=np.int64)
     columns["timestamp"] = pa.array((frames / episode.fps).astype(np.float32))
     columns["frame_index"] = columns["index"] = pa.array(frames)
-    columns["episode_index"] = pa.array(np.full_like(frames, episode.episode))
+    columns[EPISODE] = pa.array(np.full_like(frames, episode.episode))
     columns["task_index"] = pa.array(np.zeros_like(frames))
     description = {
         "version": SCHEMA_VERSION,
@@ -285,14 +285,14 @@ def _episode_of(table: pa.Table) -> EpisodeData:
     action = step_column(table, "action")
     action_shape = (steps, description["action_dim"])
     return EpisodeData(
-        episode=named_column(table, "episode_index")[0].as_py(),
+        episode=named_column(table, EPISODE)[0].as_py(),
         observations=observations,
         actions=decode_rows("action", action, action_shape, np.dtype(np.float32)),
         rewards=of_steps("next.reward", np.float32),
-        is_intervention=of_steps("complementary_info.is_intervention", np.bool_),
+        is_intervention=of_steps(HUMAN, np.bool_),
         terminated=bool(of_steps("next.terminated", np.bool_)[-1]),
         truncated=bool(of_steps("next.truncated", np.bool_)[-1]),
-        succeed=bool(of_steps("next.success", np.bool_)[-1]),
+        succeed=bool(of_steps(SUCCESS, np.bool_)[-1]),
         fps=description["fps"],
         task=description["task"],
     )

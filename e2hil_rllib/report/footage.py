@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,15 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from e2hil_rllib.columns import IMAGE_TYPE, named_column, step_column
+from e2hil_rllib.columns import (
+    EPISODE,
+    HUMAN,
+    IMAGE_TYPE,
+    IMAGES,
+    SUCCESS,
+    UNREADABLE,
+    named_column,
+    step_column,
+)
 from e2hil_rllib.episodes import DamagedEpisodeError
-
-_PREFIX = "observation.images."
-_EPISODE = "episode_index"
-_HUMAN = "complementary_info.is_intervention"
-_SUCCESS = "next.success"
-# What pyarrow and Pillow raise on bytes that are not what they should be.
-_UNREADABLE = (pa.ArrowException, ValueError, TypeError, KeyError, OSError, SyntaxError, zlib.error)
 
 #: By camera, uint8 of shape (height, width, 3).
 Frames = Mapping[str, np.ndarray]
@@ -52,17 +53,17 @@ class Footage:
             raise FileNotFoundError(f"There is no episode file {path}.")
         try:
             self._file = pq.ParquetFile(path, page_checksum_verification=True)
-            table = self._file.read([_EPISODE, _HUMAN, _SUCCESS], use_threads=False)
-            self.episode: int = named_column(table, _EPISODE)[0].as_py()
-            human = step_column(table, _HUMAN)
+            table = self._file.read([EPISODE, HUMAN, SUCCESS], use_threads=False)
+            self.episode: int = named_column(table, EPISODE)[0].as_py()
+            human = step_column(table, HUMAN)
             self.is_human = np.array(human.to_pylist(), bool)
-            self.succeeded = any(step_column(table, _SUCCESS).to_pylist())
+            self.succeeded = any(step_column(table, SUCCESS).to_pylist())
             self.cameras = [
-                field.name.removeprefix(_PREFIX)
+                field.name.removeprefix(IMAGES)
                 for field in self._file.schema_arrow
-                if field.name.startswith(_PREFIX) and field.type == IMAGE_TYPE
+                if field.name.startswith(IMAGES) and field.type == IMAGE_TYPE
             ]
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise _damaged(path, error) from error
 
     @property
@@ -77,12 +78,12 @@ class Footage:
             DamagedEpisodeError: A frame is missing or cannot be decoded.
         """
         try:
-            table = self._file.read([_PREFIX + name for name in self.cameras], use_threads=False)
+            table = self._file.read([IMAGES + name for name in self.cameras], use_threads=False)
             images = {
-                name: _decoded(named_column(table, _PREFIX + name).take(pa.array(steps)))
+                name: _decoded(named_column(table, IMAGES + name).take(pa.array(steps)))
                 for name in self.cameras
             }
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise _damaged(self.path, error) from error
         return [{name: images[name][i] for name in self.cameras} for i in range(len(steps))]
 
