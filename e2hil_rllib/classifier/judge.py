@@ -43,16 +43,3 @@ class Judge:
 
         classifier = SuccessClassifier.load(self.path)
         return ClassifierReward(env, classifier, self.agree, self.window, self.threshold)
-
-
-def make_environment(
-    task: str, options: dict[str, Any], judge: Judge | None = None
-) -> gymnasium.Env[Any, Any]:
-    """Makes an environment, judged by a classifier where there is one.
-
-    Raises:
-        ClassifierError: The classifier cannot be loaded, or looks through other cameras.
-        Exception: Whatever the environment raises on options that it does not take.
-    """
-    env: gymnasium.Env[Any, Any] = gymnasium.make(task, **options)
-    return env if judge is None else judge.wrap(env)

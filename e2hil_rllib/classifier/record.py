@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from e2hil_rllib.environments import control_rate, fault_in_words
 from e2hil_rllib.episodes import EpisodeData, episode_files, episode_path, write_episode
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings import Settings
@@ -32,7 +33,6 @@ _KINDS: tuple[dict[str, Any], ...] = (
 _SOLVED_STEPS = 20  # of success after which an episode has shown enough of it
 _CORRELATION = 0.85  # of the random policy's actions from one step to the next
 _SCALE = 0.7  # standard deviation of its actions
-_DEFAULT_FPS = 10.0
 _STREAM = 0x1AB3  # keeps these starts apart from those of training, demonstrations and evaluation
 
 
@@ -95,7 +95,7 @@ def _make(settings: Settings, kind: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     try:
         env = gymnasium.make(settings.task, **options)
     except (TypeError, ValueError, gymnasium.error.Error, ModuleNotFoundError) as error:
-        fault = str(error).split(" was raised from the environment creator")[0].rstrip(".?")
+        fault = fault_in_words(error).rstrip(".?")
         raise LabelledRecordingError(
             f"The environment {settings.task} cannot be made with a person and reward 'external': "
             f"{fault}. Record with one of envs:SO101..., or train from recorded episodes."
@@ -143,12 +143,6 @@ def _record(
         terminated=bool(terminated),
         truncated=not terminated,
         succeed=solved[-1],
-        fps=_fps(env),
+        fps=control_rate(env),
         task=task,
     )
-
-
-def _fps(env: gymnasium.Env[Any, Any]) -> float:
-    if env.has_wrapper_attr("control_hz"):
-        return float(env.get_wrapper_attr("control_hz"))
-    return float(env.metadata.get("render_fps", _DEFAULT_FPS))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 from e2hil_rllib.checkpoints import CheckpointError
-from e2hil_rllib.classifier.judge import make_environment
+from e2hil_rllib.environments import fault_in_words, make_environment
 from e2hil_rllib.episodes import episode_files
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.settings import Settings
@@ -135,7 +135,7 @@ def _spaces(settings: Settings, options: dict[str, Any], section: str) -> tuple[
     try:
         env = make_environment(settings.task, options, settings.judge())
     except _NO_ENVIRONMENT as error:
-        fault = str(error).split(" was raised from the environment creator")[0].rstrip(".")
+        fault = fault_in_words(error).rstrip(".")
         raise SettingsError(
             f"The environment {settings.task} cannot be made with the settings in '{section}': "
             f"{fault}."

@@ -16,12 +16,7 @@ from e2hil_rllib.classifier.dataset import LabelledEpisode, read_recordings, rea
 from e2hil_rllib.classifier.metrics import Proportion
 from e2hil_rllib.classifier.record import record_labelled
 from e2hil_rllib.classifier.success_classifier import ClassifierError
-from e2hil_rllib.classifier.train import (
-    OnProgress,
-    TrainingOptions,
-    refuse_existing,
-    train_classifier,
-)
+from e2hil_rllib.classifier.train import OnProgress, TrainingOptions, train_classifier
 from e2hil_rllib.settings import Settings
 
 
@@ -77,7 +72,6 @@ def train_with_progress(
     console: Console,
 ) -> None:
     """`e2hil classifier train`: trains, shows how far it has come, and prints the figures."""
-    refuse_existing(out)
     torch.set_num_threads(threads)
     with _stages(console) as on_progress:
         description = train_classifier(episodes, options, out, on_progress)

@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from rich.console import Console
 
+from e2hil_rllib.environments import fault_in_words
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings import Settings
 
@@ -57,7 +58,7 @@ def draw_crops(settings: Settings, folder: Path, seed: int | None = None) -> lis
     try:
         env = gymnasium.make(settings.task, **settings.env)
     except (TypeError, ValueError, gymnasium.error.Error, ModuleNotFoundError) as error:
-        fault = str(error).split(" was raised from the environment creator")[0].rstrip(".?")
+        fault = fault_in_words(error).rstrip(".?")
         raise CropError(
             f"The environment {settings.task} cannot be made with the settings in 'env': {fault}."
         ) from error

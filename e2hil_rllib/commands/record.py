@@ -12,14 +12,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from e2hil_rllib.classifier.judge import make_environment
+from e2hil_rllib.environments import control_rate, fault_in_words, make_environment
 from e2hil_rllib.episodes import EpisodeData, episode_files, episode_path, write_episode
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings import Settings
 
 # A person who fails more often than this does not show how the task is done.
 _ATTEMPTS_PER_EPISODE = 10
-_DEFAULT_FPS = 10.0
 _STREAM = 0xDE30  # keeps demonstrations' starts apart from those of training and evaluation
 
 
@@ -103,7 +102,7 @@ def _make_demonstrated(settings: Settings) -> gymnasium.Env[Any, Any]:
         options = {**settings.env, "operator": operator}
         return make_environment(settings.task, options, settings.judge())
     except (TypeError, ValueError, gymnasium.error.Error, ModuleNotFoundError) as error:
-        fault = str(error).split(" was raised from the environment creator")[0].rstrip(".?")
+        fault = fault_in_words(error).rstrip(".?")
         raise RecordingError(
             f"The environment {settings.task} cannot be made with a person who demonstrates: "
             f"{fault}. Record with one of envs:SO101..., or set demonstrations.path to a folder "
@@ -140,7 +139,7 @@ def _record_episode(env: gymnasium.Env[Any, Any], task: str, seed: int, index: i
         terminated=bool(terminated),
         truncated=bool(truncated),
         succeed=succeed,
-        fps=_fps(env),
+        fps=control_rate(env),
         task=task,
     )
 
@@ -161,9 +160,3 @@ def _stacked(observations: list[Any]) -> dict[str, np.ndarray]:
     if isinstance(observations[0], dict):
         return {key: np.stack([obs[key] for obs in observations]) for key in observations[0]}
     return {"state": np.stack(observations)}
-
-
-def _fps(env: gymnasium.Env[Any, Any]) -> float:
-    if env.has_wrapper_attr("control_hz"):
-        return float(env.get_wrapper_attr("control_hz"))
-    return float(env.metadata.get("render_fps", _DEFAULT_FPS))
