@@ -30,8 +30,7 @@ class NoiseStream:
         whole = batch * self._num_learners
         shape = (whole, size) if draws is None else (draws, whole, size)
         noise = torch.randn(shape, generator=self.generator)
-        start = self._index * batch
-        return noise[..., start : start + batch, :].to(reference.device)
+        return self._own(noise, batch).to(reference.device)
 
     def keep_mask(self, reference: Tensor, probability: float) -> Tensor:
         """For a reference (B, n), true with a probability, independently for each entry."""
@@ -47,7 +46,8 @@ class NoiseStream:
         return self._own(draws, batch).to(reference.device)
 
     def _own(self, draws: Tensor, batch: int) -> Tensor:
-        return draws[self._index * batch : (self._index + 1) * batch]
+        """This learner's rows of draws (..., B of all learners, n)."""
+        return draws[..., self._index * batch : (self._index + 1) * batch, :]
 
     def subset(self, size: int, number: int) -> Tensor:
         """Indices of a random subset of ``number`` out of ``size``, on the CPU."""

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def _inputs(
         stage = f"Computing features ({name})"
         inputs[name] = FeatureInputs(
             FrameInputs(part), trunk, COPIES if name == "train" else 0, noise,
-            lambda done, total, stage=stage: on_progress(stage, done, total),  # type: ignore[misc]
+            partial(on_progress, stage),
         )  # fmt: skip
     return inputs
 

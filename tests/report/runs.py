@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pytest
 
 from e2hil_rllib.episodes import EpisodeData, episode_path, write_episode
+from e2hil_rllib.report.contact_sheet import Strip, draw_strips
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.selection_log import JudgedSamples, SelectionLog
 from e2hil_rllib.settings import Settings
@@ -87,3 +90,20 @@ def log_selection(run: RunFolder, step: int, samples: JudgedSamples) -> None:
 def damage(path: Path) -> None:
     """Cuts a file off in its middle."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def recorded_strips(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> list[Strip]:
+    """The strips that a module of the report will have drawn; they are drawn all the same."""
+    strips: list[Strip] = []
+
+    def draw(given: list[Strip], path: Path) -> None:
+        strips[:] = given
+        draw_strips(given, path)
+
+    monkeypatch.setattr(module, "draw_strips", draw)
+    return strips
+
+
+def captions(strip: Strip) -> list[str]:
+    """What stands below the frames of a strip, each in one line."""
+    return [shot.caption.replace("\n", " ") for shot in strip.shots]

@@ -10,35 +10,33 @@ import numpy as np
 import pytest
 
 from e2hil_rllib.report import judged_samples as module
-from e2hil_rllib.report.contact_sheet import Strip, draw_strips
+from e2hil_rllib.report.contact_sheet import Strip
 from e2hil_rllib.report.judged_samples import add_judged_samples
 from e2hil_rllib.report.page import Page
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.selection_log import selection_files
-from tests.report.runs import add_episode, damage, frame, judged_samples, log_selection, run_in
+from tests.report.runs import (
+    add_episode,
+    captions,
+    damage,
+    frame,
+    judged_samples,
+    log_selection,
+    recorded_strips,
+    run_in,
+)
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Strip]:
     """The strips that were drawn."""
-    strips: list[Strip] = []
-
-    def draw(given: list[Strip], path: Path) -> None:
-        strips[:] = given
-        draw_strips(given, path)
-
-    monkeypatch.setattr(module, "draw_strips", draw)
-    return strips
+    return recorded_strips(monkeypatch, module)
 
 
 def text_of(run: RunFolder) -> str:
     page = Page("run", "")
     add_judged_samples(page, run)
     return page.to_html()
-
-
-def captions(strip: Strip) -> list[str]:
-    return [shot.caption.replace("\n", " ") for shot in strip.shots]
 
 
 def test_smallest_middle_and_largest_are_shown_with_their_frames(

@@ -8,27 +8,23 @@ import numpy as np
 import pytest
 
 from e2hil_rllib.report import observations as module
-from e2hil_rllib.report.contact_sheet import Strip, draw_strips
+from e2hil_rllib.report.contact_sheet import Strip
 from e2hil_rllib.report.observations import add_observations
 from e2hil_rllib.report.page import Page
-from tests.report.runs import add_episode, damage, frame, run_in
+from tests.report.runs import (
+    add_episode,
+    captions,
+    damage,
+    frame,
+    recorded_strips,
+    run_in,
+)
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Strip]:
     """The strips that were drawn."""
-    strips: list[Strip] = []
-
-    def draw(given: list[Strip], path: Path) -> None:
-        strips[:] = given
-        draw_strips(given, path)
-
-    monkeypatch.setattr(module, "draw_strips", draw)
-    return strips
-
-
-def captions(strip: Strip) -> list[str]:
-    return [shot.caption.replace("\n", " ") for shot in strip.shots]
+    return recorded_strips(monkeypatch, module)
 
 
 def test_the_newest_episodes_are_shown_from_start_to_end(
