@@ -160,13 +160,25 @@ def virtual(
     cameras: Annotated[
         bool, typer.Option(help="Serve the cameras, too, as MJPEG on this machine.")
     ] = True,
+    hand: Annotated[
+        bool, typer.Option("--hand", help="A hand leads the leader: some seconds, a rest, again.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the hand and the faults.")] = 0,
+    lost: Annotated[float, typer.Option(help="Fraction of the servos' packets to lose.")] = 0.0,
+    late: Annotated[float, typer.Option(help="Fraction to send 30 ms late.")] = 0.0,
+    truncated: Annotated[float, typer.Option(help="Fraction to cut the end off.")] = 0.0,
+    corrupted: Annotated[float, typer.Option(help="Fraction to change bytes of.")] = 0.0,
     debug: Debug = False,
 ) -> None:
-    """Serve a virtual SO101, follower and leader on serial ports of their own, until Ctrl-C."""
-    from e2hil_rllib.commands.virtual import serve_virtual
+    """Serve a virtual SO101, follower and leader on serial ports of their own, until Ctrl-C.
+
+    Type help while it runs for faults to cause, and to move the leader.
+    """
+    from e2hil_rllib.commands.virtual import fault_rates, serve_virtual
 
     with _user_errors(debug):
-        serve_virtual(folder, cameras, _console)
+        rates = fault_rates(lost, late, truncated, corrupted)
+        serve_virtual(folder, cameras, _console, rates, hand, seed)
 
 
 @app.command()

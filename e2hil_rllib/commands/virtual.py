@@ -4,30 +4,48 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from e2hil_rllib.commands.interrupt import StopRequest, stop_on_signal
+from e2hil_rllib.commands.virtual_console import LineReader, VirtualConsole, fault_lines
 from e2hil_rllib.errors import UserError
+from envs.hardware.line_faults import FaultRates
 from envs.hardware.virtual import VirtualFolderError, VirtualSO101
+from envs.hardware.virtual_hand import PERIOD, VirtualHand
 
-_LOOK = 0.1  # [s] between two looks at whether to stop, and whether the arms live
+_LEADING = 20.0  # how long the hand leads [s]
+_RESTING = 5.0  # how long it then lets go [s]
+_FOR_THE_HAND = (["grab"], ["let"], ["move"], ["gripper"])
 
 
 class VirtualArmError(UserError):
     """The virtual arms cannot be started, or failed; the message says why and what to do."""
 
 
-def serve_virtual(folder: Path, cameras: bool, console: Console) -> None:
+def serve_virtual(
+    folder: Path,
+    cameras: bool,
+    console: Console,
+    rates: FaultRates | None = None,
+    hand_leads: bool = False,
+    seed: int = 0,
+) -> None:
     """`e2hil virtual`: serves a virtual SO101 until Ctrl-C, and removes all of it then.
+
+    Lines that are typed meanwhile are carried out by `VirtualConsole`.
 
     Args:
         folder: where the links to the ports and the calibrations are to be.
         cameras: whether to serve the cameras, too.
         console: where to say how it is reached.
+        rates: of faults on both ports; None for none.
+        hand_leads: whether a hand leads the leader about at times, until a line is typed for it.
+        seed: of the faults and the hand.
 
     Raises:
         VirtualArmError: The folder cannot be used, there is no OpenGL for the cameras, or the
@@ -45,18 +63,84 @@ def serve_virtual(folder: Path, cameras: bool, console: Console) -> None:
             ) from error
         with so101:
             _introduce(so101, console)
+            hand, lines = VirtualHand(so101.leader, seed), LineReader()
+            typed, say = VirtualConsole(so101, hand), partial(_say, console)
+            for place, arm in enumerate((so101.follower, so101.leader) if rates else ()):
+                arm.port.disturb(rates or FaultRates(), seed + place)
+            turns = take_turns(hand, say) if hand_leads else None
             while not stop:
-                time.sleep(_LOOK)
+                time.sleep(PERIOD)
                 try:
+                    for line in lines.poll():
+                        if turns is not None and line.split()[:1] in _FOR_THE_HAND:
+                            turns = None
+                            say("hand: no longer leads by itself")
+                        for answer in typed.carry_out(line):
+                            say(answer)
+                    if turns is None:
+                        hand.step()
+                    else:
+                        next(turns)
                     so101.check()
                 except RuntimeError as error:
                     raise VirtualArmError(f"The virtual SO101 failed: {error.__cause__}") from error
+            for line in fault_lines(so101) if rates else ():
+                say(line)
             for name, arm in (("follower", so101.follower), ("leader", so101.leader)):
                 _say(
                     console,
                     f"{name}: {arm.pace.steps} steps of physics, {arm.pace.overruns} overruns, "
                     f"{arm.pace.behind:.2f} s behind real time",
                 )
+
+
+def fault_rates(lost: float, late: float, truncated: float, corrupted: float) -> FaultRates | None:
+    """Returns the rates of the command's options, None where all are 0.
+
+    Raises:
+        VirtualArmError: They are no probabilities, or more than 1 together.
+    """
+    try:
+        rates = FaultRates(lost, late, truncated, corrupted)
+    except ValueError as error:
+        raise VirtualArmError(
+            f"--lost, --late, --truncated and --corrupted are fractions of packets: {error}"
+        ) from error
+    return None if rates == FaultRates() else rates
+
+
+def take_turns(
+    hand: VirtualHand,
+    say: Callable[[str], None],
+    leading: float = _LEADING,
+    resting: float = _RESTING,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[None]:
+    """Lets a hand grab the leader, wander, let go and rest, again and again, without an end.
+
+    Whoever iterates lets time pass, about `PERIOD`, before each next step.
+
+    Args:
+        hand: on the leader; with the same clock.
+        say: gets a line at each change.
+        leading: how long the hand wanders [s].
+        resting: how long it then leaves the leader alone [s].
+        clock: returns the time [s].
+    """
+    wander = hand.wander()
+    while True:
+        say(f"hand: takes hold of the leader and moves it for {leading:g} s")
+        hand.grab()
+        end = clock() + leading
+        while clock() < end:
+            next(wander)
+            yield
+        hand.let_go()
+        wander = hand.wander()
+        say(f"hand: lets go, and rests for {resting:g} s")
+        end = clock() + resting
+        while clock() < end:
+            yield
 
 
 @contextmanager
@@ -80,6 +164,7 @@ def _introduce(so101: VirtualSO101, console: Console) -> None:
     arm = so101.follower
     _say(console, "In another terminal, try:")
     _say(console, f"  e2hil doctor --port {arm.link} --calibration {arm.calibration_file}")
+    _say(console, "Type help and Enter for the hand on the leader and for faults.")
     _say(console, "Ctrl-C stops the arms and removes these files.")
 
 

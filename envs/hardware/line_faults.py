@@ -1,5 +1,6 @@
 """What a bad cable does to the answers of virtual servos."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,25 +32,36 @@ class FaultRates:
 
 
 class FaultyLine:
-    """Applies faults to answers, the same ones for the same seed."""
+    """Applies faults to answers, the same ones for the same seed.
+
+    Attributes:
+        counts: answers so far: "all", and those that were "lost", "late", "truncated" and
+            "corrupted".
+    """
 
     def __init__(self, rates: FaultRates, seed: int = 0):
         self._rates = rates
         self._rng = np.random.default_rng(seed)
+        self.counts = Counter(dict.fromkeys(("all", "lost", "late", "truncated", "corrupted"), 0))
 
     def pass_on(self, data: bytes) -> tuple[float, bytes]:
         """Returns by how much an answer is late [s], and what is left of it."""
         rates = self._rates
         draw = self._rng.random()
+        self.counts["all"] += 1
         if draw < rates.lost:
+            self.counts["lost"] += 1
             return 0.0, b""
         draw -= rates.lost
         if draw < rates.late:
+            self.counts["late"] += 1
             return rates.delay, data
         draw -= rates.late
         if draw < rates.truncated:
+            self.counts["truncated"] += 1
             return 0.0, data[: self._rng.integers(len(data))]
         if draw - rates.truncated < rates.corrupted:
+            self.counts["corrupted"] += 1
             return 0.0, self._corrupt(data)
         return 0.0, data
 

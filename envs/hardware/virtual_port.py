@@ -91,6 +91,10 @@ class VirtualPort(Closing):
 
         self.call(replace)
 
+    def faults(self) -> dict[str, int]:
+        """Returns how many answers there were since `disturb` ("all"), and with which faults."""
+        return self.call(lambda: dict(self._line.counts))
+
     def unplug(self) -> None:
         """Pulls the cable: the port is gone."""
         self.call(self._disconnect)
