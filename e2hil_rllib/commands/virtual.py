@@ -84,14 +84,7 @@ def serve_virtual(
                     so101.check()
                 except RuntimeError as error:
                     raise VirtualArmError(f"The virtual SO101 failed: {error.__cause__}") from error
-            for line in fault_lines(so101) if rates else ():
-                say(line)
-            for name, arm in (("follower", so101.follower), ("leader", so101.leader)):
-                _say(
-                    console,
-                    f"{name}: {arm.pace.steps} steps of physics, {arm.pace.overruns} overruns, "
-                    f"{arm.pace.behind:.2f} s behind real time",
-                )
+            _sum_up(so101, rates is not None, console)
 
 
 def fault_rates(lost: float, late: float, truncated: float, corrupted: float) -> FaultRates | None:
@@ -166,6 +159,18 @@ def _introduce(so101: VirtualSO101, console: Console) -> None:
     _say(console, f"  e2hil doctor --port {arm.link} --calibration {arm.calibration_file}")
     _say(console, "Type help and Enter for the hand on the leader and for faults.")
     _say(console, "Ctrl-C stops the arms and removes these files.")
+
+
+def _sum_up(so101: VirtualSO101, with_faults: bool, console: Console) -> None:
+    """Says how it went."""
+    for line in fault_lines(so101) if with_faults else ():
+        _say(console, line)
+    for name, arm in (("follower", so101.follower), ("leader", so101.leader)):
+        _say(
+            console,
+            f"{name}: {arm.pace.steps} steps of physics, {arm.pace.overruns} overruns, "
+            f"{arm.pace.behind:.2f} s behind real time",
+        )
 
 
 def _say(console: Console, line: str) -> None:
