@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from e2hil_rllib.errors import UserError
+from e2hil_rllib import cli_arm
+from e2hil_rllib.cli_common import Config, Debug, Overrides, console, user_errors
 
 app = typer.Typer(
     name="e2hil",
@@ -22,19 +20,6 @@ app = typer.Typer(
 )
 classifier = typer.Typer(help="Tell success from camera frames.", no_args_is_help=True)
 app.add_typer(classifier, name="classifier")
-_console = Console()
-_errors = Console(stderr=True)
-
-Config = Annotated[Path, typer.Argument(help="Settings file, e.g. configs/touch_cube.yaml.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change a key of the file, e.g. --set training.utd_ratio=4; may be repeated.",
-    ),
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")]
 
 
 @app.command()
@@ -62,10 +47,10 @@ def train(
     from e2hil_rllib.run_folder import RunFolder
     from e2hil_rllib.settings import load_settings
 
-    with _user_errors(debug):
+    with user_errors(debug):
         settings = load_settings(config, overrides)
         run = RunFolder(run_dir or Path("runs") / config.stem)
-        if not run_training(settings, run, resume, _console):
+        if not run_training(settings, run, resume, console):
             raise typer.Exit(130)
 
 
@@ -83,8 +68,8 @@ def evaluate(
     """Let a trained policy act without exploration and without a human, and count successes."""
     from e2hil_rllib.commands.evaluate import evaluate_path
 
-    with _user_errors(debug):
-        evaluate_path(run, episodes, seed, _console)
+    with user_errors(debug):
+        evaluate_path(run, episodes, seed, console)
 
 
 @app.command()
@@ -102,10 +87,10 @@ def record(
     from e2hil_rllib.commands.record import record_with_progress
     from e2hil_rllib.settings import load_settings
 
-    with _user_errors(debug):
+    with user_errors(debug):
         settings = load_settings(config, overrides)
         folder = out or Path("demonstrations") / config.stem
-        record_with_progress(settings, folder, episodes, _console)
+        record_with_progress(settings, folder, episodes, console)
 
 
 @app.command()
@@ -125,60 +110,12 @@ def crop(
     from e2hil_rllib.commands.crop import show_crops
     from e2hil_rllib.settings import load_settings
 
-    with _user_errors(debug):
+    with user_errors(debug):
         settings = load_settings(config, overrides)
-        show_crops(settings, out or Path("crops") / config.stem, seed, _console)
+        show_crops(settings, out or Path("crops") / config.stem, seed, console)
 
 
-@app.command()
-def doctor(
-    port: Annotated[
-        str | None,
-        typer.Option(help="Serial port of an arm, e.g. /dev/ttyACM0; without it lists the ports."),
-    ] = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help="LeRobot's calibration file of this arm, to compare with.")
-    ] = None,
-    debug: Debug = False,
-) -> None:
-    """Check an SO101, or find its port, and say what to do next; nothing moves or is changed.
-
-    Ends with status 1 where something is wrong.
-    """
-    from e2hil_rllib.commands.doctor import show_doctor
-
-    with _user_errors(debug):
-        if not show_doctor(port, calibration, _console):
-            raise typer.Exit(1)
-
-
-@app.command()
-def virtual(
-    folder: Annotated[
-        Path, typer.Option("--dir", help="Folder for the ports and calibrations while it runs.")
-    ] = Path("virtual-so101"),
-    cameras: Annotated[
-        bool, typer.Option(help="Serve the cameras, too, as MJPEG on this machine.")
-    ] = True,
-    hand: Annotated[
-        bool, typer.Option("--hand", help="A hand leads the leader: some seconds, a rest, again.")
-    ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the hand and the faults.")] = 0,
-    lost: Annotated[float, typer.Option(help="Fraction of the servos' packets to lose.")] = 0.0,
-    late: Annotated[float, typer.Option(help="Fraction to send 30 ms late.")] = 0.0,
-    truncated: Annotated[float, typer.Option(help="Fraction to cut the end off.")] = 0.0,
-    corrupted: Annotated[float, typer.Option(help="Fraction to change bytes of.")] = 0.0,
-    debug: Debug = False,
-) -> None:
-    """Serve a virtual SO101, follower and leader on serial ports of their own, until Ctrl-C.
-
-    Type help while it runs for faults to cause, and to move the leader.
-    """
-    from e2hil_rllib.commands.virtual import fault_rates, serve_virtual
-
-    with _user_errors(debug):
-        rates = fault_rates(lost, late, truncated, corrupted)
-        serve_virtual(folder, cameras, _console, rates, hand, seed)
+cli_arm.register(app)
 
 
 @app.command()
@@ -187,8 +124,8 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")], debug: Debu
     from e2hil_rllib.report import write_report
     from e2hil_rllib.run_folder import RunFolder
 
-    with _user_errors(debug):
-        _console.print(f"Report: {write_report(RunFolder(run))}", highlight=False)
+    with user_errors(debug):
+        console.print(f"Report: {write_report(RunFolder(run))}", highlight=False)
 
 
 @classifier.command("record")
@@ -206,9 +143,9 @@ def classifier_record(
     from e2hil_rllib.commands.classifier import record_with_progress
     from e2hil_rllib.settings import load_settings
 
-    with _user_errors(debug):
+    with user_errors(debug):
         settings = load_settings(config, overrides)
-        record_with_progress(settings, out or Path("labelled") / config.stem, episodes, _console)
+        record_with_progress(settings, out or Path("labelled") / config.stem, episodes, console)
 
 
 @classifier.command("train")
@@ -249,12 +186,12 @@ def classifier_train(
     from e2hil_rllib.classifier.train import TrainingOptions, refuse_existing
     from e2hil_rllib.commands.classifier import read_labelled, train_with_progress
 
-    with _user_errors(debug):
+    with user_errors(debug):
         options = TrainingOptions(encoder, trunk_weights, steps, seed, false_positive_rate)
         refuse_existing(out)
         names = cameras.split(",") if cameras else None
         labelled = read_labelled(episodes or [], success, failure, names, unsure_steps)
-        train_with_progress(labelled, options, out, threads, _console)
+        train_with_progress(labelled, options, out, threads, console)
 
 
 def main() -> None:
@@ -262,17 +199,3 @@ def main() -> None:
     # Small networks are fastest on one thread, and BLAS reads this when it is first imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     app()
-
-
-@contextmanager
-def _user_errors(debug: bool) -> Iterator[None]:
-    """Prints what the user can mend as one message; defects keep their traceback."""
-    try:
-        yield
-    except UserError as error:
-        if debug:
-            raise
-        _errors.print(
-            f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True
-        )
-        raise typer.Exit(2) from error

@@ -1,0 +1,65 @@
+"""The commands of the `e2hil` command that a physical arm, or a virtual one, is used by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from e2hil_rllib.cli_common import Debug, console, user_errors
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands, in the order in which the help lists them."""
+    for command in (doctor, virtual):
+        app.command()(command)
+
+
+def doctor(
+    port: Annotated[
+        str | None,
+        typer.Option(help="Serial port of an arm, e.g. /dev/ttyACM0; without it lists the ports."),
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="LeRobot's calibration file of this arm, to compare with.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Check an SO101, or find its port, and say what to do next; nothing moves or is changed.
+
+    Ends with status 1 where something is wrong.
+    """
+    from e2hil_rllib.commands.doctor import show_doctor
+
+    with user_errors(debug):
+        if not show_doctor(port, calibration, console):
+            raise typer.Exit(1)
+
+
+def virtual(
+    folder: Annotated[
+        Path, typer.Option("--dir", help="Folder for the ports and calibrations while it runs.")
+    ] = Path("virtual-so101"),
+    cameras: Annotated[
+        bool, typer.Option(help="Serve the cameras, too, as MJPEG on this machine.")
+    ] = True,
+    hand: Annotated[
+        bool, typer.Option("--hand", help="A hand leads the leader: some seconds, a rest, again.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the hand and the faults.")] = 0,
+    lost: Annotated[float, typer.Option(help="Fraction of the servos' packets to lose.")] = 0.0,
+    late: Annotated[float, typer.Option(help="Fraction to send 30 ms late.")] = 0.0,
+    truncated: Annotated[float, typer.Option(help="Fraction to cut the end off.")] = 0.0,
+    corrupted: Annotated[float, typer.Option(help="Fraction to change bytes of.")] = 0.0,
+    debug: Debug = False,
+) -> None:
+    """Serve a virtual SO101, follower and leader on serial ports of their own, until Ctrl-C.
+
+    Type help while it runs for faults to cause, and to move the leader.
+    """
+    from e2hil_rllib.commands.virtual import fault_rates, serve_virtual
+
+    with user_errors(debug):
+        rates = fault_rates(lost, late, truncated, corrupted)
+        serve_virtual(folder, cameras, console, rates, hand, seed)
