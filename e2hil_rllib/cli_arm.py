@@ -12,7 +12,7 @@ from e2hil_rllib.cli_common import Debug, console, user_errors
 
 def register(app: typer.Typer) -> None:
     """Adds the commands, in the order in which the help lists them."""
-    for command in (doctor, virtual):
+    for command in (doctor, calibrate, virtual):
         app.command()(command)
 
 
@@ -35,6 +35,24 @@ def doctor(
     with user_errors(debug):
         if not show_doctor(port, calibration, console):
             raise typer.Exit(1)
+
+
+def calibrate(
+    port: Annotated[str, typer.Option(help="Serial port of the arm, e.g. /dev/ttyACM0.")],
+    out: Annotated[Path | None, typer.Option(help="Calibration file to write.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="follower or leader: with --id, LeRobot's own place.")
+    ] = None,
+    identifier: Annotated[str | None, typer.Option("--id", help="Your name of the arm.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Calibrate an SO101: you move its joints by hand; Ctrl-C leaves everything as it was."""
+    from e2hil_rllib.commands.calibrate import calibrate as run
+    from e2hil_rllib.commands.calibrate import calibration_file
+    from e2hil_rllib.commands.virtual_console import LineReader
+
+    with user_errors(debug):
+        run(port, calibration_file(out, kind, identifier), console, LineReader().poll)
 
 
 def virtual(

@@ -43,8 +43,8 @@ def config(tmp_path: Path) -> Path:
 
 
 COMMANDS = (
-    "", "train", "eval", "record", "report", "crop", "virtual", "doctor", "classifier train",
-    "classifier record",
+    "", "train", "eval", "record", "report", "crop", "virtual", "doctor", "calibrate",
+    "classifier train", "classifier record",
 )  # fmt: skip
 
 
