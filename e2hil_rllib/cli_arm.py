@@ -19,21 +19,31 @@ def register(app: typer.Typer) -> None:
 def doctor(
     port: Annotated[
         str | None,
-        typer.Option(help="Serial port of an arm, e.g. /dev/ttyACM0; without it lists the ports."),
+        typer.Option(help="Serial port of an arm, e.g. /dev/ttyACM0."),
     ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="LeRobot's calibration file of this arm, to compare with.")
     ] = None,
+    camera: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE[,SETTING=VALUE]...",
+            help="Index, path, file or URL of a camera, e.g. 0,resolution=1280x720,fps=15; may be "
+            "repeated.",
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Check an SO101, or find its port, and say what to do next; nothing moves or is changed.
+    """Check an SO101 and cameras, and say what to do next; nothing moves or is changed.
+
+    Without --port and --camera lists the serial ports and cameras that are there.
 
     Ends with status 1 where something is wrong.
     """
     from e2hil_rllib.commands.doctor import show_doctor
 
     with user_errors(debug):
-        if not show_doctor(port, calibration, console):
+        if not show_doctor(port, calibration, camera or [], console):
             raise typer.Exit(1)
 
 

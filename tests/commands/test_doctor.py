@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from e2hil_rllib.cli import app
-from e2hil_rllib.commands.doctor import Finding, Level, examine, find_ports
+from e2hil_rllib.commands.doctor import missing
+from e2hil_rllib.commands.doctor.arm import examine
+from e2hil_rllib.commands.doctor.findings import Finding, Level
+from envs.hardware.bus import FeetechBus
+from envs.hardware.calibration import Calibration, MotorCalibration
+from envs.hardware.errors import NoAnswer
 from envs.hardware.line_faults import FaultRates
 from envs.hardware.registers import REGISTERS
 from envs.hardware.virtual import VirtualArm, VirtualSO101
 from envs.hardware.virtual_servo import VirtualServo
+from envs.kinematics import Kinematics
 
 SHORT = 0.1  # s
 
@@ -163,10 +168,106 @@ def test_a_slow_line_is_a_fault(arm: VirtualArm, monkeypatch: pytest.MonkeyPatch
 
 
 def test_without_power_no_motor_answers(arm: VirtualArm) -> None:
-    for servo_id in range(1, 7):
-        change(arm, servo_id, lambda servo: servo.set("ID", servo.servo_id + 100))
+    arm.port.disturb(FaultRates(lost=1.0))
     (finding,) = amiss(check(arm))
     assert finding.what == "none of 6 motors answers" and "power supply" in finding.step
+
+
+def test_a_motor_with_another_id_is_found(arm: VirtualArm) -> None:
+    for servo_id in range(1, 7):
+        change(arm, servo_id, lambda servo: servo.set("ID", servo.servo_id + 100))
+    *absent, stranger = amiss(check(arm))
+    assert [f.what for f in absent] == ["does not answer"] * 6
+    assert "101, 102, 103, 104, 105, 106" in stranger.what and "id of its joint" in stranger.step
+
+
+def test_a_motor_at_another_rate_is_found(arm: VirtualArm, monkeypatch: pytest.MonkeyPatch) -> None:
+    class HalfAsFast(FeetechBus):
+        """A pseudo-terminal has no rate: here motor 4, which has another id, answers at one."""
+
+        def ping(self, servo_id: int) -> int:
+            if servo_id != 4 or self._line.baudrate != 500_000:
+                raise NoAnswer(self.port, (servo_id,), "PING", 1)
+            return super().ping(44)
+
+    monkeypatch.setattr(missing, "FeetechBus", HalfAsFast)
+    change(arm, 4, lambda servo: servo.set("ID", 44))
+    finding = amiss(check(arm))[0]
+    assert finding.where == "motor 4 wrist_flex" and finding.level is Level.FAULT
+    assert finding.what == "answers at 500000 baud, expected 1000000"
+    assert "Baud_Rate to 0" in finding.step
+
+
+@pytest.mark.parametrize(
+    ("limits", "level", "what"),
+    [
+        ((0, 0), Level.NOTE, "has no position limits"),
+        ((3000, 1000), Level.FAULT, "wrong way round"),
+        ((2000, 2200), Level.FAULT, "may move by 17.6° only"),
+        ((0, 4095), Level.NOTE, "a whole turn, as from the factory"),
+        ((1000, 3000), None, ""),
+    ],
+)
+def test_limits_are_judged_without_a_file(
+    arm: VirtualArm, limits: tuple[int, int], level: Level | None, what: str
+) -> None:
+    change(arm, 2, lambda servo: servo.set("Min_Position_Limit", limits[0]))
+    change(arm, 2, lambda servo: servo.set("Max_Position_Limit", limits[1]))
+    found = amiss(examine(str(arm.link), None, SHORT))[1:]
+    assert [(f.where, f.level) for f in found] == (
+        [("motor 2 shoulder_lift", level)] if level else []
+    )
+    assert all(what in f.what and "e2hil calibrate" in f.step for f in found)
+
+
+def test_limits_that_the_file_shares_are_judged_and_others_compared_only(
+    arm: VirtualArm, tmp_path: Path
+) -> None:
+    change(arm, 2, lambda servo: servo.set("Min_Position_Limit", 2000))
+    change(arm, 2, lambda servo: servo.set("Max_Position_Limit", 2200))
+    assert [f.what.split(" is ")[0] for f in amiss(check(arm))] == [
+        "Min_Position_Limit",
+        "Max_Position_Limit",
+    ]
+    motors = arm.calibration.motors | {"shoulder_lift": MotorCalibration(2, 0, 0, 2000, 2200)}
+    Calibration(motors, Kinematics().joint_limits).save(tmp_path / "tiny.json")
+    (finding,) = amiss(examine(str(arm.link), tmp_path / "tiny.json", SHORT))
+    assert finding.level is Level.FAULT and "17.6° only" in finding.what
+
+
+def test_what_a_return_delay_costs_is_said_once(arm: VirtualArm) -> None:
+    for servo_id in (1, 2, 5):
+        change(arm, servo_id, lambda servo: servo.set("Return_Delay_Time", 250))
+    (finding,) = amiss(check(arm))
+    assert finding.where == "motors" and finding.level is Level.NOTE
+    assert "Return_Delay_Time is 250 in motors 1, 2, 5" in finding.what
+    assert "1.5 ms longer, 4% of a step at 30 Hz" in finding.what  # 3 * 250 * 2 µs
+    assert "sets it to 0" in finding.step
+
+
+def test_different_firmware_is_noted(arm: VirtualArm) -> None:
+    change(arm, 5, lambda servo: servo.set("Firmware_Minor_Version", 9))
+    (finding,) = amiss(check(arm))
+    assert finding.level is Level.NOTE
+    assert "3.10 in motors 1, 2, 3, 4, 6; 3.9 in motor 5" in finding.what
+
+
+def test_a_rate_that_the_next_start_brings_is_a_fault(arm: VirtualArm) -> None:
+    change(arm, 3, lambda servo: servo.set("Baud_Rate", 4))
+    (finding,) = amiss(check(arm))
+    assert finding.level is Level.FAULT and "motor 3 holds Baud_Rate 4" in finding.what
+    assert "115200 baud" in finding.what
+
+
+def test_a_gripper_that_may_burn_out_is_noted(so101: VirtualSO101, arm: VirtualArm) -> None:
+    change(arm, 6, lambda servo: servo.set("Overload_Torque", 80))
+    change(arm, 5, lambda servo: servo.set("Protection_Current", 500))  # no gripper
+    (finding,) = amiss(check(arm))
+    assert finding.where == "motor 6 gripper" and finding.level is Level.NOTE
+    assert finding.what.endswith(": Overload_Torque 80") and "sets 25" in finding.step
+    (finding,) = amiss(check(so101.leader))
+    assert "Max_Torque_Limit 1000, Protection_Current 500, Overload_Torque 80" in finding.what
+    assert "of a leader, nothing" in finding.step
 
 
 def test_a_calibration_is_asked_for_and_a_bad_one_named(arm: VirtualArm, tmp_path: Path) -> None:
@@ -182,29 +283,3 @@ def test_a_port_that_is_not_there_is_named(arm: VirtualArm) -> None:
     result = doctor("--port", arm.link)
     assert result.exit_code == 1
     assert f"port {arm.link} is lost" in result.output and "lists the ports" in result.output
-
-
-def port(device: str, vid: int | None) -> SimpleNamespace:
-    return SimpleNamespace(device=device, vid=vid, description="USB Single Serial")
-
-
-@pytest.mark.parametrize(
-    ("ports", "levels", "status"),
-    [
-        ([], ["fault"], 1),
-        ([port("/dev/ttyS0", None)], ["note", "fault"], 1),
-        ([port("/dev/ttyACM0", 0x2341), port("/dev/ttyACM1", 0x1A86)], ["ok", "note"], 0),
-    ],
-)
-def test_ports_are_listed(
-    monkeypatch: pytest.MonkeyPatch, ports: list[SimpleNamespace], levels: list[str], status: int
-) -> None:
-    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
-    findings = find_ports()
-    assert [finding.level for finding in findings] == levels
-    if status == 0:
-        assert findings[0].where == "/dev/ttyACM1"
-        assert findings[0].step == "try e2hil doctor --port /dev/ttyACM1"
-    result = doctor()
-    assert result.exit_code == status
-    assert ("e2hil virtual" in result.output) == (status == 1)
