@@ -23,8 +23,9 @@ REST = (0.0, -1.745, 1.607, 1.194, 0.0, 0.0)
 
 _LONGEST_STEP = 0.002  # [s]
 _ACCELERATION = 38.96  # Acceleration 254, in units of 100 ticks/s² [rad/s²]
-# Far more error than full torque needs, far less than what would throw a joint that comes free.
+# More error than full torque needs, far less than what would throw a joint that comes free.
 _LEASH = 0.1  # [rad]
+_LEASH_OF_FULL_TORQUE = 1.2  # of the error that full torque needs, for a soft servo
 _HAND_STIFFNESS = 1000.0  # full torque moves it by 0.17 degrees [N m/rad]
 _HAND_DAMPING = 20.0  # [N m s/rad]
 _LIMP = Drive(0.0, 0.0, FULL_SPEED)
@@ -83,6 +84,9 @@ class MujocoPlant:
         ratios = np.array(gears, np.float64) / FOLLOWER_GEARS
         self._stall_torques = STALL_TORQUE * ratios
         self._gear(ratios)
+        # The model's own, for the stiffness at which its damping was identified.
+        self._stiffness = self._model.actuator_gainprm[:, 0] / STALL_TORQUE
+        self._servo_damping = -self._model.actuator_biasprm[:, 2] * ratios
         self._damping = self._model.dof_damping.copy()
         self._setpoints, self._speeds = start.copy(), np.zeros(len(JOINTS))
         self._hands: dict[int, _Hand] = {}
@@ -101,6 +105,7 @@ class MujocoPlant:
         orders = [drives.get(joint, _LIMP) for joint in range(len(JOINTS))]
         limits = self._stall_torques * [drive.torque for drive in orders]
         self._model.actuator_forcerange[:] = np.stack([-limits, limits], axis=1)
+        self._stiffen(np.array([drive.stiffness for drive in orders]))
         for _ in range(count):
             for joint, drive in enumerate(orders):
                 self._approach(joint, drive, period)
@@ -162,15 +167,22 @@ class MujocoPlant:
         self._model.dof_armature[arm] *= squares
         self._model.dof_damping[arm] *= squares
         self._model.dof_frictionloss[arm] *= ratios
-        self._model.actuator_gainprm *= squares[:, None]
-        self._model.actuator_biasprm *= squares[:, None]
+
+    def _stiffen(self, stiffness: np.ndarray) -> None:
+        """Gives the servos their stiffness, shape (6,) [1/rad], damped as the model's are."""
+        gains = stiffness * self._stall_torques
+        self._model.actuator_gainprm[:, 0] = gains
+        self._model.actuator_biasprm[:, 1] = -gains
+        share = np.sqrt(stiffness / self._stiffness)
+        self._model.actuator_biasprm[:, 2] = -self._servo_damping * share
 
     def _approach(self, joint: int, drive: Drive, period: float) -> None:
         """Moves a servo's setpoint toward its target, in time to stop there."""
         position, velocity = self._data.qpos[joint], self._data.qvel[joint]
         lead = self._setpoints[joint] - position
-        if drive.torque <= 0 or abs(lead) > _LEASH:
-            lead = 0.0 if drive.torque <= 0 else math.copysign(_LEASH, lead)
+        leash = max(_LEASH, _LEASH_OF_FULL_TORQUE * drive.torque / drive.stiffness)
+        if drive.torque <= 0 or abs(lead) > leash:
+            lead = 0.0 if drive.torque <= 0 else math.copysign(leash, lead)
             self._setpoints[joint], self._speeds[joint] = position + lead, velocity
         if drive.torque <= 0:
             return

@@ -17,11 +17,14 @@ class Drive:
         target: where it pulls the joint [rad].
         torque: the most it may pull with, as a fraction of the stall torque; 0 lets go.
         speed: the fastest it may move [rad/s].
+        stiffness: how much of the stall torque it pulls with for an error [1/rad]; if nothing
+            else is said, that of the simulation's model, which hardly gives way.
     """
 
     target: float
     torque: float
     speed: float
+    stiffness: float = 340.0
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,7 @@ class KinematicPlant:
             if drive.torque <= 0:
                 self._states[joint] = JointState(state.position)
             elif joint in self._blocked:
-                # Full torque from some 6 degrees of error on, about as with P = 16.
-                effort = max(-drive.torque, min(drive.torque, 10 * error))
+                effort = max(-drive.torque, min(drive.torque, drive.stiffness * error))
                 self._states[joint] = JointState(state.position, effort=effort)
             else:
                 step = max(-drive.speed * dt, min(drive.speed * dt, reach * error))

@@ -30,6 +30,9 @@ ENCODER_MIDDLE = 2047
 """Tick of the encoder at angle 0 of the joint."""
 STALL_CURRENT = 2.7
 """Current at full effort [A]."""
+STIFFNESS_PER_P = 10.0 / 16.0
+"""Share of the stall torque for an error, of one unit of P_Coefficient [1/rad]: an estimate, full
+torque from 6 degrees on with P = 16."""
 RETURN_DELAY_UNIT = 2e-6
 """Of the Return_Delay_Time register [s]."""
 
@@ -196,6 +199,7 @@ class VirtualServo:
             target=self._joint.position + (self._goal() - present) * RADIANS_PER_TICK,
             torque=self._torque(),
             speed=min(abs(speed), FULL_SPEED) or FULL_SPEED,
+            stiffness=self.get("P_Coefficient") * STIFFNESS_PER_P,
         )
 
     def _encoder(self) -> float:
