@@ -38,6 +38,10 @@ class Arm(Protocol):
         """Moves toward joint angles, shape (6,) [rad], for one control period, and returns then."""
         ...
 
+    def handover(self) -> None:
+        """Learns that someone else gives the commands from now on."""
+        ...
+
     def read(self) -> ArmState:
         """Returns the arm's present state."""
         ...
@@ -71,16 +75,16 @@ class Task(Protocol):
         """Lays out the scene and returns the arm's start, joint angles of shape (6,) [rad]."""
         ...
 
-    def object_bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Returns the lowest and the highest values of `objects`."""
+    def object_bounds(self) -> tuple[FloatArray, FloatArray] | None:
+        """Returns the lowest and the highest values of `objects`, None where nobody knows them."""
         ...
 
     def objects(self) -> FloatArray:
         """Returns the privileged state of the scene, a vector."""
         ...
 
-    def succeeded(self) -> bool:
-        """Says whether the task is done now."""
+    def succeeded(self) -> bool | None:
+        """Says whether the task is done now, None where only someone who looks can tell."""
         ...
 
     def start_name(self) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
+from envs.checked import ACTION_SIZE, checked_action, checked_start
 from envs.frames import check_frames
 from envs.interfaces import Arm, ArmState, Cameras, Task
 from envs.kinematics import Kinematics
@@ -15,9 +16,6 @@ from envs.workspace import Workspace, clamp
 
 REWARDS = ("sparse", "dense", "external")
 """Kinds of reward; "external" leaves reward, success and end to a judge outside of the env."""
-
-ACTION_SIZE = 4
-"""TCP step along x, y and z, and the gripper's rate."""
 
 GRIPPER_SPEED = 2.0
 """Largest speed of the gripper's command [rad/s]; the servo itself does about 5."""
@@ -41,7 +39,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
     Observation (`Dict`), every entry within finite bounds:
         state: float32 (21,): joint positions (6) [rad], joint velocities (6) [rad/s], motor
             currents (6) [A], TCP (3) [m].
-        objects: float32, the task's privileged state; only without cameras.
+        objects: float32, the task's privileged state; only without cameras, where it is known.
         the cameras' names: uint8 RGB frames of the cameras' shapes, (128, 128, 3) if not set
             otherwise; only with cameras.
 
@@ -51,7 +49,8 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     `info` always holds `is_intervention` (False), `teleop_action` (zeros), `succeed` and `start`,
     the name of the start's variant. With `reward="external"`, `succeed` is always False and
-    `task_succeed` says whether the task is done now, which is for measuring the judge alone.
+    `task_succeed`, where the task knows, says whether it is done now, which is for measuring the
+    judge alone.
 
     Args:
         arm: the arm to move.
@@ -108,17 +107,22 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
 
         Args:
             seed: seeds this and all later starts; None goes on with the present seed.
-            options: gymnasium's per-reset options; there are none.
+            options: "joint_positions" starts the arm at these angles, shape (6,) [rad], in place
+                of the task's.
 
         Raises:
+            ValueError: if there is another option, or the angles are not six finite numbers.
             RuntimeError: if 100 starts in a row satisfied the task's success.
             CameraError: if a camera's frame is missing, misshapen or black.
         """
         super().reset(seed=seed)
+        given = checked_start(options or {})
         for _ in range(_MAX_STARTS):
-            self.arm.reset(self.task.start(self.np_random))
+            start = self.task.start(self.np_random)
+            self.arm.reset(start if given is None else given)
             self._read_arm()
-            if not self.task.succeeded():
+            succeeded = self.task.succeeded()
+            if not succeeded:
                 break
         else:
             raise RuntimeError(
@@ -128,7 +132,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.synchronize()
         self._gripper_command = float(self._state.positions[-1])
         self._progress = self.task.progress()
-        return self._observe(), self._info(succeeded=False)
+        return self._observe(), self._info(succeeded)
 
     def step(self, action: ArrayLike) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Moves for one control period.
@@ -143,7 +147,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._command(checked_action(action))
         self._read_arm()
         succeeded = self.task.succeeded()
-        terminated = succeeded and self._reward != "external"
+        terminated = bool(succeeded) and self._reward != "external"
         reward = float(terminated)
         if self._reward == "dense":
             progress = self.task.progress()
@@ -157,11 +161,37 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         The gripper's command stays: letting it go would open a grasp.
         """
         self._tcp_command = clamp(self.tcp, self.workspace)
+        self.arm.handover()
+
+    def look(self) -> Observation:
+        """Reads arm and cameras anew, as after a wait; the command is where the arm is then.
+
+        Raises:
+            CameraError: if a camera's frame is missing, misshapen or black.
+        """
+        self._read_arm()
+        self.synchronize()
+        return self._observe()
 
     @property
     def tcp(self) -> NDArray[np.float64]:
         """The measured tool centre point, shape (3,) [m]."""
         return self._tcp.copy()
+
+    @property
+    def tcp_command(self) -> NDArray[np.float64]:
+        """Where the TCP was last commanded to, shape (3,) [m]."""
+        return self._tcp_command.copy()
+
+    @property
+    def gripper_command(self) -> float:
+        """The angle that the gripper's joint was last commanded to [rad]."""
+        return self._gripper_command
+
+    @property
+    def joint_positions(self) -> NDArray[np.float64]:
+        """The measured joint angles, shape (6,) [rad]."""
+        return self._state.positions.copy()
 
     @property
     def gripper_opening(self) -> float:
@@ -170,9 +200,11 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     def close(self) -> None:
         """Releases the arm and the cameras."""
-        self.arm.close()
-        if self.cameras is not None:
-            self.cameras.close()
+        try:
+            self.arm.close()
+        finally:
+            if self.cameras is not None:
+                self.cameras.close()
 
     def _read_arm(self) -> None:
         self._state = self.arm.read()
@@ -200,7 +232,9 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
     def _make_observation_space(self) -> spaces.Dict:
         entries: dict[str, spaces.Space[Any]] = {"state": _box(self._state_low, self._state_high)}
         if self.cameras is None:
-            entries["objects"] = _box(*self.task.object_bounds())
+            bounds = self.task.object_bounds()
+            if bounds is not None:
+                entries["objects"] = _box(*bounds)
         else:
             for name, shape in self.cameras.shapes.items():
                 entries[name] = spaces.Box(0, 255, shape, np.uint8)
@@ -211,47 +245,26 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
             [self._state.positions, self._state.velocities, self._state.currents, self.tcp]
         )
         observation: Observation = {"state": _fit(state, self.observation_space["state"])}
-        if self.cameras is None:
+        if "objects" in self.observation_space.spaces:
             objects = self.task.objects()
             observation["objects"] = _fit(objects, self.observation_space["objects"])
-        else:
+        if self.cameras is not None:
             frames = self.cameras.read()
             check_frames(frames, self.cameras.shapes)
             observation.update(frames)
         return observation
 
-    def _info(self, succeeded: bool) -> dict[str, Any]:
+    def _info(self, succeeded: bool | None) -> dict[str, Any]:
         judged_outside = self._reward == "external"
         info = {
             "is_intervention": False,
             "teleop_action": np.zeros(ACTION_SIZE, np.float32),
-            "succeed": succeeded and not judged_outside,
+            "succeed": bool(succeeded) and not judged_outside,
             "start": self.task.start_name(),
         }
-        if judged_outside:
+        if judged_outside and succeeded is not None:
             info["task_succeed"] = succeeded
         return info
-
-
-def checked_action(action: ArrayLike, source: str = "action") -> NDArray[np.float64]:
-    """Returns an action clipped to [-1, 1].
-
-    Args:
-        action: shape (4,).
-        source: what to call it in an error.
-
-    Raises:
-        ValueError: if it has another shape or an entry that is not finite.
-    """
-    values = np.array(action, dtype=np.float64)
-    if values.shape != (ACTION_SIZE,):
-        raise ValueError(f"{source} must have shape ({ACTION_SIZE},), got shape {values.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"{source} must be finite, got {values.tolist()}: look for what made it NaN or "
-            "infinite (a diverged policy, a broken leader arm)"
-        )
-    return np.clip(values, -1.0, 1.0)
 
 
 def _box(low: NDArray[np.float64], high: NDArray[np.float64]) -> spaces.Box:

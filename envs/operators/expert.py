@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.so101 import ACTION_SIZE, SO101Env
+from envs.checked import ACTION_SIZE
+from envs.so101 import SO101Env
 from envs.tasks.base import SimulatedTask, Subgoal
 
 # Travel at the clearance height ends when the TCP is this near to the subgoal's vertical [m].

@@ -6,7 +6,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.so101 import SO101Env, checked_action
+from envs.checked import checked_action
+from envs.so101 import SO101Env
 
 
 class Operator(Protocol):

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.checked import ACTION_SIZE
 from envs.operators.expert import Expert
 from envs.options import number, one_of
-from envs.so101 import ACTION_SIZE, SO101Env
+from envs.so101 import SO101Env
 
 MODES = ("intervene", "demonstrate")
 """What a person does: take over at times, or lead from the first step to the last."""

@@ -32,6 +32,9 @@ class SimulatedArm:
         self._scene.advance(self._targets, goal)
         self._targets = goal
 
+    def handover(self) -> None:
+        """Does nothing: nothing here breaks when it moves quickly."""
+
     def read(self) -> ArmState:
         """Returns the joints' state; currents follow from the torques that the servos exert."""
         data = self._scene.data

@@ -15,9 +15,13 @@ class PerfectArm:
         self.stuck = False
         self.positions = HOME.copy()
         self.closed = False
+        self.handovers = 0
 
     def reset(self, joint_positions):
         self.positions = np.array(joint_positions)
+
+    def handover(self):
+        self.handovers += 1
 
     def command(self, joint_targets):
         self.targets = joint_targets
@@ -259,3 +263,56 @@ def test_an_unstable_simulation_is_an_error(tmp_path, monkeypatch):
         env.step(np.zeros(4))
     env.reset(seed=0)
     env.step(np.zeros(4))
+
+
+def test_a_reset_starts_where_it_is_asked_to():
+    env = SO101Env(PerfectArm(), None, OpenTask())
+    start = HOME + 0.1
+    observation, _ = env.reset(seed=0, options={"joint_positions": start})
+    assert observation["state"][:6] == pytest.approx(start, abs=1e-6)
+    with pytest.raises(ValueError, match="joint_positions must be 6 finite numbers"):
+        env.reset(options={"joint_positions": [np.nan] * 6})
+    with pytest.raises(ValueError, match=r"options are \['joint_positions'\], got \['start'\]"):
+        env.reset(options={"start": start})
+
+
+def test_after_a_wait_the_command_is_where_the_arm_is():
+    arm = PerfectArm()
+    env = SO101Env(arm, None, OpenTask())
+    env.reset(seed=0)
+    arm.positions = HOME + [0.2, 0, 0, 0, 0, 0]
+    before = arm.handovers
+    observation = env.look()
+    assert observation["state"][:6] == pytest.approx(arm.positions, abs=1e-6)
+    assert env.tcp_command == pytest.approx(Kinematics().forward(arm.positions))
+    assert arm.handovers == before + 1, "someone else may give the commands now"
+
+
+class UnseenTask(OpenTask):
+    """A task of which nobody but a camera knows anything."""
+
+    done = None
+
+    def object_bounds(self):
+        return None
+
+
+def test_what_nobody_knows_is_neither_observed_nor_told():
+    env = SO101Env(PerfectArm(), None, UnseenTask(), reward="external")
+    observation, info = env.reset(seed=0)
+    assert set(env.observation_space.spaces) == set(observation) == {"state"}
+    *_, terminated, _, info = env.step(np.zeros(4))
+    assert not terminated and info["succeed"] is False
+    assert "task_succeed" not in info
+
+
+def test_cameras_are_released_although_the_arm_is_not():
+    class Stuck(PerfectArm):
+        def close(self):
+            raise RuntimeError("the port is gone")
+
+    cameras = StillCameras()
+    env = SO101Env(Stuck(), cameras, OpenTask())
+    with pytest.raises(RuntimeError, match="port is gone"):
+        env.close()
+    assert cameras.closed
