@@ -38,6 +38,7 @@ class ArmLink:
         patience: float,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        registers: arm_setup.ArmRegisters = arm_setup.FOLLOWER,
     ):
         """Takes over a bus; nothing is sent yet.
 
@@ -47,6 +48,7 @@ class ArmLink:
             patience: how long readings may fail [s].
             clock: the time [s].
             sleep: waits for so many seconds.
+            registers: what its motors are set to.
         """
         self.lost = False
         self.newest: ArmTelemetry | None = None
@@ -57,6 +59,7 @@ class ArmLink:
         self._clock = clock
         self._sleep = sleep
         self._reader = ArmReader(bus, calibration, clock)
+        self._registers = registers
 
     @property
     def port(self) -> str:
@@ -73,7 +76,7 @@ class ArmLink:
     def configure(self) -> list[str]:
         """Sets the motors' registers and returns what was changed; see `arm_setup`."""
         with self._port():
-            return arm_setup.configure(self._bus, self._calibration)
+            return arm_setup.configure(self._bus, self._calibration, self._registers)
 
     def energised(self) -> bool:
         """Says whether the torque of any motor is on."""
@@ -125,18 +128,33 @@ class ArmLink:
             arm_torque.hold(self._bus, self._by_id(reading.ticks))
         return reading
 
-    def switch_on(self) -> ArmTelemetry:
-        """Switches the torque on where the arm is, and returns that."""
+    def switch_on(self, share: float = 1.0) -> ArmTelemetry:
+        """Switches the torque on where the arm is, and returns that.
+
+        Args:
+            share: of the torque that the motors' EEPROM allows.
+        """
         reading = self.read()
         with self._port():
-            arm_torque.switch_on(self._bus, self._by_id(reading.ticks))
+            arm_torque.switch_on(self._bus, self._by_id(reading.ticks), share)
         return reading
 
-    def ramp_down(self, seconds: float) -> None:
-        """Lowers the torque evenly to zero."""
+    def limit_torque(self, share: float) -> None:
+        """Limits the torque to a share of the stall torque; nobody confirms it."""
+        with self._port():
+            limit = int(1000 * share)
+            self._bus.sync_write("Torque_Limit", dict.fromkeys(self._calibration.ids, limit))
+
+    def ramp_down(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Lowers the torque evenly to zero, and does something else now and then meanwhile."""
+
+        def sleep(duration: float) -> None:
+            meanwhile()
+            self._sleep(duration)
+
         with self._port():
             ids = self._calibration.ids
-            arm_torque.ramp_down(self._bus, ids, seconds, self._clock, self._sleep)
+            arm_torque.ramp_down(self._bus, ids, seconds, self._clock, sleep)
 
     def release(self) -> None:
         """Switches the torque off at once."""

@@ -1,7 +1,8 @@
 """What an arm has to be before it may move: complete, calibrated and configured."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from envs.hardware.arm_torque import energised, read_all
 from envs.hardware.bus import FeetechBus
@@ -14,19 +15,37 @@ _LOG = logging.getLogger(__name__)
 PHASE_MULTI_TURN = 0x10
 """Phase bit of an angle that counts turns; the arm's joints know one turn only."""
 
-FOLLOWER = {
+
+@dataclass(frozen=True)
+class ArmRegisters:
+    """What the motors of an arm are set to.
+
+    Attributes:
+        every: values of all its motors, by register.
+        gripper: those of the gripper alone.
+    """
+
+    every: Mapping[str, int]
+    gripper: Mapping[str, int]
+
+
+_EVERY = {
     "Return_Delay_Time": 0,
     "P_Coefficient": 16,
     "I_Coefficient": 0,
-    "D_Coefficient": 32,
     "Operating_Mode": 0,
     "Maximum_Acceleration": 254,
     "Acceleration": 254,
 }
-"""Registers of every motor of a follower: quick to answer, and soft enough not to shake."""
 
 GRIPPER = {"Max_Torque_Limit": 500, "Protection_Current": 250, "Overload_Torque": 25}
 """Registers of its gripper: half the torque, since it burns out when it stalls at full torque."""
+
+FOLLOWER = ArmRegisters(_EVERY | {"D_Coefficient": 32}, GRIPPER)
+"""Quick to answer, and soft enough not to shake."""
+
+LEADER = ArmRegisters(_EVERY | {"D_Coefficient": 16}, {})
+"""A hand can lead its motors even while they pull; its handle has nothing to close on."""
 
 _CHANGES_THE_MOTION = ("Phase", "Operating_Mode")
 
@@ -117,8 +136,10 @@ def write_calibration(bus: FeetechBus, calibration: Calibration) -> None:
         _write_where_different(bus, calibration, register, wanted)
 
 
-def configure(bus: FeetechBus, calibration: Calibration) -> list[str]:
-    """Sets a follower's registers and returns what was changed, in words.
+def configure(
+    bus: FeetechBus, calibration: Calibration, registers: ArmRegisters = FOLLOWER
+) -> list[str]:
+    """Sets an arm's registers and returns what was changed, in words.
 
     EEPROM wears out and is written only where it differs. An arm that is energised stays so.
 
@@ -131,9 +152,9 @@ def configure(bus: FeetechBus, calibration: Calibration) -> list[str]:
     ids = calibration.ids
     phases = read_all(bus, "Phase", ids)
     wanted = {"Phase": {i: phase & ~PHASE_MULTI_TURN for i, phase in phases.items()}}
-    wanted |= {register: dict.fromkeys(ids, value) for register, value in FOLLOWER.items()}
+    wanted |= {register: dict.fromkeys(ids, value) for register, value in registers.every.items()}
     gripper = calibration.motors["gripper"].id
-    wanted |= {register: {gripper: value} for register, value in GRIPPER.items()}
+    wanted |= {register: {gripper: value} for register, value in registers.gripper.items()}
     changes = []
     for register, values in wanted.items():
         changes += _write_where_different(bus, calibration, register, values)

@@ -1,0 +1,155 @@
+"""A person at the leader arm, who takes over by grabbing it or with a key."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.checked import ACTION_SIZE
+from envs.kinematics import Kinematics
+from envs.operators.keys import KeyEvent
+from envs.operators.pressed import Pressed
+from envs.so101 import SO101Env
+from envs.workspace import clamp
+
+FloatArray = NDArray[np.float64]
+
+# The follower may be this far behind the hand [m]; what is beyond is not made up for, or the arm
+# would go on long after a quick hand has stopped.
+_LONGEST_LAG = 0.06
+_FADING = 0.5  # of a turn of the leader's gripper, by which the two grippers come together
+
+
+class Leader(Protocol):
+    """What a leader arm does; see `envs.hardware.leader_arm.LeaderArm`."""
+
+    @property
+    def positions(self) -> FloatArray:
+        """Joint angles, shape (6,) [rad]."""
+        ...
+
+    @property
+    def grabbed(self) -> bool:
+        """Whether somebody has grabbed it while it mirrored."""
+        ...
+
+    @property
+    def fault(self) -> str:
+        """Why it cannot be reached, "" if it can."""
+        ...
+
+    def mirror(self, follower: FloatArray) -> None:
+        """Goes where the follower is, shape (6,) [rad]."""
+        ...
+
+    def limp(self) -> None:
+        """Lets a hand lead it."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of it for good."""
+        ...
+
+
+class LeaderOperator:
+    """Leads the follower by what a hand does with the leader arm; it implements `Operator`.
+
+    While the policy acts, the leader mirrors the follower. It is limp once it is grabbed, or the
+    key to take over is pressed, until the key to give back. From then on the follower's TCP goes
+    as far from where it was as the leader's TCP has gone since, so that it never jumps, wherever
+    the two arms are. So does the gripper, but the two come together while the hand turns it.
+
+    While the leader cannot be reached, whoever leads leads on, and stands still.
+
+    Args:
+        leader: the connected leader arm, closed by `close`.
+        pressed: the keys.
+        gives_back: whether there is anybody to give the arm back to; otherwise that key does
+            nothing, as when the person demonstrates.
+    """
+
+    def __init__(self, leader: Leader, pressed: Pressed, gives_back: bool = True) -> None:
+        self._leader, self._pressed, self._gives_back = leader, pressed, gives_back
+        self._kinematics = Kinematics()
+        self._env: SO101Env | None = None
+        self.leading = False
+        """Whether the person leads."""
+        self._anchor = np.zeros(3)  # the follower's TCP less the leader's [m]
+        self._gripper_anchor = self._gripper = 0.0  # [rad]
+        self._command: FloatArray | None = None  # at the first step of a lead
+
+    @property
+    def fault(self) -> str:
+        """Why the leader arm cannot be reached, "" if it can."""
+        return self._leader.fault
+
+    def reset(self, env: SO101Env, seed: int | None) -> None:
+        """Begins to watch a new episode, which the person leads only once they take over."""
+        self._env = env
+        self.give_back()
+
+    def idle(self, positions: FloatArray) -> bool:
+        """Mirrors while no episode runs, and says whether somebody has grabbed the leader.
+
+        Args:
+            positions: the follower's joint angles, shape (6,) [rad].
+        """
+        if self._leader.grabbed:
+            return True
+        self._leader.mirror(positions)
+        return False
+
+    def act(self) -> NDArray[np.float32] | None:
+        """Returns the person's action, shape (4,), or None to leave the step to the policy."""
+        assert self._env is not None, "reset comes first"
+        said = self._pressed.take(KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK)
+        if said is KeyEvent.GIVE_BACK and self._gives_back:
+            self.give_back()
+        if not self.leading and (said is KeyEvent.TAKE_OVER or self._leader.grabbed):
+            self.take_over()
+        if not self.leading:
+            self._leader.mirror(self._env.joint_positions)
+            return None
+        return self._action(self._env)
+
+    def take_over(self) -> None:
+        """Makes the leader limp, and leads on from where the two arms are."""
+        assert self._env is not None, "reset comes first"
+        self.leading = True
+        self._leader.limp()
+        angles = self._leader.positions
+        # The change of hands sets the command to the measured TCP; see SO101Env.synchronize.
+        start = clamp(self._env.tcp, self._env.workspace)
+        self._anchor = start - self._kinematics.forward(angles)
+        self._gripper = float(angles[-1])
+        self._gripper_anchor = self._env.gripper_command - self._gripper
+        self._command = start
+
+    def give_back(self) -> None:
+        """Leaves the arm to the policy."""
+        self.leading = False
+        self._leader.limp()
+
+    def close(self) -> None:
+        """Lets go of the leader arm."""
+        self._leader.close()
+
+    def _action(self, env: SO101Env) -> NDArray[np.float32]:
+        action = np.zeros(ACTION_SIZE, np.float32)
+        if self._leader.fault:
+            return action
+        angles = self._leader.positions
+        leader = self._kinematics.forward(angles)
+        # On the first step of a lead the environment has yet to set its command.
+        command = self._command if self._command is not None else env.tcp_command
+        self._command = None
+        way = clamp(leader + self._anchor, env.workspace) - command
+        way *= min(1.0, _LONGEST_LAG / max(float(np.linalg.norm(way)), 1e-9))
+        self._anchor = command + way - leader
+        action[:3] = np.clip(way / env.step_size, -1.0, 1.0)
+        turn, self._gripper = float(angles[-1]) - self._gripper, float(angles[-1])
+        fades = min(abs(self._gripper_anchor), _FADING * abs(turn))
+        self._gripper_anchor -= float(np.copysign(fades, self._gripper_anchor))
+        opening = self._gripper + self._gripper_anchor - env.gripper_command
+        action[3] = np.clip(opening / env.gripper_step, -1.0, 1.0)
+        return action
