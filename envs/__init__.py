@@ -2,7 +2,8 @@
 
 Importing this package registers `SO101TouchCube-v0`, `SO101PickCube-v0`, `SO101PickPlaceCube-v0`
 and `SO101StackBlocks-v0`; `gymnasium.make("envs:SO101TouchCube-v0")` imports and makes in one go.
-Their keyword arguments are those of `envs.entry.make_simulated`.
+Their keyword arguments are those of `envs.entry.make_simulated`. `SO101Robot-v0` is the physical
+arm, with those of `envs.hardware.robot.make_physical`.
 """
 
 import ctypes
@@ -47,3 +48,9 @@ for _name, (_task, _max_steps) in _EPISODES.items():
         max_episode_steps=_max_steps,
         kwargs={"task": _task},
     )
+
+gymnasium.register(
+    id="SO101Robot-v0",
+    entry_point="envs.hardware.robot:make_physical",
+    max_episode_steps=150,
+)

@@ -83,6 +83,11 @@ class SafetyLayer:
         self._fault: tuple[Verdict, str] | None = None
         self.connect()
 
+    @property
+    def fault(self) -> str:
+        """Why the arm is held or released until `acknowledge`, "" where it is not."""
+        return "" if self._fault is None else self._fault[1]
+
     def connect(self) -> None:
         """Forgets everything: the arm was just connected, or its torque was off.
 

@@ -11,6 +11,8 @@ class FixedRate:
         period: from the end of one period to the end of the next [s].
         overruns: periods that ended late so far.
         worst_overrun: by how much at most [s].
+        pauses: how often whoever uses them has paused in between.
+        longest_pause: how late they came after one at most [s].
     """
 
     def __init__(
@@ -31,6 +33,8 @@ class FixedRate:
         self.period = 1.0 / rate
         self.overruns = 0
         self.worst_overrun = 0.0
+        self.pauses = 0
+        self.longest_pause = 0.0
         self._pause = pause
         self._clock = clock
         self._sleep = sleep
@@ -43,7 +47,11 @@ class FixedRate:
         """
         now = self._clock()
         end = None if self._end is None else self._end + self.period
-        if end is None or now - end > self._pause:
+        if end is None:
+            end = now + self.period
+        elif now - end > self._pause:
+            self.pauses += 1
+            self.longest_pause = max(self.longest_pause, now - end)
             end = now + self.period
         elif now >= end:
             self._overrun(now - end)

@@ -5,6 +5,7 @@ from typing import Any
 
 from envs.frames import FrameShape
 from envs.options import integer, mapping, number, refuse_unknown
+from envs.views import CameraView
 
 Size = tuple[int, int]
 """Width and height [pixels]."""
@@ -110,3 +111,43 @@ class CameraSettings:
     def shape(self) -> FrameShape:
         """Shape of the frames."""
         return (self.resolution[1], self.resolution[0], 3)
+
+
+def camera_options(options: Any) -> tuple[dict[str, CameraSettings], dict[str, CameraView]]:
+    """Reads what `cameras` says of physical cameras: how each is set, and what of it is observed.
+
+    Args:
+        options: by camera, a mapping of the fields of `CameraSettings` and of `CameraView`, which
+            share `resolution`; without `crop`, the largest square in the middle is observed. None
+            for no cameras.
+
+    Raises:
+        TypeError: if an option is unknown, `source` is missing, or the options no mapping.
+        ValueError: if a value is out of its range.
+    """
+    of_settings = {field.name for field in fields(CameraSettings)}
+    of_view = {field.name for field in fields(CameraView)}
+    settings, views = {}, {}
+    for name, given in mapping("cameras", {} if options is None else options).items():
+        chosen = mapping(f"cameras.{name}", given)
+        refuse_unknown(chosen, of_settings | of_view, f"cameras.{name}")
+        camera = CameraSettings.from_options(
+            name, {key: value for key, value in chosen.items() if key in of_settings}
+        )
+        view = {key: value for key, value in chosen.items() if key in of_view}
+        view |= {"resolution": list(camera.resolution)}
+        settings[name] = camera
+        views[name] = CameraView.from_options(name, {"crop": _middle(camera.resolution)} | view)
+    return settings, views
+
+
+def _middle(resolution: Size) -> dict[str, int]:
+    """The largest square in the middle of a frame, which is what the simulated cameras show."""
+    width, height = resolution
+    side = min(width, height)
+    return {
+        "left": (width - side) // 2,
+        "top": (height - side) // 2,
+        "width": side,
+        "height": side,
+    }

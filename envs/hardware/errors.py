@@ -72,3 +72,7 @@ class ServoFault(BusError):  # noqa: N818 - an event, not a mistake
         super().__init__(f"port {port}, {reports} ({'; '.join(remedies)})")
         self.faults = dict(faults)
         self.values = dict(values)
+
+
+class TorqueOff(RuntimeError):  # noqa: N818 - a state, not a mistake
+    """An arm without torque was commanded."""

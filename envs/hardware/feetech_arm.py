@@ -15,6 +15,7 @@ from envs.hardware.arm_reading import ArmTelemetry
 from envs.hardware.arm_settings import ArmSettings
 from envs.hardware.bus import FeetechBus
 from envs.hardware.calibration import Calibration
+from envs.hardware.errors import TorqueOff
 from envs.hardware.letting_go import let_go
 from envs.hardware.supervisor_client import Supervision
 from envs.interfaces import ArmState
@@ -23,10 +24,6 @@ from envs.safety import Decision, SafetyLayer, SafetyLimits, Verdict
 FloatArray = NDArray[np.float64]
 
 _LOG = logging.getLogger(__name__)
-
-
-class TorqueOff(RuntimeError):  # noqa: N818 - a state, not a mistake
-    """An arm without torque was commanded."""
 
 
 class FeetechArm:
@@ -94,8 +91,13 @@ class FeetechArm:
 
     @property
     def torque(self) -> bool:
-        """Whether the torque is on."""
+        """Whether it is on."""
         return self._torque
+
+    @property
+    def fault(self) -> str:
+        """Why it stands still, or was released, until `acknowledge`; "" where neither."""
+        return self.safety.fault
 
     @property
     def goal(self) -> FloatArray:
@@ -134,7 +136,7 @@ class FeetechArm:
 
     def ramp_down(self, seconds: float) -> None:
         """Lowers the torque evenly to zero, so that the arm sinks; raises as `torque_on`."""
-        self.link.ramp_down(seconds)
+        self.link.ramp_down(seconds, self._beat)
 
     def release(self) -> None:
         """Switches the torque off at once: the arm drops; raises as `torque_on`."""
@@ -250,6 +252,7 @@ class FeetechArm:
             self.link.close()
             if self._supervision is not None:
                 self._supervision.close(released=not self._torque)
+                self._supervision = None
 
     def _ready(self) -> None:
         """Shows that this process lives, and takes a port back that was lost."""
@@ -265,8 +268,8 @@ class FeetechArm:
         _LOG.warning("port %s is back: the arm is %s", self.link.port, "held" if holds else "off")
 
     def _beat(self) -> None:
-        if self._supervision is not None and not self._closed:
-            self._supervision.beat()
+        if self._supervision is not None:
+            self._supervision.beat(needed=not self._closed)  # whoever lets go needs it no more
 
     def _start_from(self, reading: ArmTelemetry) -> None:
         """Commands go on from where the arm is, slowly."""

@@ -24,7 +24,7 @@ WAYS = ("ramp", "rest", "release")
 """Grow weak in place; move to rest first; or drop at once, which has to be asked for."""
 
 _LOG = logging.getLogger(__name__)
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class NotArrived(RuntimeError):  # noqa: N818 - an event, not a mistake
@@ -32,7 +32,7 @@ class NotArrived(RuntimeError):  # noqa: N818 - an event, not a mistake
 
 
 class Released(SystemExit):
-    """SIGTERM came: ends the program through all its `finally` clauses, as `sys.exit` does."""
+    """SIGTERM or SIGHUP came: ends the program through its `finally` clauses, as `sys.exit` does."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Closable(Protocol):
 
 
 class EveryWayOut:
-    """Leads exceptions, SIGINT, SIGTERM, normal ends and the interpreter's end to `close()`.
+    """Leads exceptions, signals that end a program, and every other end of it to `close()`.
 
     As a context manager, or with `install()` for a program that ends elsewhere. A signal that
     comes while the arm is already being let go of is noted and does not break that off. Signals

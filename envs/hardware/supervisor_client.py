@@ -85,15 +85,20 @@ class Supervision:
         """Id of the supervisor's process."""
         return self._process.pid
 
-    def beat(self) -> None:
+    def beat(self, needed: bool = True) -> None:
         """Shows that this process lives.
 
+        Args:
+            needed: whether it matters that somebody hears it.
+
         Raises:
-            SupervisorLost: if the supervisor has ended or hangs.
+            SupervisorLost: if the supervisor is needed and has ended or hangs.
         """
         try:
             os.write(self._pipe, BEAT)
         except (BrokenPipeError, BlockingIOError) as error:
+            if not needed:
+                return
             raise SupervisorLost(
                 f"the supervisor of port {self._port} (process {self.pid}) has ended or hangs: "
                 "nobody would let go of the arm if this program died. Close the arm and start anew"

@@ -174,7 +174,8 @@ def test_an_exception_leads_to_close_and_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Released)]
+    ("number", "raised"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Released), (signal.SIGHUP, Released)],
 )
 def test_signals_lead_to_close_and_are_given_back(
     number: signal.Signals, raised: type[BaseException]

@@ -1,0 +1,161 @@
+"""The registered environment of a physical SO101: from keyword arguments to arms and cameras."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+
+from envs.cropped_cameras import CroppedCameras
+from envs.hardware.bus import FeetechBus
+from envs.hardware.camera_settings import CameraSettings, camera_options
+from envs.hardware.cameras import OpenCVCameras
+from envs.hardware.feetech_arm import FeetechArm
+from envs.hardware.hardware_steps import HardwareSteps
+from envs.hardware.leader_arm import LeaderArm
+from envs.hardware.robot_options import (
+    FollowerOptions,
+    LeaderOptions,
+    follower_options,
+    leader_options,
+)
+from envs.hardware.supervisor_client import Supervision
+from envs.kinematics import HOME
+from envs.operators.episode_keys import EpisodeKeys
+from envs.operators.intervention import InterventionWrapper
+from envs.operators.keys import Keys
+from envs.operators.leader import LeaderOperator
+from envs.operators.person import MODES
+from envs.operators.pressed import KeySource, Pressed
+from envs.options import mapping, number, one_of, refuse_unknown
+from envs.safety_limits import SafetyLimits
+from envs.so101 import SO101Env
+from envs.tasks.real_table import RealTable
+from envs.workspace import Workspace
+
+_SERVO_MARGIN = 0.02  # [s]: the usual USB adapters hold bytes back for up to 16 ms
+
+
+def make_physical(
+    *,
+    follower: Any,
+    leader: Any = None,
+    cameras: Any = None,
+    control_hz: float = 10.0,
+    step_size: float = 0.02,
+    workspace: Any = None,
+    safety: Any = None,
+    start: Sequence[float] = tuple(HOME),
+    start_noise: float = 0.05,
+    reward: str = "external",
+    operator: Any = (),
+    wait: bool = True,
+    keys: KeySource | None = None,
+) -> gymnasium.Env:
+    """Makes a physical SO101, or a virtual one; `gymnasium.make` calls it.
+
+    Nothing moves before the first reset. `close` lets go of the arms; a program has to see to it
+    that it is called on every way out (`envs.hardware.letting_go.EveryWayOut`).
+
+    Args:
+        follower: the arm that works, see `follower_options`.
+        leader: the arm that a hand moves, see `leader_options`; None where there is none.
+        cameras: options by camera: those of `CameraSettings` (`source` above all) and of
+            `CameraView` (`crop`, `size`); None for no cameras.
+        control_hz: steps per second [Hz].
+        step_size: the TCP's largest step along each axis [m].
+        workspace: box for the TCP, ``{"x": [low, high], "y": …, "z": …}`` [m].
+        safety: limits, see `SafetyLimits`.
+        start: the arm's start, six joint angles [rad].
+        start_noise: each joint's start is drawn within so much of it [rad].
+        reward: "external": the person's keys, or a success classifier, judge.
+        operator: ``{"mode": "intervene"}`` (the default: take over at times) or
+            ``{"mode": "demonstrate"}`` (lead each episode from its first step); None where nobody
+            takes over, as in evaluation: the leader is left alone then.
+        wait: whether to wait for the person before each episode.
+        keys: where keys come from; None for the terminal.
+
+    Raises:
+        TypeError: if an option is unknown (the nearest valid names are given) or missing.
+        ValueError: if the value of an option is not valid; a calibration that cannot be read, too.
+        RuntimeError: if an arm or a camera cannot be reached or must not be used as it is.
+    """
+    one_of("reward", reward, ("external",))
+    rate = number("control_hz", control_hz, 1.0, 50.0)
+    box = Workspace() if workspace is None else Workspace.from_options(workspace)
+    limits = SafetyLimits.from_options(safety, box)
+    mode = _mode(operator)
+    worker = follower_options(follower, rate)
+    hand = None if leader is None or mode is None else leader_options(leader)
+    if mode == "demonstrate" and hand is None:
+        raise ValueError("operator.mode is demonstrate, but there is no leader: name its port")
+    settings, views = camera_options(cameras)
+    task = RealTable(start, start_noise)
+    with contextlib.ExitStack() as stack:
+        seen = _open_cameras(stack, settings)
+        led = None if hand is None else _open_leader(stack, hand)
+        arm = _open_follower(stack, worker, limits)
+        pressed = Pressed(keys if keys is not None else Keys())
+        stack.callback(pressed.close)
+        person = None if led is None else LeaderOperator(led, pressed, mode == "intervene")
+        cropped = None if seen is None else CroppedCameras(seen, views)
+        env: gymnasium.Env = SO101Env(
+            arm,
+            cropped,
+            task,
+            workspace=box,
+            control_hz=rate,
+            step_size=step_size,
+            reward=reward,
+        )
+        if person is not None:
+            env = InterventionWrapper(env, person)
+        env = HardwareSteps(env, arm, seen)
+        env = EpisodeKeys(env, arm, pressed, person, mode == "demonstrate", wait)
+        stack.pop_all()
+    return env
+
+
+def _mode(operator: Any) -> str | None:
+    if operator is None:
+        return None
+    values = mapping("operator", dict(operator))
+    refuse_unknown(values, ("mode",), "operator")
+    return one_of("operator.mode", values.get("mode", "intervene"), MODES)
+
+
+def _open_cameras(
+    stack: contextlib.ExitStack, settings: Mapping[str, CameraSettings]
+) -> OpenCVCameras | None:
+    return stack.enter_context(OpenCVCameras(settings)) if settings else None
+
+
+def _open_follower(
+    stack: contextlib.ExitStack, options: FollowerOptions, limits: SafetyLimits
+) -> FeetechArm:
+    reached, resort = options.reached, options.last_resort
+    bus = stack.enter_context(FeetechBus(reached.port, reached.baudrate, margin=_SERVO_MARGIN))
+    supervision = Supervision(
+        reached.port,
+        reached.calibration.ids,
+        baudrate=reached.baudrate,
+        hold=resort.hold,
+        ramp=resort.ramp,
+    )
+    arm = FeetechArm(bus, reached.calibration, limits, options.settings, supervision=supervision)
+    stack.callback(arm.close)
+    arm.connect()
+    return arm
+
+
+def _open_leader(stack: contextlib.ExitStack, options: LeaderOptions) -> LeaderArm:
+    reached = options.reached
+    bus = stack.enter_context(FeetechBus(reached.port, reached.baudrate, margin=_SERVO_MARGIN))
+    # A leader that mirrors holds itself up; nobody needs it to stay there.
+    supervision = Supervision(
+        reached.port, reached.calibration.ids, baudrate=reached.baudrate, hold=0.5, ramp=2.0
+    )
+    arm = LeaderArm(bus, reached.calibration, options.settings, supervision=supervision)
+    stack.callback(arm.close)
+    arm.connect()
+    return arm

@@ -1,0 +1,158 @@
+"""The options of a physical robot: what a settings file says of its two arms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from envs.hardware.arm_settings import ArmSettings
+from envs.hardware.calibration import Calibration, calibration_path, read_calibration
+from envs.hardware.grabbing import GrabRule
+from envs.hardware.leader_settings import LeaderSettings
+from envs.hardware.letting_go import LettingGo
+from envs.kinematics import Kinematics
+from envs.options import integer, mapping, number, refuse_unknown
+
+_PLACES = {
+    "follower": ("robots", ("so101_follower", "so_follower")),
+    "leader": ("teleoperators", ("so101_leader", "so_leader")),
+}
+_OF_THE_PORT = ("port", "calibration", "id", "baudrate")
+
+
+@dataclass(frozen=True)
+class ArmPort:
+    """How an arm is reached.
+
+    Attributes:
+        port: its serial port.
+        calibration: what its motors' positions mean.
+        baudrate: in bits per second.
+    """
+
+    port: str
+    calibration: Calibration
+    baudrate: int
+
+
+@dataclass(frozen=True)
+class LastResort:
+    """What happens to an arm whose control process has died.
+
+    Attributes:
+        hold: it is held where it is for so long [s].
+        ramp: its torque then goes down within so long [s].
+    """
+
+    hold: float = 5.0
+    ramp: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Checks the entries."""
+        number("supervisor.hold", self.hold, 0.0, 600.0)
+        number("supervisor.ramp", self.ramp, 0.1, 30.0)
+
+
+@dataclass(frozen=True)
+class FollowerOptions:
+    """The arm that works: how it is reached, driven, and let go of."""
+
+    reached: ArmPort
+    settings: ArmSettings
+    last_resort: LastResort
+
+
+@dataclass(frozen=True)
+class LeaderOptions:
+    """The arm that a hand moves: how it is reached and driven."""
+
+    reached: ArmPort
+    settings: LeaderSettings
+
+
+def follower_options(options: Any, control_hz: float) -> FollowerOptions:
+    """Reads what `follower` says.
+
+    Args:
+        options: `port`; `calibration` (LeRobot's file) or `id` (its name in LeRobot's own place);
+            `baudrate`; any of `ArmSettings` but `control_hz`, with `letting_go` a mapping of
+            `LettingGo`; `supervisor`, a mapping of `LastResort`.
+        control_hz: commands per second [Hz].
+
+    Raises:
+        TypeError: if an option is unknown or missing, or no mapping.
+        ValueError: if a value is out of its range.
+        CalibrationError: if the calibration cannot be read.
+    """
+    given = _given("follower", options, ArmSettings, ("supervisor",), ("control_hz",))
+    resort = given.pop("supervisor", {})
+    reached = _reached("follower", given)
+    if "letting_go" in given:
+        ways = dict(_section("follower.letting_go", given["letting_go"], LettingGo))
+        if isinstance(ways.get("rest"), list):
+            ways["rest"] = tuple(ways["rest"])
+        given["letting_go"] = LettingGo(**ways)
+    settings = ArmSettings(control_hz=control_hz, **given)
+    last = LastResort(**_section("follower.supervisor", resort, LastResort))
+    return FollowerOptions(reached, settings, last)
+
+
+def leader_options(options: Any) -> LeaderOptions:
+    """Reads what `leader` says.
+
+    Args:
+        options: `port`; `calibration` or `id` as a follower's; `baudrate`; any of
+            `LeaderSettings`, with `grab` a mapping of `GrabRule`.
+
+    Raises:
+        TypeError: if an option is unknown or missing, or no mapping.
+        ValueError: if a value is out of its range.
+        CalibrationError: if the calibration cannot be read.
+    """
+    given = _given("leader", options, LeaderSettings)
+    reached = _reached("leader", given)
+    if "grab" in given:
+        given["grab"] = GrabRule(**_section("leader.grab", given["grab"], GrabRule))
+    return LeaderOptions(reached, LeaderSettings(**given))
+
+
+def _given(
+    arm: str,
+    options: Any,
+    settings: type,
+    more: tuple[str, ...] = (),
+    but: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """The options of an arm, all of them known."""
+    given = mapping(arm, options)
+    known = ({each.name for each in fields(settings)} - set(but)) | {*_OF_THE_PORT, *more}
+    refuse_unknown(given, known, arm)
+    return dict(given)
+
+
+def _section(where: str, options: Any, kind: type) -> Mapping[str, Any]:
+    given = mapping(where, options)
+    refuse_unknown(given, {each.name for each in fields(kind)}, where)
+    return given
+
+
+def _reached(arm: str, given: dict[str, Any]) -> ArmPort:
+    """Takes out of the options how an arm is reached."""
+    port, file, identifier = (given.pop(name, None) for name in ("port", "calibration", "id"))
+    if not isinstance(port, str) or not port:
+        raise TypeError(f"{arm} lacks 'port': its serial port, e.g. /dev/ttyACM0")
+    if (file is None) == (identifier is None):
+        raise TypeError(
+            f"{arm} needs either 'calibration' (a file, see e2hil calibrate) or 'id' (the arm's "
+            "name where LeRobot keeps calibrations)"
+        )
+    path = Path(file).expanduser() if file is not None else _kept(arm, str(identifier))
+    baudrate = integer(f"{arm}.baudrate", given.pop("baudrate", 1_000_000), 9600, 1_000_000)
+    return ArmPort(port, read_calibration(path, Kinematics().joint_limits), baudrate)
+
+
+def _kept(arm: str, identifier: str) -> Path:
+    """Where LeRobot keeps a calibration, under the old or the new name of the arm's kind."""
+    kind, names = _PLACES[arm]
+    places = [calibration_path(kind, name, identifier) for name in names]
+    return next((place for place in places if place.exists()), places[0])

@@ -1,0 +1,66 @@
+"""A task on a real table: nobody measures it, so that a person or a classifier has to judge."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.kinematics import HOME, JOINTS, Kinematics
+from envs.options import number
+
+FloatArray = NDArray[np.float64]
+
+LARGEST_NOISE = 0.3
+"""Of a start [rad]."""
+
+
+class RealTable:
+    """Where an episode on hardware starts; it implements `envs.interfaces.Task`.
+
+    Args:
+        pose: the arm's start, six joint angles [rad].
+        noise: each joint's start is drawn within so much of it [rad].
+
+    Raises:
+        ValueError: if the pose is not six angles that the arm can take, or the noise is out of its
+            range.
+    """
+
+    def __init__(self, pose: Sequence[float] = tuple(HOME), noise: float = 0.05) -> None:
+        self._noise = number("start_noise", noise, 0.0, LARGEST_NOISE)
+        self._low, self._high = Kinematics().joint_limits
+        try:
+            self._pose = np.array(pose, np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(_expected(pose)) from error
+        if self._pose.shape != (len(JOINTS),) or not np.isfinite(self._pose).all():
+            raise ValueError(_expected(pose))
+        for name, angle, low, high in zip(JOINTS, self._pose, self._low, self._high, strict=True):
+            number(f"start.{name}", float(angle), float(low), float(high))
+
+    def start(self, rng: np.random.Generator) -> FloatArray:
+        """Draws the arm's start, joint angles of shape (6,) [rad]."""
+        noise = rng.uniform(-self._noise, self._noise, len(JOINTS))
+        return np.clip(self._pose + noise, self._low, self._high)
+
+    def object_bounds(self) -> None:
+        """Nobody knows where things stand."""
+
+    def objects(self) -> FloatArray:
+        """Returns nothing, shape (0,)."""
+        return np.zeros(0)
+
+    def succeeded(self) -> None:
+        """Only someone who looks can tell."""
+
+    def start_name(self) -> str:
+        """Starts have no names."""
+        return ""
+
+    def progress(self) -> float:
+        """Returns 0: nobody measures it."""
+        return 0.0
+
+
+def _expected(pose: object) -> str:
+    return f"start must be {len(JOINTS)} angles in rad ({', '.join(JOINTS)}), got {pose!r}"
