@@ -12,7 +12,7 @@ from e2hil_rllib.cli_common import Debug, console, user_errors
 
 def register(app: typer.Typer) -> None:
     """Adds the commands, in the order in which the help lists them."""
-    for command in (doctor, calibrate, virtual):
+    for command in (doctor, setup_motors, calibrate, virtual):
         app.command()(command)
 
 
@@ -45,6 +45,24 @@ def doctor(
     with user_errors(debug):
         if not show_doctor(port, calibration, camera or [], console):
             raise typer.Exit(1)
+
+
+def setup_motors(
+    port: Annotated[str, typer.Option(help="Serial port of the board, e.g. /dev/ttyACM0.")],
+    joint: Annotated[
+        str | None, typer.Option(help="Only this one, e.g. wrist_roll, whose motor was replaced.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Give the motors of an SO101 their ids: you connect one after the other.
+
+    Can be stopped with Ctrl-C at any time and taken up again; what is done is recognised.
+    """
+    from e2hil_rllib.commands.setup_motors import setup_motors as run
+    from e2hil_rllib.commands.virtual_console import LineReader
+
+    with user_errors(debug):
+        run(port, joint, console, LineReader().poll)
 
 
 def calibrate(
