@@ -80,17 +80,21 @@ def record(
         Path | None,
         typer.Option(help="Folder; by default demonstrations/ and the name of the settings file."),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what you have recorded in the folder.")
+    ] = False,
     overrides: Overrides = None,
     debug: Debug = False,
 ) -> None:
-    """Record demonstrations from the person that the task simulates."""
+    """Record demonstrations: yours with the leader arm, or those of a simulated person."""
     from e2hil_rllib.commands.record import record_with_progress
     from e2hil_rllib.settings import load_settings
 
     with user_errors(debug):
         settings = load_settings(config, overrides)
         folder = out or Path("demonstrations") / config.stem
-        record_with_progress(settings, folder, episodes, console)
+        if not record_with_progress(settings, folder, episodes, console, resume):
+            raise typer.Exit(130)
 
 
 @app.command()

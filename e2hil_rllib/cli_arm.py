@@ -7,16 +7,19 @@ from typing import Annotated
 
 import typer
 
-from e2hil_rllib.cli_common import Debug, console, user_errors
+from e2hil_rllib.cli_common import Config, Debug, Overrides, console, user_errors
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands, in the order in which the help lists them."""
-    for command in (doctor, setup_motors, calibrate, virtual):
+    for command in (doctor, setup_motors, calibrate, teleop, replay, virtual):
         app.command()(command)
 
 
 def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(help="Settings file of a robot: examines all that it names.")
+    ] = None,
     port: Annotated[
         str | None,
         typer.Option(help="Serial port of an arm, e.g. /dev/ttyACM0."),
@@ -36,14 +39,20 @@ def doctor(
 ) -> None:
     """Check an SO101 and cameras, and say what to do next; nothing moves or is changed.
 
-    Without --port and --camera lists the serial ports and cameras that are there.
+    Without CONFIG, --port and --camera lists the serial ports and cameras that are there.
 
     Ends with status 1 where something is wrong.
     """
-    from e2hil_rllib.commands.doctor import show_doctor
+    from e2hil_rllib.commands.doctor import show_doctor, show_robot
+    from e2hil_rllib.settings import load_settings
 
     with user_errors(debug):
-        if not show_doctor(port, calibration, camera or [], console):
+        well = True
+        if config is not None:
+            well = show_robot(load_settings(config), console)
+        if config is None or port or camera:
+            well &= show_doctor(port, calibration, camera or [], console)
+        if not well:
             raise typer.Exit(1)
 
 
@@ -81,6 +90,42 @@ def calibrate(
 
     with user_errors(debug):
         run(port, calibration_file(out, kind, identifier), console, LineReader().poll)
+
+
+def teleop(
+    config: Config,
+    overrides: Overrides = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=1.0, help="Stop by itself after so long.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Lead the follower with the leader arm: grab it, or press space.
+
+    What the follower does passes the same limits as in training. q or Ctrl-C lets go of the arms.
+    """
+    from e2hil_rllib.commands.teleop import teleoperate
+    from e2hil_rllib.settings import load_settings
+
+    with user_errors(debug):
+        teleoperate(load_settings(config, overrides), console, seconds)
+
+
+def replay(
+    episode: Annotated[Path, typer.Argument(help="Recorded episode, a .parquet file.")],
+    config: Config,
+    overrides: Overrides = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="PNG of the recorded and the replayed way, to write.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Let an arm do again what was done in an episode, and say how far off it was."""
+    from e2hil_rllib.commands.replay import show_replay
+    from e2hil_rllib.settings import load_settings
+
+    with user_errors(debug):
+        show_replay(load_settings(config, overrides), episode, figure, console)
 
 
 def virtual(

@@ -44,6 +44,7 @@ def config(tmp_path: Path) -> Path:
 
 COMMANDS = (
     "", "train", "eval", "record", "report", "crop", "virtual", "doctor", "calibrate",
+    "setup-motors", "teleop", "replay",
     "classifier train", "classifier record",
 )  # fmt: skip
 

@@ -1,8 +1,9 @@
-"""Recording demonstrations from the person that an environment simulates."""
+"""Recording demonstrations from a person: the one that an environment simulates, or a real one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,106 +13,182 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from e2hil_rllib.environments import control_rate, fault_in_words, make_environment
+from e2hil_rllib.commands.arm_session import announce, arm_session, is_physical
+from e2hil_rllib.environments import control_rate
 from e2hil_rllib.episodes import EpisodeData, episode_files, episode_path, write_episode
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings import Settings
+from envs.operators.episode_keys import OperatorStop
 
-# A person who fails more often than this does not show how the task is done.
+# A simulated person who fails more often than this does not show how the task is done.
 _ATTEMPTS_PER_EPISODE = 10
 _STREAM = 0xDE30  # keeps demonstrations' starts apart from those of training and evaluation
+_DISCARDED = "discarded"
 
 
 class RecordingError(UserError):
     """Demonstrations cannot be recorded; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Recording:
-    """What came of a recording: episodes kept, steps in them, and attempts that failed."""
+    """What came of a recording.
+
+    Attributes:
+        episodes: how many the folder holds.
+        steps: how many steps were recorded and kept.
+        failed: attempts that were dropped.
+        stopped: whether the person stopped before there were enough.
+    """
 
     episodes: int
-    steps: int
-    failed: int
+    steps: int = 0
+    failed: int = 0
+    stopped: bool = False
 
 
 def record_demonstrations(
     settings: Settings,
     folder: Path,
     episodes: int,
-    on_episode: Callable[[int, EpisodeData], None] = lambda kept, episode: None,
+    on_episode: Callable[[int, EpisodeData | None], None] = lambda kept, episode: None,
+    console: Console | None = None,
+    resume: bool = False,
 ) -> Recording:
-    """Lets the simulated person do the task, and keeps the episodes that succeed.
+    """Lets a person do the task, and keeps the episodes that succeed, each as soon as it ends.
+
+    A real person may re-record the episode that runs; or, while the arm waits for the next one,
+    the one before, which then goes into the folder `discarded`.
 
     Args:
-        settings: Names the environment and the person (`env.operator`).
-        folder: Where the episodes go; it must hold none yet.
-        episodes: How many successful episodes to keep.
-        on_episode: Called after each attempt, with the number of episodes kept so far.
+        settings: Names the environment and, where it is simulated, the person (`env.operator`).
+        folder: Where the episodes go.
+        episodes: How many successful episodes the folder is to hold in the end.
+        on_episode: Called after each attempt, with the number of episodes so far and the attempt,
+            None where the person re-records it or it was interrupted.
+        console: Where to tell the person at an arm what to do; None tells nobody.
+        resume: Go on with the episodes that a real person has recorded in the folder.
 
     Raises:
         RecordingError: The folder holds episodes, the environment cannot be made or simulates
-            nobody, or the person fails too often.
+            nobody, or the simulated person fails too often.
+        ArmSessionError: The arm fails; what was kept before stays.
     """
-    if folder.is_dir() and episode_files(folder):
+    there = len(episode_files(folder)) if folder.is_dir() else 0
+    if there and not resume:
         raise RecordingError(
-            f"{folder} already holds {len(episode_files(folder))} episodes. Name another folder "
-            "with --out, or remove them first."
+            f"{folder} already holds {there} episodes. Name another folder with --out, remove them "
+            "first, or, if a real person recorded them, go on with --resume."
         )
-    env = _make_demonstrated(settings)
-    kept = steps = attempt = 0
-    try:
-        while kept < episodes:
-            if attempt == _ATTEMPTS_PER_EPISODE * episodes:
-                raise RecordingError(
-                    f"Only {kept} of {attempt} attempts at {settings.task} succeeded, "
-                    f"{episodes} are wanted. Give the person more skill (env.operator.skill), or "
-                    "check the task."
-                )
-            sequence = np.random.SeedSequence([settings.seed, attempt], spawn_key=(_STREAM,))
-            seed = int(sequence.generate_state(1)[0] >> 1)
-            attempt += 1
-            episode = _record_episode(env, settings.task, seed, kept)
-            if episode.succeed:
-                write_episode(episode_path(folder, kept), episode)
-                kept += 1
-                steps += episode.num_steps
-            on_episode(kept, episode)
-    finally:
-        env.close()
-    return Recording(kept, steps, attempt - kept)
+    console = console or Console(quiet=True)
+    recording = Recording(there)
+    with _demonstrated(settings, console) as env:
+        if there and not is_physical(env):
+            raise RecordingError(
+                f"{folder} already holds {there} episodes, and those of a simulated person follow "
+                "from the seed as a whole. Name another folder with --out, or remove them first."
+            )
+        try:
+            _record(env, settings, folder, episodes, recording, on_episode, console)
+        except OperatorStop:
+            recording.stopped = True
+    return recording
 
 
-def record_with_progress(settings: Settings, folder: Path, episodes: int, console: Console) -> None:
-    """`e2hil record`: records, and shows how far it has come."""
+def _record(
+    env: gymnasium.Env[Any, Any],
+    settings: Settings,
+    folder: Path,
+    episodes: int,
+    recording: Recording,
+    on_episode: Callable[[int, EpisodeData | None], None],
+    console: Console,
+) -> None:
+    """Records until there are enough episodes."""
+    attempt = recording.episodes
+    while recording.episodes < episodes:
+        if attempt == _ATTEMPTS_PER_EPISODE * episodes and not is_physical(env):
+            raise RecordingError(
+                f"Only {recording.episodes} of {attempt} attempts at {settings.task} succeeded, "
+                f"{episodes} are wanted. Give the person more skill (env.operator.skill), or "
+                "check the task."
+            )
+        sequence = np.random.SeedSequence([settings.seed, attempt], spawn_key=(_STREAM,))
+        attempt += 1
+        observation, info = env.reset(seed=int(sequence.generate_state(1)[0] >> 1))
+        if info.get("rerecord_episode") and recording.episodes:
+            console.print(f"the last episode is now {_discard(folder)}", highlight=False)
+            recording.episodes -= 1
+        index = _next_index(folder)
+        episode = _record_episode(env, settings.task, observation, index, console)
+        if episode is not None and episode.succeed:
+            write_episode(episode_path(folder, index), episode)
+            recording.episodes += 1
+            recording.steps += episode.num_steps
+        else:
+            recording.failed += 1
+        on_episode(recording.episodes, episode)
+
+
+def _next_index(folder: Path) -> int:
+    """The index behind that of the last episode there is."""
+    files = episode_files(folder) if folder.is_dir() else []
+    return int(files[-1].stem.rsplit("_", 1)[1]) + 1 if files else 0
+
+
+def _discard(folder: Path) -> Path:
+    """Moves the last episode aside, under a name that is free, and returns that."""
+    last = episode_files(folder)[-1]
+    aside = folder / _DISCARDED
+    aside.mkdir(exist_ok=True)
+    number = len(list(aside.iterdir()))
+    return last.rename(aside / f"{last.stem}_{number}.parquet")
+
+
+def record_with_progress(
+    settings: Settings, folder: Path, episodes: int, console: Console, resume: bool = False
+) -> bool:
+    """`e2hil record`: records, and shows how far it has come.
+
+    Returns:
+        Whether there are as many episodes as wanted.
+    """
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("Recording", total=episodes)
-        recording = record_demonstrations(
-            settings, folder, episodes, lambda kept, _: progress.update(task, completed=kept)
-        )
-    console.print(
-        f"Recorded {recording.episodes} episodes ({recording.steps} steps) in {folder}; "
-        f"{recording.failed} attempts failed and were dropped.",
-        highlight=False,
+
+        def show(kept: int, episode: EpisodeData | None) -> None:
+            progress.update(task, completed=kept)
+
+        try:
+            recording = record_demonstrations(
+                settings, folder, episodes, show, progress.console, resume
+            )
+        except KeyboardInterrupt:
+            announce(console, f"Stopped. What was complete is in {folder}.")
+            return False
+    announce(
+        console,
+        f"Recorded {recording.steps} steps; {recording.failed} attempts were dropped. {folder} "
+        f"holds {recording.episodes} episodes.",
     )
+    if recording.stopped:
+        announce(console, f"Stopped; --resume goes on until there are {episodes}.")
+    return not recording.stopped
 
 
-def _make_demonstrated(settings: Settings) -> gymnasium.Env[Any, Any]:
+def _demonstrated(
+    settings: Settings, console: Console
+) -> AbstractContextManager[gymnasium.Env[Any, Any]]:
+    """The environment with a person who demonstrates."""
     operator = {**(settings.env.get("operator") or {}), "mode": "demonstrate"}
-    try:
-        options = {**settings.env, "operator": operator}
-        return make_environment(settings.task, options, settings.judge())
-    except (TypeError, ValueError, gymnasium.error.Error, ModuleNotFoundError) as error:
-        fault = fault_in_words(error).rstrip(".?")
-        raise RecordingError(
-            f"The environment {settings.task} cannot be made with a person who demonstrates: "
-            f"{fault}. Record with one of envs:SO101..., or set demonstrations.path to a folder "
-            "of recorded episodes."
-        ) from error
+    advice = "Record with one of envs:SO101..., or set demonstrations.path to recorded episodes."
+    return arm_session(settings, console, judged=True, advice=advice, operator=operator)
 
 
-def _record_episode(env: gymnasium.Env[Any, Any], task: str, seed: int, index: int) -> EpisodeData:
-    observation, info = env.reset(seed=seed)
+def _record_episode(
+    env: gymnasium.Env[Any, Any], task: str, observation: Any, index: int, console: Console
+) -> EpisodeData | None:
+    """Records one episode from its reset's observation; None where nothing of it is wanted."""
     idle = np.zeros(env.action_space.shape or (), np.float32)
     observations = [observation]
     actions: list[np.ndarray] = []
@@ -120,6 +197,11 @@ def _record_episode(env: gymnasium.Env[Any, Any], task: str, seed: int, index: i
     terminated = truncated = succeed = False
     while not (terminated or truncated):
         observation, reward, terminated, truncated, info = env.step(idle)
+        if info.get("interrupted"):
+            announce(console, f"interrupted, and not kept: {info['interrupted']}")
+            return None
+        if info.get("rerecord_episode"):
+            return None
         interventions.append(bool(info.get("is_intervention", False)))
         actions.append(_executed(info, idle, f"{task}, step {len(actions)}"))
         observations.append(observation)

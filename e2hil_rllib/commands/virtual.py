@@ -13,6 +13,7 @@ from rich.console import Console
 
 from e2hil_rllib.commands.interrupt import StopRequest, stop_on_signal
 from e2hil_rllib.commands.virtual_console import LineReader, VirtualConsole, fault_lines
+from e2hil_rllib.commands.virtual_settings import write_settings
 from e2hil_rllib.errors import UserError
 from envs.hardware.line_faults import FaultRates
 from envs.hardware.virtual import VirtualFolderError, VirtualSO101
@@ -61,8 +62,8 @@ def serve_virtual(
                 f"The virtual SO101 cannot be started: {error}; or leave its cameras out: "
                 f"e2hil virtual --dir {folder} --no-cameras"
             ) from error
-        with so101:
-            _introduce(so101, console)
+        with so101, _settings_file(so101, folder) as file:
+            _introduce(so101, file, console)
             hand, lines = VirtualHand(so101.leader, seed), LineReader()
             typed, say = VirtualConsole(so101, hand), partial(_say, console)
             for place, arm in enumerate((so101.follower, so101.leader) if rates else ()):
@@ -148,15 +149,28 @@ def _stop_when_asked() -> Iterator[StopRequest]:
             signal.signal(signal.SIGHUP, before)
 
 
-def _introduce(so101: VirtualSO101, console: Console) -> None:
+@contextmanager
+def _settings_file(so101: VirtualSO101, folder: Path) -> Iterator[Path]:
+    """Writes the settings file of the arms, for as long as they live."""
+    try:
+        file = write_settings(so101, folder)
+    except (VirtualFolderError, OSError) as error:
+        raise VirtualArmError(f"The virtual SO101 cannot be started: {error}") from error
+    try:
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _introduce(so101: VirtualSO101, file: Path, console: Console) -> None:
     """Says how everything is reached, and what to try."""
     for name, arm in (("follower", so101.follower), ("leader", so101.leader)):
         _say(console, f"{name}: port {arm.link}, calibration {arm.calibration_file}")
     for name, url in so101.cameras.urls.items() if so101.cameras else ():
         _say(console, f"{name} camera: {url}")
-    arm = so101.follower
     _say(console, "In another terminal, try:")
-    _say(console, f"  e2hil doctor --port {arm.link} --calibration {arm.calibration_file}")
+    for command in ("doctor", "teleop", "record"):
+        _say(console, f"  e2hil {command} {file}")
     _say(console, "Type help and Enter for the hand on the leader and for faults.")
     _say(console, "Ctrl-C stops the arms and removes these files.")
 

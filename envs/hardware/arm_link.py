@@ -14,6 +14,7 @@ from envs.hardware.arm_reading import ArmReader, ArmTelemetry
 from envs.hardware.bus import FeetechBus
 from envs.hardware.calibration import Calibration
 from envs.hardware.errors import BusError, NoAnswer, PortLost
+from envs.hardware.transactions import BusCounters
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,6 +66,11 @@ class ArmLink:
     def port(self) -> str:
         """Path of the port."""
         return self._bus.port
+
+    @property
+    def counters(self) -> BusCounters:
+        """What has happened on the bus so far."""
+        return self._bus.counters
 
     def identify(self) -> dict[str, str]:
         """Checks which arm this is and returns its motors' firmware; see `arm_setup`."""

@@ -136,23 +136,37 @@ def _section(where: str, options: Any, kind: type) -> Mapping[str, Any]:
     return given
 
 
-def _reached(arm: str, given: dict[str, Any]) -> ArmPort:
-    """Takes out of the options how an arm is reached."""
-    port, file, identifier = (given.pop(name, None) for name in ("port", "calibration", "id"))
-    if not isinstance(port, str) or not port:
-        raise TypeError(f"{arm} lacks 'port': its serial port, e.g. /dev/ttyACM0")
+def calibration_file(arm: str, options: Any) -> Path:
+    """Returns where the calibration of an arm is, whether it is there or not.
+
+    Args:
+        arm: "follower" or "leader".
+        options: its options, as above.
+
+    Raises:
+        TypeError: if they name neither `calibration` nor `id`, or both, or are no mapping.
+    """
+    given = mapping(arm, options)
+    file, identifier = given.get("calibration"), given.get("id")
     if (file is None) == (identifier is None):
         raise TypeError(
             f"{arm} needs either 'calibration' (a file, see e2hil calibrate) or 'id' (the arm's "
             "name where LeRobot keeps calibrations)"
         )
-    path = Path(file).expanduser() if file is not None else _kept(arm, str(identifier))
+    if file is not None:
+        return Path(str(file)).expanduser()
+    kind, names = _PLACES[arm]
+    places = [calibration_path(kind, name, str(identifier)) for name in names]
+    return next((place for place in places if place.exists()), places[0])
+
+
+def _reached(arm: str, given: dict[str, Any]) -> ArmPort:
+    """Takes out of the options how an arm is reached."""
+    port = given.pop("port", None)
+    if not isinstance(port, str) or not port:
+        raise TypeError(f"{arm} lacks 'port': its serial port, e.g. /dev/ttyACM0")
+    path = calibration_file(arm, given)
+    for name in ("calibration", "id"):
+        given.pop(name, None)
     baudrate = integer(f"{arm}.baudrate", given.pop("baudrate", 1_000_000), 9600, 1_000_000)
     return ArmPort(port, read_calibration(path, Kinematics().joint_limits), baudrate)
-
-
-def _kept(arm: str, identifier: str) -> Path:
-    """Where LeRobot keeps a calibration, under the old or the new name of the arm's kind."""
-    kind, names = _PLACES[arm]
-    places = [calibration_path(kind, name, identifier) for name in names]
-    return next((place for place in places if place.exists()), places[0])

@@ -11,6 +11,7 @@ import pytest
 
 from e2hil_rllib.commands.record import RecordingError, record_demonstrations
 from e2hil_rllib.episodes import read_episodes
+from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings import Settings
 
 
@@ -98,13 +99,13 @@ def test_starts_differ_and_follow_from_the_seed(tmp_path: Path) -> None:
 def test_what_the_environment_does_wrong_is_named(
     tmp_path: Path, env: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(RecordingError, match=message):
+    with pytest.raises(UserError, match=message):
         record_demonstrations(settings_with(**env), tmp_path / "demos", 1)
 
 
 def test_an_environment_without_a_person_is_refused(tmp_path: Path) -> None:
     values = {"task": "Pendulum-v1", "stop": {"steps": 1}}
-    with pytest.raises(RecordingError, match=r"demonstrations\.path"):
+    with pytest.raises(UserError, match=r"demonstrations\.path"):
         record_demonstrations(Settings.model_validate(values), tmp_path, 1)
 
 

@@ -43,7 +43,7 @@ def examine(port: str, calibration: Path | None, seconds: float = _SECONDS) -> l
             others = strangers(bus, joints) if absent else []
             present = _examine_present(bus, joints, models, wanted, seconds) if models else []
         if absent:
-            findings += missing(absent, len(joints), others, at_other_rates(port, absent))
+            findings += missing(port, absent, len(joints), others, at_other_rates(port, absent))
     except PortLost as error:
         return [*findings, Finding(port, Level.FAULT, str(error), _PORT_STEP)]
     return findings + present

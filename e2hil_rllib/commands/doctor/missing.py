@@ -9,6 +9,7 @@ from e2hil_rllib.commands.doctor.findings import Finding, Level
 from e2hil_rllib.commands.doctor.motor import motor_name
 from envs.hardware.bus import FeetechBus
 from envs.hardware.errors import NoAnswer, PortLost
+from envs.hardware.motor_setup import OTHER_BAUDRATES
 
 BAUDRATES = (1_000_000, 500_000, 250_000, 128_000, 115_200, 57_600, 38_400, 19_200)
 """Bits per second by the code that Baud_Rate holds; an arm talks at the first."""
@@ -37,7 +38,7 @@ def at_other_rates(port: str, absent: Iterable[int]) -> dict[int, int]:
         Bits per second at which motors answer, by id.
     """
     found: dict[int, int] = {}
-    for rate in BAUDRATES[1:]:
+    for rate in OTHER_BAUDRATES:
         # Not every adapter has every rate: one that it refuses is not looked at.
         with contextlib.suppress(PortLost, ValueError), FeetechBus(port, rate, retries=0) as bus:
             for servo_id in absent:
@@ -48,11 +49,16 @@ def at_other_rates(port: str, absent: Iterable[int]) -> dict[int, int]:
 
 
 def missing(
-    absent: Mapping[int, str], wanted: int, others: Sequence[int], rates: Mapping[int, int]
+    port: str,
+    absent: Mapping[int, str],
+    wanted: int,
+    others: Sequence[int],
+    rates: Mapping[int, int],
 ) -> list[Finding]:
     """Says which motors do not answer, and what is known about them.
 
     Args:
+        port: the arm's.
         absent: joints of the motors that do not answer, by id.
         wanted: how many motors there should be.
         others: ids that answer and belong to no joint.
@@ -66,10 +72,10 @@ def missing(
         what, step = "does not answer", _CABLE_STEP
         if servo_id in rates:
             what = f"answers at {rates[servo_id]} baud, expected {BAUDRATES[0]}"
-            step = "set its Baud_Rate to 0, as lerobot-setup-motors does"
+            step = f"e2hil setup-motors --port {port} --joint {joint} sets it"
         findings.append(Finding(motor_name(servo_id, joint), Level.FAULT, what, step))
     if others:
         ids = ", ".join(map(str, others))
-        step = "give each the id of its joint, as lerobot-setup-motors does"
+        step = f"e2hil setup-motors --port {port} gives each motor its id"
         findings.append(Finding("motors", Level.NOTE, f"no joint has the id {ids}", step))
     return findings

@@ -15,6 +15,8 @@ from e2hil_rllib.commands.doctor.camera_source import CameraSource
 from e2hil_rllib.commands.doctor.cameras import examine_cameras
 from e2hil_rllib.commands.doctor.findings import Finding, Level
 from e2hil_rllib.commands.doctor.ports import find_ports
+from e2hil_rllib.commands.doctor.robot import described_robot
+from e2hil_rllib.settings import Settings
 
 _WIDE = 120  # columns of a terminal from which on the next step has a column of its own
 _WHERE = 24  # columns at most for where it was found
@@ -36,13 +38,28 @@ def show_doctor(
         CameraSourceError: a camera is described wrongly.
     """
     sources = [CameraSource.parse(text) for text in dict.fromkeys(cameras)]
+    if port is None and not sources:
+        return _show("serial ports and cameras", [*find_ports(), *find_cameras()], console)
     well = True
     if port is not None:
         well &= _show(f"SO101 on {port}", examine(port, calibration), console)
     if sources:
         well &= _show("cameras", examine_cameras(sources), console)
-    if port is None and not sources:
-        well &= _show("serial ports and cameras", [*find_ports(), *find_cameras()], console)
+    return well
+
+
+def show_robot(settings: Settings, console: Console) -> bool:
+    """`e2hil doctor CONFIG`: the same for all that a settings file of a physical robot names.
+
+    Raises:
+        RobotSettingsError: it names no arm, or describes one wrongly.
+    """
+    arms, sources = described_robot(settings)
+    well = True
+    for name, port, calibration in arms:
+        well &= _show(f"{name} on {port}", examine(port, calibration), console)
+    if sources:
+        well &= _show("cameras", examine_cameras(sources), console)
     return well
 
 

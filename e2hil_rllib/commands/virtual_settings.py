@@ -1,0 +1,41 @@
+"""The settings file of a virtual SO101, which the commands of a real one take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from envs.hardware.virtual import VirtualFolderError, VirtualSO101
+
+_HEADER = "# Written by e2hil virtual, for as long as it runs.\n"
+
+
+def write_settings(so101: VirtualSO101, folder: Path) -> Path:
+    """Writes `so101.yaml` into the folder of a virtual SO101, over one of an earlier one only.
+
+    Raises:
+        VirtualFolderError: there is such a file that is somebody's own.
+    """
+    path = folder / "so101.yaml"
+    if path.exists() and not path.read_text(encoding="utf-8").startswith(_HEADER):
+        raise VirtualFolderError(
+            f"{path} is somebody's own file: move it away or choose another folder, as in --dir "
+            "other"
+        )
+    env: dict[str, Any] = {
+        name: {
+            "port": str(arm.link.absolute()),
+            "calibration": str(arm.calibration_file.absolute()),
+        }
+        for name, arm in (("follower", so101.follower), ("leader", so101.leader))
+    }
+    if so101.cameras is not None:
+        # A scene that is rendered and stands still gives the same picture twice.
+        env["cameras"] = {
+            name: {"source": url, "may_repeat": True} for name, url in so101.cameras.urls.items()
+        }
+    values = {"task": "envs:SO101Robot-v0", "env": env, "stop": {"steps": 4000}}
+    path.write_text(_HEADER + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    return path
