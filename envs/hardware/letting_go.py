@@ -32,7 +32,7 @@ class NotArrived(RuntimeError):  # noqa: N818 - an event, not a mistake
 
 
 class Released(SystemExit):
-    """SIGTERM or SIGHUP came: ends the program through its `finally` clauses, as `sys.exit` does."""
+    """SIGTERM or SIGHUP came: ends the program through its `finally` clauses, as `sys.exit`."""
 
 
 @dataclass(frozen=True)

@@ -280,7 +280,7 @@ def test_after_a_wait_the_command_is_where_the_arm_is():
     arm = PerfectArm()
     env = SO101Env(arm, None, OpenTask())
     env.reset(seed=0)
-    arm.positions = HOME + [0.2, 0, 0, 0, 0, 0]
+    arm.positions = HOME + np.array([0.2, 0, 0, 0, 0, 0])
     before = arm.handovers
     observation = env.look()
     assert observation["state"][:6] == pytest.approx(arm.positions, abs=1e-6)
