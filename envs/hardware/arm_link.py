@@ -121,6 +121,12 @@ class ArmLink:
             _LOG.warning("reading of %.2f s ago stands in: %s", age, error)
             return self.newest
 
+    def read_unless_newer(self, age: float) -> ArmTelemetry:
+        """Returns the last reading if it is newer than an age [s], and reads patiently if not."""
+        if self.newest is not None and self._clock() - self.newest.time < age:
+            return self.newest
+        return self.read_patiently()
+
     def send(self, joint_targets: NDArray[np.float64]) -> None:
         """Makes joint angles, shape (6,) [rad], the goals; nobody confirms them."""
         ticks = self._calibration.to_ticks(joint_targets)

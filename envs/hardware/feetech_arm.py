@@ -25,20 +25,23 @@ FloatArray = NDArray[np.float64]
 
 _LOG = logging.getLogger(__name__)
 
+_FRESH = 0.5  # of a period: a command is judged by a reading of this age without a new one
+
 
 class FeetechArm:
     """Six STS3215 that follow joint targets, each of which passes the safety layer.
 
-    `connect` comes first and moves nothing; `reset` switches the torque on; `close` lets go. A
-    lost packet is asked for again; while readings fail, the arm holds, and an error ends that
-    after `patience` seconds. When the port is lost every call raises `PortLost` until it is back;
-    then the first one reads the state, and holds or releases. Not thread-safe; the bus is.
+    `connect` comes first and moves nothing; `reset` switches the torque on; `close` lets go. While
+    readings fail the arm holds, and an error ends that after `patience` seconds. When the port is
+    lost every call raises `PortLost` until it is back; then the first one reads the state, and
+    holds or releases. Not thread-safe; the bus is.
 
     Attributes:
         settings: how it is driven.
         safety: what all commands pass.
         pace: the control loop's clock, with its overruns.
         link: the way to the servos.
+        torque: whether it is on.
         held: why the arm did not follow its last command, "" if it did.
         limited: what cut its last command short, as in `envs.safety.Decision`.
         firmware: of each motor by joint, after `connect`.
@@ -79,7 +82,7 @@ class FeetechArm:
         self._supervision = supervision
         self._clock = clock
         self._goals = GoalStream(self.link.send, self.settings.ramp_hz, clock, sleep)
-        self._torque = False
+        self.torque = False
         self._closed = False
         self._motion = GuardedMotion(
             self,
@@ -88,11 +91,6 @@ class FeetechArm:
             self.settings.reset_tolerance,
             lambda: self.held,
         )
-
-    @property
-    def torque(self) -> bool:
-        """Whether it is on."""
-        return self._torque
 
     @property
     def fault(self) -> str:
@@ -127,7 +125,7 @@ class FeetechArm:
         Raises:
             BusError: if the arm cannot be read or motors do not confirm.
         """
-        self._torque = True  # from the first motor on, which `close` then lets go of
+        self.torque = True  # from the first motor on, which `close` then lets go of
         self._start_from(self.link.switch_on())
 
     def hold(self) -> None:
@@ -141,7 +139,7 @@ class FeetechArm:
     def release(self) -> None:
         """Switches the torque off at once: the arm drops; raises as `torque_on`."""
         self.link.release()
-        self._torque = False
+        self.torque = False
 
     def handover(self) -> None:
         """Moves slowly at first: someone else gives the commands from now on."""
@@ -154,7 +152,7 @@ class FeetechArm:
         milliseconds and where they are; raises as `torque_on`.
         """
         self.safety.acknowledge()
-        if self._torque:
+        if self.torque:
             self.link.release_faulty()
             self.torque_on()
 
@@ -166,7 +164,7 @@ class FeetechArm:
             BusError: if the arm cannot be read or commanded.
         """
         self._ready()
-        if not self._torque:
+        if not self.torque:
             self.torque_on()
         self.move(joint_positions)
 
@@ -196,14 +194,14 @@ class FeetechArm:
             PortLost: if the port has gone away.
         """
         self._ready()
-        if not self._torque:
+        if not self.torque:
             raise TorqueOff(
                 f"the arm on port {self.link.port} is released ({self.held or 'as asked for'}): "
                 "see that it is safe to move, call acknowledge() where a servo's state was the "
                 "reason, then reset() or torque_on()"
             )
         end = self.pace.begin()
-        reading = self.link.read_patiently()
+        reading = self.link.read_unless_newer(_FRESH * self.pace.period)
         self._carry_out(self._decide(joint_targets, reading), end)
         self.pace.wait()
 
@@ -224,7 +222,7 @@ class FeetechArm:
         """
         self._ready()
         reading = self.link.read_patiently()
-        if self._torque:
+        if self.torque:
             decision = self.safety.watch(reading, self._clock())
             if decision.verdict is Verdict.RELEASE:
                 self._carry_out(decision, self._clock())
@@ -245,13 +243,13 @@ class FeetechArm:
             return
         self._closed = True
         try:
-            if self._torque:
+            if self.torque:
                 self._ready()
                 let_go(self, self.settings.letting_go)
         finally:
             self.link.close()
             if self._supervision is not None:
-                self._supervision.close(released=not self._torque)
+                self._supervision.close(released=not self.torque)
                 self._supervision = None
 
     def _ready(self) -> None:
@@ -259,11 +257,11 @@ class FeetechArm:
         self._beat()
         if not self.link.lost:
             return
-        holds = self._torque and self.settings.on_return == "hold"
+        holds = self.torque and self.settings.on_return == "hold"
         reading = self.link.reopen(torque_on=holds)
-        if self._torque and not holds:
+        if self.torque and not holds:
             self.held = "its port was lost, and on_return says release"
-        self._torque = holds
+        self.torque = holds
         self._start_from(reading)
         _LOG.warning("port %s is back: the arm is %s", self.link.port, "held" if holds else "off")
 

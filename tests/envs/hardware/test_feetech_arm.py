@@ -354,6 +354,7 @@ def test_a_servo_that_reports_an_error_stops_the_arm(arm: FeetechArm, port: Virt
     arm.connect()
     arm.reset(HOME)
     port.call(lambda: setattr(port.chain.servo(3), "injected_error", 32))
+    arm.read()
     before = len(goals(port))
     for _ in range(5):
         arm.command(moved(shoulder_pan=0.3))
@@ -409,3 +410,18 @@ def test_the_workspace_of_the_limits_is_what_the_arm_uses(port: VirtualPort) -> 
         arm.command(moved(shoulder_pan=1.0))
     assert "workspace" in arm.limited
     arm.close()
+
+
+def test_a_command_is_judged_by_a_reading_of_half_a_period_at_most(
+    arm: FeetechArm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm.connect()
+    arm.reset(HOME)
+    readings = []
+    read = arm.link.read
+    monkeypatch.setattr(arm.link, "read", lambda: readings.append(time.monotonic()) or read())
+    arm.read()
+    arm.command(HOME)
+    assert len(readings) == 1, "the environment has just read it"
+    arm.command(HOME)
+    assert len(readings) == 2, "the last reading is a period old"
