@@ -139,10 +139,13 @@ def virtual(
         bool, typer.Option("--hand", help="A hand leads the leader: some seconds, a rest, again.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the hand and the faults.")] = 0,
-    lost: Annotated[float, typer.Option(help="Fraction of the servos' packets to lose.")] = 0.0,
+    lost: Annotated[float, typer.Option(help="Fraction of the servos' answers to lose.")] = 0.0,
     late: Annotated[float, typer.Option(help="Fraction to send 30 ms late.")] = 0.0,
     truncated: Annotated[float, typer.Option(help="Fraction to cut the end off.")] = 0.0,
     corrupted: Annotated[float, typer.Option(help="Fraction to change bytes of.")] = 0.0,
+    unheard: Annotated[
+        float, typer.Option(help="Fraction of the instructions not to get through.")
+    ] = 0.0,
     debug: Debug = False,
 ) -> None:
     """Serve a virtual SO101, follower and leader on serial ports of their own, until Ctrl-C.
@@ -152,5 +155,5 @@ def virtual(
     from e2hil_rllib.commands.virtual import fault_rates, serve_virtual
 
     with user_errors(debug):
-        rates = fault_rates(lost, late, truncated, corrupted)
+        rates = fault_rates(lost, late, truncated, corrupted, unheard)
         serve_virtual(folder, cameras, console, rates, hand, seed)

@@ -88,17 +88,20 @@ def serve_virtual(
             _sum_up(so101, rates is not None, console)
 
 
-def fault_rates(lost: float, late: float, truncated: float, corrupted: float) -> FaultRates | None:
+def fault_rates(
+    lost: float, late: float, truncated: float, corrupted: float, unheard: float = 0.0
+) -> FaultRates | None:
     """Returns the rates of the command's options, None where all are 0.
 
     Raises:
         VirtualArmError: They are no probabilities, or more than 1 together.
     """
     try:
-        rates = FaultRates(lost, late, truncated, corrupted)
+        rates = FaultRates(lost, late, truncated, corrupted, unheard=unheard)
     except ValueError as error:
         raise VirtualArmError(
-            f"--lost, --late, --truncated and --corrupted are fractions of packets: {error}"
+            "--lost, --late, --truncated, --corrupted and --unheard are fractions of packets: "
+            f"{error}"
         ) from error
     return None if rates == FaultRates() else rates
 

@@ -1,14 +1,16 @@
-"""What a bad cable does to the answers of virtual servos."""
+"""What a bad cable does to what virtual servos hear and say."""
 
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
+_KINDS = ("all", "lost", "late", "truncated", "corrupted", "unheard")
+
 
 @dataclass(frozen=True)
 class FaultRates:
-    """How often each fault befalls an answer, as probabilities; at most one does.
+    """How often each fault befalls a packet, as probabilities; at most one befalls an answer.
 
     Attributes:
         lost: the answer does not come.
@@ -16,6 +18,7 @@ class FaultRates:
         truncated: its end is missing.
         corrupted: one to three of its bytes are others.
         delay: of late answers [s].
+        unheard: an instruction does not get through: lost, or refused because it was damaged.
     """
 
     lost: float = 0.0
@@ -23,26 +26,36 @@ class FaultRates:
     truncated: float = 0.0
     corrupted: float = 0.0
     delay: float = 0.03
+    unheard: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses what are no probabilities."""
         rates = (self.lost, self.late, self.truncated, self.corrupted)
         if min(rates) < 0 or sum(rates) > 1:
             raise ValueError(f"fault rates {rates} have to be at least 0 and at most 1 together")
+        if not 0 <= self.unheard <= 1:
+            raise ValueError(f"the rate of unheard instructions is {self.unheard}, not 0 to 1")
 
 
 class FaultyLine:
-    """Applies faults to answers, the same ones for the same seed.
+    """Applies faults to packets, the same ones for the same seed.
 
     Attributes:
         counts: answers so far: "all", and those that were "lost", "late", "truncated" and
-            "corrupted".
+            "corrupted"; and the instructions that were "unheard".
     """
 
     def __init__(self, rates: FaultRates, seed: int = 0):
         self._rates = rates
         self._rng = np.random.default_rng(seed)
-        self.counts = Counter(dict.fromkeys(("all", "lost", "late", "truncated", "corrupted"), 0))
+        self._hearing = np.random.default_rng((seed, 1))
+        self.counts = Counter(dict.fromkeys(_KINDS, 0))
+
+    def gets_through(self) -> bool:
+        """Says whether the next instruction reaches the servos."""
+        heard = self._hearing.random() >= self._rates.unheard
+        self.counts["unheard"] += not heard
+        return bool(heard)
 
     def pass_on(self, data: bytes) -> tuple[float, bytes]:
         """Returns by how much an answer is late [s], and what is left of it."""

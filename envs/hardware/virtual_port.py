@@ -179,6 +179,8 @@ class VirtualPort(Closing):
         except OSError:
             return  # the other side has just hung up
         for instruction in self._parser.feed(received):
+            if not self._line.gets_through():
+                continue
             size = len(instruction.payload) + OVERHEAD
             due = time.monotonic() + size * self._byte_time
             for answer in self.chain.handle(instruction):

@@ -15,6 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from e2hil_rllib.cli import app
+from e2hil_rllib.commands.doctor.robot import described_robot
+from e2hil_rllib.settings import load_settings
 from envs.hardware.bus import FeetechBus
 from envs.hardware.virtual import VirtualSO101
 
@@ -62,7 +64,14 @@ def test_both_arms_are_served_until_a_signal(
         f"follower: port {follower}, calibration {follower}.json",
         f"leader: port {leader}, calibration {leader}.json",
     ]
-    assert f"  e2hil doctor --port {follower} --calibration {follower}.json" in lines
+    settings = folder / "so101.yaml"
+    assert f"  e2hil doctor {settings}" in lines
+    arms, cameras = described_robot(load_settings(settings))
+    assert [(name, Path(port).name) for name, port, _ in arms] == [
+        ("follower", "follower"),
+        ("leader", "leader"),
+    ]
+    assert cameras == []
     ports = [follower.readlink(), leader.readlink()]
     for link in (follower, leader):
         with FeetechBus(str(link)) as bus:
@@ -83,6 +92,15 @@ def test_a_killed_one_does_not_stand_in_the_way(start: Start, tmp_path: Path) ->
     introduction(start(tmp_path, "--no-cameras"))
     with FeetechBus(str(tmp_path / "follower")) as bus:
         assert bus.ping(1) == 777
+
+
+def test_somebodys_own_settings_are_left_alone(start: Start, tmp_path: Path) -> None:
+    own = tmp_path / "so101.yaml"
+    own.write_text("task: mine\n")
+    process = start(tmp_path, "--no-cameras")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2 and "somebody's own file" in output
+    assert own.read_text() == "task: mine\n" and not (tmp_path / "follower").exists()
 
 
 def test_the_cameras_are_announced(start: Start, tmp_path: Path) -> None:
