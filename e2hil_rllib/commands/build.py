@@ -98,6 +98,7 @@ def check_settings(settings: Settings, run: RunFolder) -> None:
         SettingsError: The algorithm's configuration or one of the two environments cannot be
             made, or the two do not look alike to the policy.
     """
+    _refuse_physical(settings)
     config = algorithm_config(settings, run)
     _check_gpus(settings)
     observed, taken = _spaces(settings, config.env_config, "env")
@@ -115,6 +116,16 @@ def check_settings(settings: Settings, run: RunFolder) -> None:
                 f"evaluation_env: the {name} of the environment would be {evaluated} in evaluation "
                 f"and {trained} in training. They have to be the same."
             )
+
+
+def _refuse_physical(settings: Settings) -> None:
+    """The loop of a physical arm cannot wait for a learner in its own process."""
+    if "follower" in settings.env:
+        raise SettingsError(
+            f"{settings.task} is a physical arm, and training on one is not there yet: its control "
+            "loop would stand still during each update. Lead it with 'e2hil teleop', and record "
+            "demonstrations with 'e2hil record'."
+        )
 
 
 def _check_gpus(settings: Settings) -> None:

@@ -37,7 +37,7 @@ def teleoperate(settings: Settings, console: Console, seconds: float | None = No
     Raises:
         ArmSessionError: the arm cannot be used, or fails.
     """
-    if "leader" not in settings.env:
+    if settings.env.get("leader") is None:
         raise ArmSessionError(
             f"Nobody can lead {settings.task}: name the leader's port and calibration in env.leader"
         )

@@ -1,6 +1,7 @@
 """The registered environment of a physical SO101: from keyword arguments to arms and cameras."""
 
 import contextlib
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,7 @@ def make_physical(
     operator: Any = (),
     wait: bool = True,
     keys: KeySource | None = None,
+    **unknown: Any,
 ) -> gymnasium.Env:
     """Makes a physical SO101, or a virtual one; `gymnasium.make` calls it.
 
@@ -74,12 +76,14 @@ def make_physical(
             takes over, as in evaluation: the leader is left alone then.
         wait: whether to wait for the person before each episode.
         keys: where keys come from; None for the terminal.
+        **unknown: refused.
 
     Raises:
         TypeError: if an option is unknown (the nearest valid names are given) or missing.
         ValueError: if the value of an option is not valid; a calibration that cannot be read, too.
         RuntimeError: if an arm or a camera cannot be reached or must not be used as it is.
     """
+    refuse_unknown(unknown, _OPTIONS, "the physical environment")
     one_of("reward", reward, ("external",))
     rate = number("control_hz", control_hz, 1.0, 50.0)
     box = Workspace() if workspace is None else Workspace.from_options(workspace)
@@ -114,6 +118,9 @@ def make_physical(
         env = EpisodeKeys(env, arm, pressed, person, mode == "demonstrate", wait)
         stack.pop_all()
     return env
+
+
+_OPTIONS = frozenset(inspect.signature(make_physical).parameters) - {"unknown"}
 
 
 def _mode(operator: Any) -> str | None:
