@@ -12,6 +12,7 @@ FloatArray = NDArray[np.float64]
 
 _ALIGNED = 0.05  # [rad]
 _UP = np.array([0.0, 0.0, 1.0])
+_ROUNDS = 2  # one leaves centimetres where the follower sags
 _BODY, _GRIPPER = np.s_[:-1], -1
 
 
@@ -65,7 +66,9 @@ class Mirroring:
         missing = self._settings.clearance - tcp[2]
         if missing <= 0.0:
             return follower
-        gripper = float(follower[_GRIPPER])
-        low = self._kinematics.inverse(tcp, gripper)
+        gripper, target = float(follower[_GRIPPER]), follower
         high = self._kinematics.inverse(tcp + missing * _UP, gripper)
-        return np.clip(follower + high - low, *self._kinematics.joint_limits)
+        for _ in range(_ROUNDS):
+            low = self._kinematics.inverse(self._kinematics.forward(target), gripper)
+            target = np.clip(target + high - low, *self._kinematics.joint_limits)
+        return target

@@ -110,16 +110,20 @@ class EpisodeKeys(gymnasium.Wrapper):
             OperatorStop: if they want to stop.
         """
         self._forget_presses()
+        self._refuse_to_go_on()
         if self.operator is not None:
             self.operator.give_back()
-            # The leader keeps its place until the follower stands at the start.
-            self.operator.idle(self._arm_env.joint_positions)
+            # The leader keeps its place until the follower stands at the start. Before the first
+            # reset the environment does not know where that is.
+            self.operator.idle(self._arm_env.arm.read().positions)
         self._await_consent()
         self.announce("moving to the start")
         observation, info = self.env.reset(seed=seed, options=options)
         if self._waits:
-            info["rerecord_episode"] = self._wait()
+            info["rerecord_episode"], leads = self._wait()
             observation = self._arm_env.look()
+            if leads and self.operator is not None:
+                self.operator.take_over()  # from where the arm was seen last
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -156,7 +160,6 @@ class EpisodeKeys(gymnasium.Wrapper):
 
     def _await_consent(self) -> None:
         """Lets the person say when an arm that stands still by itself may move again."""
-        self._refuse_to_go_on()
         fault = self._arm.fault
         if not fault or not self._waits:
             return
@@ -167,8 +170,12 @@ class EpisodeKeys(gymnasium.Wrapper):
             time.sleep(_PERIOD)
         self._arm.acknowledge()
 
-    def _wait(self) -> bool:
-        """Waits until the episode begins; returns whether the one before is to be dropped."""
+    def _wait(self) -> tuple[bool, bool]:
+        """Waits until the episode begins.
+
+        Returns:
+            Whether the one before is to be dropped, and whether the person leads.
+        """
         if self.operator is not None:
             self.operator.give_back()  # a hand that was still on it during the way is no wish
         self._forget_presses()
@@ -178,15 +185,16 @@ class EpisodeKeys(gymnasium.Wrapper):
             self._refuse_to_go_on()
             positions = self._arm_env.arm.read().positions
             grabbed = self.operator is not None and self.operator.idle(positions)
-            drops |= self._pressed.take(KeyEvent.RERECORD) is not None
             said = self._pressed.take(KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK)
+            # All of them: one that is left over would drop the episode that begins.
+            while self._pressed.take(KeyEvent.RERECORD) is not None:
+                drops = True
             if self.operator is not None and (grabbed or said is KeyEvent.TAKE_OVER):
-                self.operator.take_over()
                 self.announce("the person leads")
-                return drops
+                return drops, True
             if said is KeyEvent.TAKE_OVER or (said and not self._demonstrates):
                 self.announce("the policy acts")
-                return drops
+                return drops, False
             time.sleep(_PERIOD)
 
     def _prompt(self) -> str:

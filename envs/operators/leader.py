@@ -59,7 +59,8 @@ class LeaderOperator:
     as far from where it was as the leader's TCP has gone since, so that it never jumps, wherever
     the two arms are. So does the gripper, but the two come together while the hand turns it.
 
-    While the leader cannot be reached, whoever leads leads on, and stands still.
+    While the leader cannot be reached, whoever leads leads on, and stands still; once it is back
+    they lead on from where the two arms are then.
 
     Args:
         leader: the connected leader arm, closed by `close`.
@@ -77,6 +78,7 @@ class LeaderOperator:
         self._anchor = np.zeros(3)  # the follower's TCP less the leader's [m]
         self._gripper_anchor = self._gripper = 0.0  # [rad]
         self._command: FloatArray | None = None  # at the first step of a lead
+        self._lost = False  # the leader, and where it was
 
     @property
     def fault(self) -> str:
@@ -117,13 +119,10 @@ class LeaderOperator:
         assert self._env is not None, "reset comes first"
         self.leading = True
         self._leader.limp()
-        angles = self._leader.positions
+        self._lost = bool(self._leader.fault)
         # The change of hands sets the command to the measured TCP; see SO101Env.synchronize.
-        start = clamp(self._env.tcp, self._env.workspace)
-        self._anchor = start - self._kinematics.forward(angles)
-        self._gripper = float(angles[-1])
-        self._gripper_anchor = self._env.gripper_command - self._gripper
-        self._command = start
+        self._command = clamp(self._env.tcp, self._env.workspace)
+        self._anchor_to(self._command, self._env.gripper_command)
 
     def give_back(self) -> None:
         """Leaves the arm to the policy."""
@@ -134,15 +133,26 @@ class LeaderOperator:
         """Lets go of the leader arm."""
         self._leader.close()
 
+    def _anchor_to(self, command: FloatArray, gripper: float) -> None:
+        """Goes on from the follower's commands, TCP [m] and gripper [rad], and the leader as is."""
+        angles = self._leader.positions
+        self._anchor = command - self._kinematics.forward(angles)
+        self._gripper = float(angles[-1])
+        self._gripper_anchor = gripper - self._gripper
+
     def _action(self, env: SO101Env) -> NDArray[np.float32]:
         action = np.zeros(ACTION_SIZE, np.float32)
-        if self._leader.fault:
-            return action
-        angles = self._leader.positions
-        leader = self._kinematics.forward(angles)
         # On the first step of a lead the environment has yet to set its command.
         command = self._command if self._command is not None else env.tcp_command
         self._command = None
+        if self._leader.fault:
+            self._lost = True
+            return action
+        if self._lost:  # it may have been laid down meanwhile, or have sunk
+            self._lost = False
+            self._anchor_to(command, env.gripper_command)
+        angles = self._leader.positions
+        leader = self._kinematics.forward(angles)
         way = clamp(leader + self._anchor, env.workspace) - command
         way *= min(1.0, _LONGEST_LAG / max(float(np.linalg.norm(way)), 1e-9))
         self._anchor = command + way - leader

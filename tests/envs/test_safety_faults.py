@@ -143,3 +143,60 @@ def test_the_watchdog_holds_when_no_command_comes():
     assert late.verdict is Verdict.HOLD
     assert "no command for 0.52 s" in late.reason
     assert layer.decide(HOME, reading(0.6), 0.6).verdict is Verdict.SEND
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("reaction", ["hold", "release"])
+def test_a_fault_is_told_until_it_is_acknowledged(kind, reaction):
+    name, _, beyond, sound = FAULTS[kind]
+    arm = Arm(fault_time=0.15, **{f"on_{kind.split(',')[0]}": reaction})
+    arm.settle()
+    bad = {name: at("elbow_flex", beyond, sound)}
+    arm.decide(HOME, **bad)
+    assert arm.layer.fault == "", "it has not lasted yet"
+    while arm.decide(HOME, **bad).verdict == "send":
+        pass
+    for _ in range(3):
+        decision = arm.decide(HOME)  # sound again
+        assert "elbow_flex" in arm.layer.fault
+        assert arm.layer.fault == decision.reason
+    arm.layer.acknowledge()
+    assert arm.layer.fault == ""
+    assert arm.settle().verdict == "send"
+
+
+def test_a_fault_is_told_when_the_arm_is_only_watched():
+    arm = Arm(fault_time=0.0)
+    arm.settle()
+    arm.watch(temperatures=at("gripper", 70, 35))
+    assert "gripper" in arm.layer.fault
+
+
+def test_the_worse_fault_is_told():
+    arm = Arm(on_temperature="release", fault_time=0.0)
+    arm.decide(HOME, loads=at("gripper", 1.0, 0))
+    assert "gripper" in arm.layer.fault
+    arm.decide(HOME, temperatures=at("wrist_roll", 70, 35))
+    assert "wrist_roll" in arm.layer.fault and "gripper" not in arm.layer.fault
+    arm.decide(HOME, loads=at("gripper", 1.0, 0))
+    assert "wrist_roll" in arm.layer.fault, "a later hold does not hide a release"
+
+
+def test_an_arm_that_is_connected_anew_has_no_fault():
+    arm = Arm(fault_time=0.0)
+    arm.decide(HOME, loads=at("gripper", 1.0, 0))
+    arm.layer.connect()
+    assert arm.layer.fault == ""
+
+
+def test_holds_that_end_by_themselves_are_no_faults():
+    layer = SafetyLayer()
+    held = [
+        layer.decide(HOME, None, 0.0),
+        layer.watch(reading(0.1), 0.1),
+        layer.decide(HOME, reading(0.2, positions=at("elbow_flex", np.nan, 0)), 0.2),
+        layer.decide(at("elbow_flex", np.nan, 0), reading(0.3), 0.3),
+    ]
+    assert [decision.verdict for decision in held] == ["hold"] * 4
+    assert all(decision.reason for decision in held)
+    assert layer.fault == ""

@@ -1,0 +1,583 @@
+import logging
+
+import gymnasium
+import numpy as np
+import pytest
+
+from envs.kinematics import HOME, Kinematics
+from envs.operators import episode_keys
+from envs.operators.episode_keys import EpisodeKeys, OperatorStop
+from envs.operators.intervention import InterventionWrapper
+from envs.operators.keys import KeyEvent
+from envs.operators.leader import LeaderOperator
+from envs.operators.pressed import Pressed
+from envs.so101 import SO101Env
+from envs.tasks.real_table import RealTable
+from tests.envs.test_leader_operator import HeldLeader
+from tests.envs.test_pressed import Feed
+from tests.envs.test_so101 import PerfectArm
+
+IDLE = np.zeros(4, np.float32)
+PATIENCE = 100  # polls in vain after which a test fails instead of hanging
+LEAD, POLICY, STOP = KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK, KeyEvent.STOP
+SUCCESS, FAILURE, RERECORD = KeyEvent.SUCCESS, KeyEvent.FAILURE, KeyEvent.RERECORD
+
+
+@pytest.fixture(autouse=True)
+def _no_sleep(monkeypatch):
+    monkeypatch.setattr(episode_keys, "_PERIOD", 0.0)
+
+
+class Person(Feed):
+    """Presses keys when they hear a line: what `answers` say to the first word of it."""
+
+    def __init__(self, **answers):
+        super().__init__()
+        self.answers = {word: list(batches) for word, batches in answers.items()}
+        self.heard = []
+        self.polls = 0
+        self.later = None
+
+    def hear(self, line):
+        self.heard.append(line)
+        self.polls = 0
+        batches = self.answers.get(line.split(" ")[0].rstrip(":"), [])
+        answer = batches.pop(0) if batches else ()
+        if callable(answer):
+            self.later = answer  # does something once the wait has begun
+        else:
+            self.press(*answer)
+
+    def poll(self):
+        self.polls += 1
+        if self.polls > PATIENCE:
+            pytest.fail(f"it waits for more than the person says, who heard {self.heard}")
+        if self.later is not None and self.polls > 4:
+            later, self.later = self.later, None
+            self.press(*(later() or ()))
+        return super().poll()
+
+
+class GuardedArm(PerfectArm):
+    """Stands still while it has a fault."""
+
+    fault = ""
+
+    def __init__(self):
+        super().__init__()
+        self.did = []
+        self.happens = lambda: None  # in a reset
+
+    def reset(self, joint_positions):
+        self.happens()
+        self.did.append("moves slowly" if self.fault else "moves")
+        super().reset(joint_positions)
+
+    def acknowledge(self):
+        self.did.append("acknowledges")
+        self.fault = ""
+
+
+class Interrupting(gymnasium.Wrapper):
+    """Says of steps that they were not carried out, as `HardwareSteps` does."""
+
+    reason = ""
+    over = False
+
+    def step(self, action):
+        observation, reward, terminated, _, info = super().step(action)
+        info["interrupted"] = self.reason
+        return observation, reward, terminated, bool(self.reason) or self.over, info
+
+
+class Session:
+    """An arm, a person with keys, and perhaps a leader."""
+
+    def __init__(self, person=None, leader=None, demonstrates=False, waits=True):
+        self.person = person or Person(ready=[(POLICY,)] * 9)
+        self.arm, self.leader = GuardedArm(), leader
+        env = SO101Env(self.arm, None, RealTable(), reward="external")
+        pressed = Pressed(self.person)
+        operator = None
+        if leader is not None:
+            operator = LeaderOperator(leader, pressed, not demonstrates)
+            env = InterventionWrapper(env, operator)
+        self.steps = Interrupting(env)
+        self.env = EpisodeKeys(self.steps, self.arm, pressed, operator, demonstrates, waits)
+        self.env.announce = self.person.hear
+
+    def reset(self):
+        return self.env.reset(seed=0)
+
+    def step(self, *pressed):
+        """Presses keys, then steps; returns what comes of it but the observation."""
+        self.person.press(*pressed)
+        self.person.polls = 0
+        _, reward, terminated, truncated, info = self.env.step(IDLE)
+        return reward, terminated, truncated, info
+
+
+def begun(**options):
+    session = Session(**options)
+    session.reset()
+    return session
+
+
+def test_without_a_key_the_episode_goes_on():
+    session = begun()
+    for _ in range(3):
+        reward, terminated, truncated, info = session.step()
+        assert (reward, terminated, truncated, info["succeed"]) == (0.0, False, False, False)
+        assert not {"stopped", "rerecord_episode"} & set(info)
+
+
+def test_success_terminates_with_reward_one():
+    reward, terminated, truncated, info = begun().step(SUCCESS)
+    assert (reward, terminated, truncated) == (1.0, True, False)
+    assert info["succeed"] is True
+    assert not {"stopped", "rerecord_episode"} & set(info)
+
+
+def test_failure_terminates_with_reward_zero():
+    reward, terminated, truncated, info = begun().step(FAILURE)
+    assert (reward, terminated, truncated) == (0.0, True, False)
+    assert info["succeed"] is False
+
+
+def test_re_record_truncates_and_says_so():
+    reward, terminated, truncated, info = begun().step(RERECORD)
+    assert (reward, terminated, truncated) == (0.0, False, True)
+    assert info["rerecord_episode"] is True
+    assert info["succeed"] is False
+
+
+def test_stop_truncates_and_the_next_reset_stops():
+    session = begun()
+    reward, terminated, truncated, info = session.step(STOP)
+    assert (reward, terminated, truncated, info["stopped"]) == (0.0, False, True, True)
+    did = list(session.arm.did)
+    for _ in range(2):
+        with pytest.raises(OperatorStop, match="pressed the key to stop"):
+            session.reset()
+    assert session.arm.did == did, "nothing moves any more"
+
+
+def test_a_verdict_and_a_stop_both_count():
+    session = begun()
+    reward, terminated, _, info = session.step(STOP, SUCCESS)
+    assert (reward, terminated, info["succeed"], info["stopped"]) == (1.0, True, True, True)
+    with pytest.raises(OperatorStop):
+        session.reset()
+
+
+def test_the_first_of_two_verdicts_counts_and_the_other_not_for_the_next_episode():
+    session = begun()
+    assert session.step(FAILURE, SUCCESS)[-1]["succeed"] is False
+    session.reset()
+    assert session.step()[1] is False
+
+
+def test_the_end_that_the_environment_gives_stays():
+    session = begun()
+    session.steps.over = True
+    reward, terminated, truncated, _ = session.step()
+    assert (reward, terminated, truncated) == (0.0, False, True)
+    assert session.step(SUCCESS)[:3] == (1.0, True, False), "a verdict says more"
+
+
+def test_it_waits_for_the_person_and_tells_them_what_to_do():
+    session = Session(Person(ready=[lambda: (POLICY,)]))
+    observation, info = session.reset()
+    assert session.person.heard == [
+        "moving to the start",
+        "ready: press b to let the policy act",
+        "the policy acts",
+    ]
+    assert info["rerecord_episode"] is False
+    assert session.env.observation_space.contains(observation)
+    assert session.step()[-1]["is_intervention"] is False
+
+
+def test_without_a_leader_space_begins_as_well():
+    session = Session(Person(ready=[(LEAD,)]))
+    session.reset()
+    assert session.person.heard[-1] == "the policy acts"
+    assert session.step()[-1]["is_intervention"] is False
+
+
+def test_lines_go_to_the_log_unless_somebody_else_is_told(caplog):
+    session = Session()
+    made = EpisodeKeys(session.steps, session.arm, Pressed(Person()), None, waits=False)
+    with caplog.at_level(logging.INFO):
+        made.reset(seed=0)
+    assert "moving to the start" in caplog.text
+
+
+def test_the_observation_and_the_command_are_of_the_end_of_the_wait():
+    moved = HOME + np.array([0.2, 0, 0, 0, 0, 0])
+
+    def nudges():
+        session.arm.positions = moved
+        return (POLICY,)
+
+    session = Session(Person(ready=[nudges]))
+    observation, _ = session.reset()
+    np.testing.assert_allclose(observation["state"][:6], moved, atol=1e-6)
+    np.testing.assert_allclose(session.env.unwrapped.tcp_command, Kinematics().forward(moved))
+
+
+def test_the_reset_goes_on_to_the_environment():
+    session = Session()
+    start = HOME + 0.1
+    observation, info = session.env.reset(seed=3, options={"joint_positions": start})
+    np.testing.assert_allclose(observation["state"][:6], start, atol=1e-6)
+    assert "succeed" in info
+    one, other = (Session().env.reset(seed=3)[0]["state"] for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("when", ["moving", "ready"])
+def test_stop_before_an_episode_stops(when):
+    session = Session(Person(**{when: [(STOP,)]}))
+    with pytest.raises(OperatorStop):
+        session.reset()
+    with pytest.raises(OperatorStop):
+        session.reset()
+
+
+def test_stop_before_the_first_reset_moves_nothing():
+    session = Session(leader=HeldLeader())
+    session.person.press(STOP)
+    with pytest.raises(OperatorStop):
+        session.reset()
+    assert session.arm.did == session.leader.mirrored == []
+
+
+def test_what_is_pressed_on_the_way_to_the_start_does_not_count():
+    early = (SUCCESS, FAILURE, LEAD, POLICY)
+    session = Session(Person(moving=[early], ready=[lambda: (POLICY,)]))
+    session.reset()
+    assert session.person.later is None, "it waited for the key that was pressed in time"
+    reward, terminated, truncated, info = session.step()
+    assert (reward, terminated, truncated, info["succeed"]) == (0.0, False, False, False)
+
+
+def test_what_was_pressed_for_the_last_episode_does_not_count():
+    session = begun(person=Person(ready=[(POLICY,), lambda: (POLICY,)]))
+    session.step(SUCCESS)
+    session.person.press(FAILURE, LEAD, POLICY)
+    session.reset()
+    assert session.person.later is None
+    assert session.step()[1:3] == (False, False)
+
+
+def test_verdicts_pressed_in_the_wait_count_for_the_step_after_it():
+    """They are late: the person said when the episode begins."""
+    session = Session(Person(ready=[(POLICY, SUCCESS)]))
+    session.reset()
+    assert session.step()[1] is True
+
+
+@pytest.mark.parametrize("when", ["before", "moving", "ready"])
+def test_re_record_before_an_episode_is_about_the_one_before(when):
+    answers = {"ready": [(POLICY,), (POLICY,)], "moving": [(), ()]}
+    if when != "before":
+        answers[when][1] = (RERECORD, *answers[when][1])
+    session = begun(person=Person(**answers))
+    session.step(SUCCESS)
+    if when == "before":
+        session.person.press(RERECORD)
+    _, info = session.reset()
+    assert info["rerecord_episode"] is True
+    _, terminated, truncated, info = session.step()
+    assert (terminated, truncated, "rerecord_episode" in info) == (False, False, False)
+    session.step(SUCCESS)
+    session.person.answers["ready"].append((POLICY,))
+    assert session.reset()[1]["rerecord_episode"] is False, "it is said once"
+
+
+def test_re_record_pressed_twice_drops_no_episode_that_has_yet_to_begin():
+    session = begun(person=Person(ready=[(POLICY,), (RERECORD, RERECORD, POLICY)]))
+    assert session.reset()[1]["rerecord_episode"] is True
+    assert session.step()[2] is False
+
+
+def test_who_demonstrates_gives_the_arm_to_nobody():
+    person = Person(ready=[lambda: (POLICY, LEAD)])
+    session = Session(person, HeldLeader(), demonstrates=True)
+    session.reset()
+    assert person.heard[1:] == [
+        "ready: grab the leader, or press space, to lead",
+        "the person leads",
+    ]
+    assert session.step()[-1]["is_intervention"] is True
+
+    session = Session(Person(ready=[(POLICY,)]), HeldLeader(), demonstrates=True)
+    with pytest.raises(pytest.fail.Exception, match="waits for more"):
+        session.reset()
+
+
+def test_who_takes_over_at_times_may_begin_or_let_the_policy_begin():
+    person = Person(ready=[(LEAD,), (POLICY,)])
+    session = Session(person, HeldLeader())
+    session.reset()
+    assert person.heard[1:] == [
+        "ready: grab the leader, or press space, to lead; press b to let the policy act",
+        "the person leads",
+    ]
+    assert session.step()[-1]["is_intervention"] is True
+    session.reset()
+    assert person.heard[-1] == "the policy acts"
+    assert session.step()[-1]["is_intervention"] is False
+
+
+def test_whoever_grabs_the_leader_leads_from_the_first_step():
+    leader = HeldLeader()
+
+    def grabs():
+        leader.grabbed = True
+
+    session = Session(Person(ready=[grabs]), leader)
+    session.reset()
+    assert session.person.heard[-1] == "the person leads"
+    for _ in range(2):
+        *_, info = session.step()
+        assert info["is_intervention"] is True
+        assert np.abs(info["teleop_action"]).max() < 1e-6
+
+
+def test_a_hand_that_was_on_the_leader_on_the_way_does_not_begin():
+    leader = HeldLeader()
+    session = Session(Person(ready=[lambda: (POLICY,)]), leader)
+    session.arm.happens = lambda: setattr(leader, "grabbed", True)
+    session.reset()
+    assert session.person.heard[-1] == "the policy acts"
+
+
+def test_a_hand_counts_in_the_wait_alone_whatever_the_operator():
+    class Hand:
+        grabbed, leads = False, False
+
+        def idle(self, positions):
+            return self.grabbed
+
+        def take_over(self):
+            self.leads = True
+
+        def give_back(self):
+            self.grabbed = self.leads = False
+
+    session, hand = Session(Person(ready=[lambda: (POLICY,)])), Hand()
+    session.env.operator, session.arm.happens = hand, lambda: setattr(hand, "grabbed", True)
+    session.reset()
+    assert session.person.heard[-1] == "the policy acts"
+    assert not hand.leads
+
+
+def test_on_the_way_to_the_start_the_leader_stays_with_the_follower():
+    session = begun(person=Person(ready=[(LEAD,), (POLICY,)]), leader=HeldLeader())
+    session.step()
+    session.leader.grabbed = True  # since the end of the episode
+    session.leader.mirrored.clear()
+    mirrored = []
+    session.arm.happens = lambda: mirrored.extend(session.leader.mirrored)
+    before = session.arm.positions.copy()
+    session.reset()
+    np.testing.assert_array_equal(mirrored, [before])
+
+
+@pytest.mark.parametrize("way", ["key", "grab"])
+def test_an_arm_that_moved_during_the_wait_stays_where_it_is_when_the_person_begins(way):
+    leader = HeldLeader(HOME + np.array([0.5, 0.2, 0, 0, 0, -0.3]))
+    moved = HOME + np.array([0.2, 0.1, 0, 0, 0, 0])
+
+    def nudges():
+        session.arm.positions = moved
+        leader.grabbed = way == "grab"
+        return (LEAD,) if way == "key" else ()
+
+    session = Session(Person(ready=[nudges]), leader)
+    session.reset()
+    for _ in range(3):
+        *_, info = session.step()
+        assert info["is_intervention"] is True
+        assert np.abs(info["teleop_action"]).max() < 1e-6
+    np.testing.assert_allclose(
+        session.env.unwrapped.tcp_command, Kinematics().forward(moved), atol=1e-6
+    )
+
+
+def test_the_leader_mirrors_the_measured_follower_during_the_wait():
+    leader = HeldLeader()
+    moved = HOME + np.array([0.3, 0, 0, 0, 0, 0])
+
+    def nudges():
+        leader.mirrored.clear()
+        session.arm.positions = moved
+        session.person.later = lambda: (POLICY,)
+
+    session = Session(Person(ready=[nudges]), leader)
+    session.reset()
+    assert leader.mirrored
+    np.testing.assert_array_equal(leader.mirrored[-1], moved)
+
+
+def test_before_the_first_reset_the_leader_goes_to_no_pose_but_the_followers():
+    leader = HeldLeader()
+    session = Session(leader=leader)
+    session.arm.positions = HOME + 0.2
+    session.reset()
+    np.testing.assert_allclose(leader.mirrored[0], HOME + 0.2)
+
+
+def test_the_person_does_not_lead_on_into_the_next_episode():
+    session = begun(person=Person(ready=[(LEAD,), (POLICY,)]), leader=HeldLeader())
+    assert session.step()[-1]["is_intervention"] is True
+    session.reset()
+    assert session.env.operator.leading is False
+    assert session.step()[-1]["is_intervention"] is False
+
+
+def test_who_does_not_want_to_wait_does_not():
+    for leader in (None, HeldLeader()):
+        session = Session(Person(), leader, waits=False)
+        _, info = session.reset()
+        assert session.person.heard == ["moving to the start"]
+        assert "rerecord_episode" not in info
+        assert session.step(SUCCESS)[0] == 1.0, "the keys count nevertheless"
+
+
+def test_where_nobody_can_say_anything_it_does_not_wait():
+    person = Person()
+    person.source = "none"
+    session = Session(person)
+    session.arm.fault = "elbow_flex is 70 degrees hot"
+    session.reset()
+    assert session.arm.did == ["moves slowly"]
+    assert person.heard == ["moving to the start"]
+
+
+def test_without_keys_the_leader_can_still_be_grabbed():
+    leader = HeldLeader()
+    person = Person(ready=[lambda: setattr(leader, "grabbed", True)])
+    person.source = "none"
+    session = Session(person, leader)
+    session.reset()
+    assert person.heard[-1] == "the person leads"
+    assert session.step()[-1]["is_intervention"] is True
+
+
+@pytest.mark.parametrize("consent", [LEAD, POLICY])
+def test_an_arm_with_a_fault_is_not_moved_before_the_person_consents(consent):
+    session = begun(person=Person(ready=[(POLICY,)] * 2, the=[(), lambda: (SUCCESS, consent)]))
+    session.arm.did.clear()
+    session.arm.fault = "elbow_flex is 70 degrees hot"
+    session.person.press(LEAD, POLICY)  # before they were asked
+    session.reset()
+    assert session.person.later is None
+    assert session.arm.did == ["acknowledges", "moves"]
+    asked = [line for line in session.person.heard if "elbow_flex" in line]
+    assert asked == [
+        "the arm stands still: elbow_flex is 70 degrees hot. Press space once it is safe to go on"
+    ]
+
+
+def test_an_arm_without_a_fault_needs_no_consent():
+    session = begun()
+    assert session.arm.did == ["moves"]
+    assert not [line for line in session.person.heard if "stands still" in line]
+
+
+def test_an_arm_that_waits_for_consent_is_watched():
+    session = Session(Person(ready=[(POLICY,)], the=[lambda: (LEAD,)]))
+    session.arm.fault = "elbow_flex is 70 degrees hot"
+    reads, read = [], session.arm.read
+
+    def counted():
+        reads.append(list(session.arm.did))
+        return read()
+
+    session.arm.read = counted
+    session.reset()
+    assert reads.count([]) >= 2
+
+
+def test_stop_while_the_arm_stands_still_stops_and_acknowledges_nothing():
+    session = Session(Person(the=[lambda: (STOP,)]))
+    session.arm.fault = "elbow_flex is 70 degrees hot"
+    with pytest.raises(OperatorStop):
+        session.reset()
+    assert session.arm.did == []
+
+
+def test_an_interrupted_step_is_not_judged():
+    session = begun()
+    session.steps.reason = "the elbow is too hot"
+    reward, terminated, truncated, info = session.step(SUCCESS)
+    assert (reward, terminated, truncated, info["succeed"]) == (0.0, False, True, False)
+    session.reset()
+    session.steps.reason = ""
+    assert session.step()[1] is False, "it was about the episode before"
+
+
+def test_a_verdict_that_an_interrupted_step_left_counts_if_the_episode_goes_on():
+    session = begun()
+    session.steps.reason = "the elbow is too hot"
+    session.step(SUCCESS)
+    session.steps.reason = ""
+    assert session.step()[:2] == (1.0, True)
+
+
+def test_re_record_in_an_interrupted_step_is_said_at_the_reset():
+    session = begun()
+    session.steps.reason = "the elbow is too hot"
+    assert "rerecord_episode" not in session.step(RERECORD)[-1]
+    session.steps.reason = ""
+    assert session.reset()[1]["rerecord_episode"] is True
+
+
+def test_an_interrupted_step_stops_all_the_same():
+    session = begun()
+    session.steps.reason = "the elbow is too hot"
+    *_, truncated, info = session.step(STOP)
+    assert (truncated, info["stopped"], info["interrupted"]) == (True, True, session.steps.reason)
+    with pytest.raises(OperatorStop):
+        session.reset()
+
+
+def test_wrappers_learn_that_a_person_leads():
+    assert gymnasium.Wrapper(Session().env).get_wrapper_attr("led_by_a_person") is True
+
+
+@pytest.mark.parametrize("broken", [(), ("arm",), ("leader",), ("arm", "leader")])
+def test_everything_is_let_go_of_the_follower_first_even_if_one_cannot_be(broken):
+    session = Session(leader=HeldLeader())
+    closed = []
+
+    def closing(name):
+        def close():
+            closed.append(name)
+            if name in broken:
+                raise RuntimeError(f"the {name}'s port is gone")
+
+        return close
+
+    session.arm.close, session.leader.close = closing("arm"), closing("leader")
+    session.person.close = closing("keys")
+    if broken:
+        with pytest.raises(RuntimeError, match=f"the {broken[-1]}'s port is gone"):
+            session.env.close()
+    else:
+        session.env.close()
+    assert closed == ["arm", "leader", "keys"]
+
+
+def test_without_a_leader_arm_and_keys_are_closed():
+    session = Session()
+    session.env.close()
+    assert session.arm.closed and session.person.closed
+
+
+def test_only_an_so101_can_be_waited_for():
+    with pytest.raises(AssertionError):
+        EpisodeKeys(gymnasium.make("Pendulum-v1"), GuardedArm(), Pressed(Feed()), None)
