@@ -27,6 +27,10 @@ class ArmState:
     currents: FloatArray
 
 
+class HardwareTrouble(RuntimeError):  # noqa: N818 - a state, not a mistake
+    """An arm or a camera cannot be used now; a person at it can mend that, the message says how."""
+
+
 class Arm(Protocol):
     """Six joints that follow position targets."""
 

@@ -14,12 +14,13 @@ from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings import Settings
 from envs.frames import CameraError
 from envs.hardware.arm_setup import ArmSetupError
-from envs.hardware.errors import BusError, TorqueOff
-from envs.hardware.letting_go import EveryWayOut, NotArrived
+from envs.hardware.errors import BusError
+from envs.hardware.letting_go import EveryWayOut
 from envs.hardware.supervisor_client import SupervisorLost
+from envs.interfaces import HardwareTrouble
 from envs.operators.keys import help_line
 
-_TROUBLE = (BusError, CameraError, NotArrived, TorqueOff, ArmSetupError, SupervisorLost)
+_TROUBLE = (BusError, CameraError, HardwareTrouble, ArmSetupError, SupervisorLost)
 _UNMADE = (TypeError, ValueError, gymnasium.error.Error, ModuleNotFoundError)
 
 

@@ -26,7 +26,7 @@ class GrabRule:
         ValueError: if an entry is out of its range.
     """
 
-    threshold: float = 0.05
+    threshold: float = 0.04
     lag: float = 0.1
     sag_rate: float = 0.1
     largest_sag: float = 0.15

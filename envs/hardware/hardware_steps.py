@@ -1,12 +1,23 @@
 """What hardware has to say about each step: when it was measured, and what kept it from working."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gymnasium
+import numpy as np
+from numpy.typing import NDArray
 
+from envs.checked import ACTION_SIZE
+from envs.frames import CameraError
 from envs.hardware.cameras import OpenCVCameras
+from envs.hardware.errors import BusError, TorqueOff
 from envs.hardware.feetech_arm import FeetechArm
+from envs.hardware.letting_go import NotArrived
+from envs.interfaces import HardwareTrouble
+from envs.so101 import SO101Env
+
+_MENDABLE = (BusError, CameraError, NotArrived, TorqueOff)
 
 
 class HardwareSteps(gymnasium.Wrapper):
@@ -21,38 +32,95 @@ class HardwareSteps(gymnasium.Wrapper):
         interrupted: why the step was not carried out or came too late, "" where it was.
 
     An interrupted step is truncated and returns the observation before it, so that whoever stores
-    steps can leave it out: then the episode ends with the last frame before the interruption.
+    steps can leave it out: then the episode ends with the last frame before the interruption. So
+    ends also a step in which the arm or a camera failed; the next reset raises until it is mended.
 
     Args:
-        env: the environment of the arm.
+        env: the environment of the arm; the innermost is an `SO101Env`.
         arm: the arm.
         cameras: its cameras, None where there are none.
     """
 
     def __init__(self, env: gymnasium.Env, arm: FeetechArm, cameras: OpenCVCameras | None) -> None:
         super().__init__(env)
+        assert isinstance(env.unwrapped, SO101Env)
         self.physical_arm = arm
-        self._cameras = cameras
+        self._arm_env, self._cameras = env.unwrapped, cameras
         self._observation: Any = None
         self._pauses = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Moves slowly to the start of an episode."""
-        self._observation, info = self.env.reset(seed=seed, options=options)
+        """Moves slowly to the start of an episode.
+
+        Raises:
+            HardwareTrouble: if the arm does not get there, or it or a camera fails.
+        """
+        with _mendable():
+            self._observation, info = self.env.reset(seed=seed, options=options)
         self._pauses = self.physical_arm.pace.pauses
         return self._observation, info | self._measured()
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Moves for one control period."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+        except _MENDABLE as error:
+            return self._cut_short(self._nothing_done(), str(error))
         info |= self._measured()
-        info["interrupted"] = self._interruption()
-        if info["interrupted"]:
-            return self._observation, 0.0, False, True, info
+        interruption = self._interruption()
+        if interruption:
+            return self._cut_short(info, interruption)
         self._observation = observation
         return observation, reward, terminated, truncated, info
+
+    def check(self) -> NDArray[np.float64]:
+        """Reads arm and cameras, as whoever waits has to, and returns the joints, (6,) [rad].
+
+        Raises:
+            HardwareTrouble: if one of them fails, or the arm stands still until `acknowledge`.
+        """
+        with _mendable():
+            positions = self.physical_arm.read().positions
+            if self._cameras is not None:
+                self._cameras.read()
+        if self.physical_arm.fault:
+            raise HardwareTrouble(self.physical_arm.fault)
+        return positions
+
+    def look(self) -> tuple[Any, dict[str, Any]]:
+        """Returns what an episode begins with after a wait: observation, and when it was measured.
+
+        Raises:
+            HardwareTrouble: if the arm or a camera fails.
+        """
+        with _mendable():
+            self._observation = self._arm_env.look()
+        return self._observation, self._measured()
+
+    def acknowledge(self) -> None:
+        """Lets an arm go on that stood still because of a servo's state.
+
+        Raises:
+            HardwareTrouble: if it fails.
+        """
+        with _mendable():
+            self.physical_arm.acknowledge()
+
+    def _cut_short(
+        self, info: dict[str, Any], reason: str
+    ) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return self._observation, 0.0, False, True, info | {"interrupted": reason}
+
+    def _nothing_done(self) -> dict[str, Any]:
+        """What `info` says of a step that nobody got done."""
+        return {
+            "is_intervention": False,
+            "teleop_action": np.zeros(ACTION_SIZE, np.float32),
+            "succeed": False,
+            **self._measured(),
+        }
 
     def _measured(self) -> dict[str, Any]:
         reading = self.physical_arm.link.newest
@@ -73,3 +141,12 @@ class HardwareSteps(gymnasium.Wrapper):
         if paused:
             return "nobody gave commands for a while, and the arm stood still"
         return self.physical_arm.held
+
+
+@contextlib.contextmanager
+def _mendable() -> Iterator[None]:
+    """Says of errors that a person can mend what they are."""
+    try:
+        yield
+    except _MENDABLE as error:
+        raise HardwareTrouble(str(error)) from error

@@ -12,6 +12,7 @@ FloatArray = NDArray[np.float64]
 
 _ALIGNED = 0.05  # [rad]
 _UP = np.array([0.0, 0.0, 1.0])
+_LONGEST = 0.1  # a step is for so long at most [s]: after a stall nothing is caught up with
 _ROUNDS = 2  # one leaves centimetres where the follower sags
 _BODY, _GRIPPER = np.s_[:-1], -1
 
@@ -41,7 +42,7 @@ class Mirroring:
             follower: where the follower is, shape (6,) [rad].
             now: the time [s].
         """
-        passed, self._sent_at = now - self._sent_at, now
+        passed, self._sent_at = min(now - self._sent_at, _LONGEST), now
         if now - self._began < self._settings.grace:
             return self._goal.copy()
         if not np.array_equal(follower, self._follower):

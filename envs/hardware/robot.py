@@ -114,10 +114,9 @@ def make_physical(
         )
         if person is not None:
             env = InterventionWrapper(env, person)
-        env = HardwareSteps(env, arm, seen)
-        env = EpisodeKeys(env, arm, pressed, person, mode == "demonstrate", wait)
+        steps = HardwareSteps(env, arm, seen)
         stack.pop_all()
-    return env
+    return EpisodeKeys(steps, steps, pressed, person, mode == "demonstrate", wait)
 
 
 _OPTIONS = frozenset(inspect.signature(make_physical).parameters) - {"unknown"}

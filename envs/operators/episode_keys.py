@@ -9,9 +9,9 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.interfaces import HardwareTrouble
 from envs.operators.keys import KeyEvent
 from envs.operators.pressed import Pressed
-from envs.so101 import SO101Env
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,16 +42,19 @@ class HandOperator(Protocol):
         ...
 
 
-class Guarded(Protocol):
-    """An arm that may have to stand still until a person says that all is well."""
+class Hardware(Protocol):
+    """What a wait asks of arm and cameras; see `envs.hardware.hardware_steps.HardwareSteps`."""
 
-    @property
-    def fault(self) -> str:
-        """Why it stands still until `acknowledge`, "" where it does not."""
+    def check(self) -> NDArray[np.float64]:
+        """Reads all, and returns the joints, shape (6,) [rad]; raises `HardwareTrouble`."""
+        ...
+
+    def look(self) -> tuple[Any, dict[str, Any]]:
+        """Returns an observation, and when it was measured; raises `HardwareTrouble`."""
         ...
 
     def acknowledge(self) -> None:
-        """Goes on, slowly."""
+        """Lets an arm that stands still go on, slowly; raises `HardwareTrouble`."""
         ...
 
 
@@ -67,9 +70,12 @@ class EpisodeKeys(gymnasium.Wrapper):
         stop truncates, with `info["stopped"]`; the next reset raises `OperatorStop`.
     Re-record during a wait is about the episode before: the reset's `info` says it then.
 
+    Where arm or cameras fail, a reset says so and waits until the person has mended it and presses
+    a key; without anybody to wait for it raises.
+
     Args:
-        env: an environment of an arm; the innermost is an `SO101Env`.
-        arm: the arm.
+        env: an environment of an arm, whose resets raise `HardwareTrouble` where it fails.
+        hardware: arm and cameras.
         pressed: the keys; closed by `close`.
         operator: who may lead by hand, None where nobody can; closed by `close`.
         demonstrates: whether every episode is led from its first step.
@@ -80,19 +86,18 @@ class EpisodeKeys(gymnasium.Wrapper):
     def __init__(
         self,
         env: gymnasium.Env,
-        arm: Guarded,
+        hardware: Hardware,
         pressed: Pressed,
         operator: HandOperator | None,
         demonstrates: bool = False,
         waits: bool = True,
     ) -> None:
         super().__init__(env)
-        assert isinstance(env.unwrapped, SO101Env)
-        self._arm_env, self._arm = env.unwrapped, arm
+        self._hardware = hardware
         self._pressed, self.operator = pressed, operator
         self._demonstrates = demonstrates
         self._waits = waits and (operator is not None or pressed.any_source)
-        self._stopped = False
+        self._stopped = self._drops_previous = False
         self.announce: Callable[[str], None] = _LOG.info
         """Told what the person should know or do, in one line."""
 
@@ -108,23 +113,20 @@ class EpisodeKeys(gymnasium.Wrapper):
 
         Raises:
             OperatorStop: if they want to stop.
+            HardwareTrouble: if arm or cameras fail and nobody can be waited for.
         """
         self._forget_presses()
-        self._refuse_to_go_on()
-        if self.operator is not None:
-            self.operator.give_back()
-            # The leader keeps its place until the follower stands at the start. Before the first
-            # reset the environment does not know where that is.
-            self.operator.idle(self._arm_env.arm.read().positions)
-        self._await_consent()
-        self.announce("moving to the start")
-        observation, info = self.env.reset(seed=seed, options=options)
-        if self._waits:
-            info["rerecord_episode"], leads = self._wait()
-            observation = self._arm_env.look()
-            if leads and self.operator is not None:
-                self.operator.take_over()  # from where the arm was seen last
-        return observation, info
+        self._drops_previous = False
+        trouble = ""
+        while True:
+            try:
+                if trouble:
+                    self._await_consent(trouble)
+                return self._begin(seed, options)
+            except HardwareTrouble as error:
+                if not self._waits:
+                    raise
+                trouble = str(error)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Steps, and ends the episode if a key says so."""
@@ -153,48 +155,68 @@ class EpisodeKeys(gymnasium.Wrapper):
             finally:
                 self._pressed.close()
 
+    def _begin(
+        self, seed: int | None, options: dict[str, Any] | None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Moves to the start, waits, and looks."""
+        self._refuse_to_go_on()
+        positions = self._hardware.check()
+        if self.operator is not None:
+            self.operator.give_back()
+            self.operator.idle(positions)  # it keeps its place until the follower is at the start
+        self.announce("moving to the start")
+        observation, info = self.env.reset(seed=seed, options=options)
+        leads = self._demonstrates
+        if self._waits:
+            leads = self._wait()
+            observation, measured = self._hardware.look()
+            info |= measured | {"rerecord_episode": self._drops_previous}
+        if leads and self.operator is not None:
+            self.operator.take_over()  # from where the arm was seen last
+        return observation, info
+
     def _forget_presses(self) -> None:
         """What was pressed for the episode before does not count for the next one."""
-        kinds = set(KeyEvent) - {KeyEvent.STOP, KeyEvent.RERECORD}
-        self._pressed.forget(*kinds)
+        # Where nobody waits, there is no moment at which that episode could be meant.
+        kept = {KeyEvent.STOP, KeyEvent.RERECORD} if self._waits else {KeyEvent.STOP}
+        self._pressed.forget(*(set(KeyEvent) - kept))
 
-    def _await_consent(self) -> None:
-        """Lets the person say when an arm that stands still by itself may move again."""
-        fault = self._arm.fault
-        if not fault or not self._waits:
-            return
-        self.announce(f"the arm stands still: {fault}. Press space once it is safe to go on")
+    def _await_consent(self, trouble: str) -> None:
+        """Lets the person say when an arm that stands still may move again."""
+        self.announce(f"the arm stands still: {trouble}. Press space once it is safe to go on")
+        failed = True
         while self._pressed.take(KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK) is None:
             self._refuse_to_go_on()
-            self._arm_env.arm.read()
+            try:
+                self._hardware.check()  # which also takes a lost port back
+                if failed:
+                    self.announce("it can be used again: press space to go on")
+                failed = False
+            except HardwareTrouble:
+                failed = True
             time.sleep(_PERIOD)
-        self._arm.acknowledge()
+        self._hardware.acknowledge()
 
-    def _wait(self) -> tuple[bool, bool]:
-        """Waits until the episode begins.
-
-        Returns:
-            Whether the one before is to be dropped, and whether the person leads.
-        """
+    def _wait(self) -> bool:
+        """Waits until the episode begins; returns whether the person leads."""
         if self.operator is not None:
             self.operator.give_back()  # a hand that was still on it during the way is no wish
         self._forget_presses()
         self.announce(self._prompt())
-        drops = False
         while True:
             self._refuse_to_go_on()
-            positions = self._arm_env.arm.read().positions
+            positions = self._hardware.check()
             grabbed = self.operator is not None and self.operator.idle(positions)
             said = self._pressed.take(KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK)
             # All of them: one that is left over would drop the episode that begins.
             while self._pressed.take(KeyEvent.RERECORD) is not None:
-                drops = True
+                self._drops_previous = True
             if self.operator is not None and (grabbed or said is KeyEvent.TAKE_OVER):
                 self.announce("the person leads")
-                return drops, True
+                return True
             if said is KeyEvent.TAKE_OVER or (said and not self._demonstrates):
                 self.announce("the policy acts")
-                return drops, False
+                return False
             time.sleep(_PERIOD)
 
     def _prompt(self) -> str:

@@ -85,6 +85,11 @@ class LeaderOperator:
         """Why the leader arm cannot be reached, "" if it can."""
         return self._leader.fault
 
+    @property
+    def grabbed(self) -> bool:
+        """Whether somebody has taken the leader arm while it mirrored."""
+        return self._leader.grabbed
+
     def reset(self, env: SO101Env, seed: int | None) -> None:
         """Begins to watch a new episode, which the person leads only once they take over."""
         self._env = env

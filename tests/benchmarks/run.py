@@ -8,6 +8,7 @@ from collections.abc import Callable
 from e2hil_rllib.commands.build import quiet_ray
 from e2hil_rllib.torch_setup import set_up_torch
 from tests.benchmarks import (
+    bench_arm,
     bench_bus,
     bench_expert,
     bench_learner,
@@ -22,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[], object]] = {
     "simulation": bench_simulation.main,
     "expert": bench_expert.main,
     "bus": bench_bus.main,
+    "arm": bench_arm.main,
     "pendulum": bench_training.pendulum,
     "touch_cube": bench_training.touch_cube,
 }

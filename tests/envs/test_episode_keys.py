@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from envs.interfaces import HardwareTrouble
 from envs.kinematics import HOME, Kinematics
 from envs.operators import episode_keys
 from envs.operators.episode_keys import EpisodeKeys, OperatorStop
@@ -79,10 +80,22 @@ class GuardedArm(PerfectArm):
 
 
 class Interrupting(gymnasium.Wrapper):
-    """Says of steps that they were not carried out, as `HardwareSteps` does."""
+    """Says of steps that they were not carried out, and stands for the hardware in a wait."""
 
     reason = ""
     over = False
+
+    def check(self):
+        positions = self.unwrapped.arm.read().positions
+        if self.unwrapped.arm.fault:
+            raise HardwareTrouble(self.unwrapped.arm.fault)
+        return positions
+
+    def look(self):
+        return self.unwrapped.look(), {"looked": True}
+
+    def acknowledge(self):
+        self.unwrapped.arm.acknowledge()
 
     def step(self, action):
         observation, reward, terminated, _, info = super().step(action)
@@ -103,7 +116,7 @@ class Session:
             operator = LeaderOperator(leader, pressed, not demonstrates)
             env = InterventionWrapper(env, operator)
         self.steps = Interrupting(env)
-        self.env = EpisodeKeys(self.steps, self.arm, pressed, operator, demonstrates, waits)
+        self.env = EpisodeKeys(self.steps, self.steps, pressed, operator, demonstrates, waits)
         self.env.announce = self.person.hear
 
     def reset(self):
@@ -207,7 +220,7 @@ def test_without_a_leader_space_begins_as_well():
 
 def test_lines_go_to_the_log_unless_somebody_else_is_told(caplog):
     session = Session()
-    made = EpisodeKeys(session.steps, session.arm, Pressed(Person()), None, waits=False)
+    made = EpisodeKeys(session.steps, session.steps, Pressed(Person()), None, waits=False)
     with caplog.at_level(logging.INFO):
         made.reset(seed=0)
     assert "moving to the start" in caplog.text
@@ -451,10 +464,12 @@ def test_where_nobody_can_say_anything_it_does_not_wait():
     person = Person()
     person.source = "none"
     session = Session(person)
-    session.arm.fault = "elbow_flex is 70 degrees hot"
     session.reset()
-    assert session.arm.did == ["moves slowly"]
     assert person.heard == ["moving to the start"]
+    session.arm.fault = "elbow_flex is 70 degrees hot"
+    with pytest.raises(HardwareTrouble, match="70 degrees hot"):
+        session.reset()
+    assert session.arm.did == ["moves"], "nobody consents"
 
 
 def test_without_keys_the_leader_can_still_be_grabbed():
@@ -578,6 +593,62 @@ def test_without_a_leader_arm_and_keys_are_closed():
     assert session.arm.closed and session.person.closed
 
 
-def test_only_an_so101_can_be_waited_for():
-    with pytest.raises(AssertionError):
-        EpisodeKeys(gymnasium.make("Pendulum-v1"), GuardedArm(), Pressed(Feed()), None)
+def test_who_demonstrates_without_a_wait_leads_from_the_first_step():
+    session = Session(Person(), HeldLeader(), demonstrates=True, waits=False)
+    session.reset()
+    assert session.step()[-1]["is_intervention"] is True
+
+
+def test_without_a_wait_re_record_is_about_no_episode_before():
+    session = Session(Person(), waits=False)
+    session.reset()
+    session.person.press(RERECORD)
+    session.reset()
+    assert session.step()[2] is False
+
+
+def test_what_fails_in_the_wait_is_told_and_mended_before_it_begins():
+    def fails():
+        session.arm.fault = "the cable is out"
+        return ()
+
+    def mends():
+        session.arm.fault = ""
+        session.person.later = lambda: (LEAD,)
+        return ()
+
+    session = Session(Person(ready=[fails, (POLICY,)], the=[mends]))
+    session.reset()
+    assert session.person.heard == [
+        "moving to the start",
+        "ready: press b to let the policy act",
+        "the arm stands still: the cable is out. Press space once it is safe to go on",
+        "it can be used again: press space to go on",
+        "moving to the start",
+        "ready: press b to let the policy act",
+        "the policy acts",
+    ]
+
+
+def test_a_way_that_is_blocked_is_gone_again_after_consent():
+    blocked = ["shoulder_pan stays 0.4 rad from its target"]
+
+    def happens():
+        if blocked:
+            raise HardwareTrouble(blocked.pop())
+
+    session = Session(Person(the=[(LEAD,)], ready=[(POLICY,)]))
+    session.arm.happens = happens
+    session.reset()
+    assert session.person.heard[1].startswith("the arm stands still: shoulder_pan stays 0.4 rad")
+    assert session.arm.did == ["acknowledges", "moves"]
+
+
+def test_what_the_person_said_of_the_episode_before_outlives_a_trouble():
+    def fails():
+        session.arm.fault = "the cable is out"
+        return (RERECORD,)
+
+    session = Session(Person(ready=[fails, (POLICY,)], the=[(LEAD,)]))
+    _, info = session.reset()
+    assert info["rerecord_episode"] is True and info["looked"] is True

@@ -1,10 +1,15 @@
+import re
 from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
 import pytest
 
+from envs.frames import CameraError
+from envs.hardware.errors import PortLost, TorqueOff
 from envs.hardware.hardware_steps import HardwareSteps
+from envs.hardware.letting_go import NotArrived
+from envs.interfaces import HardwareTrouble
 from envs.kinematics import HOME
 from envs.so101 import SO101Env
 from envs.tasks.real_table import RealTable
@@ -20,7 +25,8 @@ class MeasuredArm(PerfectArm):
         super().__init__()
         self.pace = SimpleNamespace(pauses=0, overruns=0)
         self.link = SimpleNamespace(newest=None)
-        self.held, self.limited = "", ()
+        self.held, self.limited, self.fault = "", (), ""
+        self.acknowledged = 0
         self.happens = {}  # by call
 
     def reset(self, joint_positions):
@@ -35,6 +41,9 @@ class MeasuredArm(PerfectArm):
 
     def measure(self, now):
         self.link.newest = SimpleNamespace(time=now)
+
+    def acknowledge(self):
+        self.acknowledged += 1
 
     def pause(self, times=1):
         self.pace.pauses += times
@@ -196,3 +205,80 @@ def test_seed_and_options_of_a_reset_go_on_to_the_environment():
 def test_programs_find_the_arm_through_wrappers():
     arm, env = steps()
     assert gymnasium.Wrapper(env).get_wrapper_attr("physical_arm") is arm
+
+
+def raising(error):
+    def happens():
+        raise error
+
+    return happens
+
+
+FAILURES = [
+    PortLost("/dev/arm", "it was pulled"),
+    CameraError("camera 'wrist' delivered no new frame for 0.9 s"),
+    TorqueOff("the arm is released"),
+    NotArrived("elbow_flex stays 0.3 rad from its target"),
+]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+def test_a_step_in_which_something_fails_ends_the_episode_before_it(error):
+    arm, env, start = begun()
+    arm.happens["command"] = raising(error)
+    observation, reward, terminated, truncated, info = env.step(MOVE)
+    assert (reward, terminated, truncated) == (0.0, False, True)
+    np.testing.assert_array_equal(observation["state"], start["state"])
+    assert info["interrupted"] == str(error) and info["state_time"] == 10.0
+    assert (info["is_intervention"], info["succeed"]) == (False, False)
+    assert info["teleop_action"].dtype == np.float32 and info["teleop_action"].shape == (4,)
+
+
+def test_what_nobody_can_mend_goes_on_as_it_is():
+    arm, env, _ = begun()
+    arm.happens["command"] = raising(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        env.step(MOVE)
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+def test_a_reset_that_fails_says_what_can_be_mended(error):
+    arm, env = steps()
+    arm.happens["reset"] = raising(error)
+    with pytest.raises(HardwareTrouble, match=re.escape(str(error))):
+        env.reset(seed=0)
+
+
+def test_a_check_reads_everything():
+    read = []
+    seen = SimpleNamespace(timestamps={}, read=lambda: read.append("cameras"))
+    arm, env = steps(seen=seen)
+    arm.positions = HOME + 0.1
+    np.testing.assert_array_equal(env.check(), HOME + 0.1)
+    assert read == ["cameras"]
+    arm.fault = "elbow_flex is at 65 °C"
+    with pytest.raises(HardwareTrouble, match="elbow_flex is at 65 °C"):
+        env.check()
+    seen.read = raising(CameraError("camera 'front' is lost"))
+    with pytest.raises(HardwareTrouble, match="camera 'front' is lost"):
+        env.check()
+
+
+def test_a_look_after_a_wait_is_what_an_interrupted_first_step_returns():
+    arm, env, _ = begun()
+    arm.positions = HOME + 0.1
+    arm.measure(99.0)
+    observation, measured = env.look()
+    np.testing.assert_allclose(observation["state"][:6], HOME + 0.1, atol=1e-6)
+    assert measured["state_time"] == 99.0
+    arm.held = "the reading is stale"
+    np.testing.assert_array_equal(env.step(MOVE)[0]["state"], observation["state"])
+
+
+def test_an_acknowledgement_goes_to_the_arm_or_says_why_not():
+    arm, env = steps()
+    env.acknowledge()
+    assert arm.acknowledged == 1
+    arm.acknowledge = raising(PortLost("/dev/arm", "it was pulled"))
+    with pytest.raises(HardwareTrouble, match="it was pulled"):
+        env.acknowledge()
