@@ -176,8 +176,8 @@ def _serve(connection: Connection, folder: Path, cameras: bool, seed: int) -> No
         served = _Served(so101, seed)
         connection.send(dict(so101.cameras.urls) if so101.cameras else {})
         while True:
+            served.step()  # also between questions that follow each other closely
             if not connection.poll(PERIOD):
-                served.step()
                 continue
             try:
                 what, arguments = connection.recv()

@@ -68,9 +68,7 @@ def test_the_follower_goes_as_far_as_the_leader(station: Station, person: Person
         assert station.ask("registers", arm, "Torque_Enable") == [0] * 6
 
 
-def test_grabbing_takes_over_and_a_key_gives_back(
-    station: Station, person: PersonAtTheArm
-) -> None:
+def test_grabbing_takes_over_and_a_key_gives_back(station: Station, person: PersonAtTheArm) -> None:
     def grab() -> None:
         station.ask("grab_and_move", [0.24, 0.06, 0.08], 0.3)
         person.press("give back", after=1.5)()
