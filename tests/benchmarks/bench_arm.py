@@ -22,7 +22,6 @@ from envs.hardware.line_faults import FaultRates
 from envs.hardware.robot import make_physical
 from envs.kinematics import Kinematics
 from envs.operators.keys import KeyEvent
-from envs.workspace import Workspace
 from tests.goal_checks import GoalReport, check_goals
 from tests.station import Station
 
@@ -30,7 +29,7 @@ STEP_SPEED = 0.2
 """Largest speed of the TCP along an axis, 20 mm at 10 Hz [m/s]."""
 _HAND_SPEED, _SHORTEST_WAY, _MOVED = 0.25, 0.06, 0.003  # [m/s], [m], [m]
 _LONGEST_GRAB = 3.0  # [s]
-_ABOVE_TABLE = np.array([0.0, 0.0, 0.03])  # [m]
+_REACH = np.array([[0.18, -0.12, 0.04], [0.28, 0.12, 0.1]])  # corners of a box [m]
 _BAD_CABLE = FaultRates(lost=0.01, corrupted=0.01, unheard=0.02)
 
 
@@ -210,11 +209,10 @@ def _grab(station: Station, operator: Any, rng: np.random.Generator) -> tuple[fl
         How long it takes to be noticed, from its beginning and from when it has moved the leader
         by `_MOVED` [s]; 0 where it was noticed before that.
     """
-    box = Workspace()
     start = np.array(station.ask("tcp"))
     goal = start
     while np.linalg.norm(goal - start) < _SHORTEST_WAY:
-        goal = rng.uniform(box.low + _ABOVE_TABLE, box.high)
+        goal = rng.uniform(*_REACH)
     begun = station.ask("grab_and_move", [float(each) for each in goal], _HAND_SPEED)
     moved = np.inf
     while not operator.grabbed:
