@@ -1,10 +1,11 @@
 """The physical SO101 leader: it mirrors the follower until a hand takes it, and leads then."""
 
+import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
-from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from envs.hardware.arm_reading import ArmTelemetry
 from envs.hardware.arm_setup import LEADER
 from envs.hardware.bus import FeetechBus
 from envs.hardware.calibration import Calibration
-from envs.hardware.errors import BusError
+from envs.hardware.errors import BusError, PortLost
 from envs.hardware.grabbing import GrabDetector
 from envs.hardware.leader_settings import LeaderSettings
 from envs.hardware.mirroring import Mirroring
@@ -27,20 +28,16 @@ _LOG = logging.getLogger(__name__)
 
 _REOPEN_PERIOD = 0.5  # [s]
 _THREAD_ENDS_IN = 10.0  # [s]
-
-
-class _Torque(Enum):
-    OFF = "off"
-    FADING = "fading"
-    ON = "on"
+_SETTLES_IN = 1.0  # the detector has learned by then what the weight takes [s]
+_LONGEST_STEP = 0.05  # of the goals' time, however long the thread was held up [s]
 
 
 class LeaderArm(Closing):
     """Six STS3215 that a hand moves, read and sent to by a thread of their own.
 
     So the control loop never waits for this arm. Nothing here raises because the arm cannot be
-    reached: `fault` says so then, the thread tries again and again, and an arm that comes back is
-    limp. Whoever uses the leader is one thread.
+    reached: `fault` says so then, motors that still hear go limp, and an arm that comes back is
+    limp until `mirror` is called anew. Whoever uses the leader is one thread.
 
     Attributes:
         settings: how it is driven.
@@ -77,11 +74,13 @@ class LeaderArm(Closing):
         self._defect: BaseException | None = None
         self._positions = np.zeros(6)
         self._follower: FloatArray | None = None  # what to mirror; None to be limp
-        self._grabbed = False
+        self._limp_asked = False  # since the thread's last period
+        self._aligned = self._grabbed = False
         self._fault = ""
-        self._torque = _Torque.OFF  # this and what follows belongs to the thread
-        self._fading_since = 0.0
+        self._torque = False  # of any motor; this and what follows belongs to the thread
+        self._fading_since: float | None = None
         self._mirroring: Mirroring | None = None
+        self._mirrored_at = self._mirrored_for = 0.0
         self._detector = GrabDetector(self.settings.grab)
 
     @property
@@ -101,18 +100,20 @@ class LeaderArm(Closing):
     @property
     def mirroring(self) -> bool:
         """Whether it goes where the follower is."""
+        self._raise_defect()
         with self._lock:
             return self._follower is not None and not self._grabbed
 
     @property
     def aligned(self) -> bool:
         """Whether it has come to where the follower is since it began to mirror."""
-        mirroring = self._mirroring
-        return mirroring is not None and mirroring.aligned
+        self._raise_defect()
+        with self._lock:
+            return self._aligned
 
     @property
     def fault(self) -> str:
-        """Why it cannot be reached at present, "" if it can."""
+        """Why it cannot be reached, or cannot mirror although it should; "" if it can."""
         self._raise_defect()
         with self._lock:
             return self._fault
@@ -128,7 +129,10 @@ class LeaderArm(Closing):
         """
         self.firmware = self._link.identify()
         if self._link.energised():
+            self._torque = True  # which `close` sees to if this fails
+            self._link.ramp_down(self.settings.limp_time)
             self._link.release()
+            self._torque = False
         self.changes = self._link.configure()
         self._positions = self._link.read().positions
         self._thread = threading.Thread(target=self._run, name="leader", daemon=True)
@@ -154,106 +158,141 @@ class LeaderArm(Closing):
         """Lets a hand lead, from the next period on; the torque fades if it is on."""
         self._raise_defect()
         with self._lock:
-            self._follower, self._grabbed = None, False
+            self._follower, self._limp_asked = None, True
+            self._aligned = self._grabbed = False
 
     def close(self) -> None:
-        """Makes the arm limp and closes the port; harmless the second time."""
+        """Makes the arm limp, or leaves that to the supervisor; harmless the second time."""
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(_THREAD_ENDS_IN)
-        released = self._torque is _Torque.OFF
         try:
-            if not released and not self._link.lost:
-                self._link.ramp_down(self.settings.limp_time)
-                self._link.release()
-                released, self._torque = True, _Torque.OFF
-        except BusError as error:
-            _LOG.error("the leader's torque could not be switched off: %s", error)
+            if self._thread is None:
+                self._let_go()
+            else:
+                self._thread.join(_THREAD_ENDS_IN)
         finally:
+            # A thread that still runs cannot switch motors on any more without a port.
             self._link.close()
-            if self._supervision is not None:
-                self._supervision.close(released)
-                self._supervision = None
+            released = not self._torque
+            if not released:
+                _LOG.error("port %s: the leader may still be energised", self._link.port)
+            supervision, self._supervision = self._supervision, None
+            if supervision is not None:
+                supervision.close(released)
 
     def _run(self) -> None:
         period = 1.0 / self.settings.rate
         due = self._clock()
         try:
             while not self._stopping.is_set():
-                if self._supervision is not None:
-                    self._supervision.beat()
+                self._beat()
                 try:
                     self._period()
                 except BusError as error:
                     self._lose(error)
                 due = max(due + period, self._clock() - period)
                 self._stopping.wait(max(0.0, due - self._clock()))
-        except BaseException as defect:
-            with self._lock:
-                self._defect = defect
-            if not isinstance(defect, Exception):
-                raise
+        except BaseException as defect:  # whatever it is, whoever uses the leader has to know
+            self._defect = defect
+        finally:
+            self._let_go()
 
     def _period(self) -> None:
         """Reads once, and does what is wanted at that moment."""
         if self._link.lost:
             self._take_back()
         reading = self._link.read_patiently()
+        broken = reading.fault()
         with self._lock:
+            wanted = None if self._grabbed or self._limp_asked else self._follower
+            self._limp_asked = False
             self._positions, self._fault = reading.positions.copy(), ""
-            follower = None if self._grabbed else self._follower
-        if follower is None:
+            if wanted is not None and broken:  # a servo that protects itself would seem grabbed
+                self._fault, wanted = f"port {self._link.port}: {broken}", None
+            mirroring = None if wanted is None else self._mirroring
+            self._aligned = mirroring is not None and mirroring.aligned
+        if wanted is None:
             self._go_limp()
-        elif self._mirroring is None or self._torque is not _Torque.ON:
-            self._begin(reading)
-        elif self._detector.update(reading.positions, reading.time):
-            self._link.release()
-            self._torque, self._mirroring = _Torque.OFF, None
+        elif mirroring is None:
+            self._begin()
+        elif self._in_hand(reading):
             with self._lock:
-                self._grabbed = self._follower is not None
-        else:
-            goals, now = self._mirroring.next(follower, self._clock()), self._clock()
-            self._link.send(goals)
-            self._detector.sent(goals, now)
+                self._grabbed, self._aligned = not self._limp_asked, False
+            self._fading_since = -math.inf  # it goes off at once
+            self._go_limp()
+        elif reading.time > self._mirrored_at:  # unseen, it stays where it was sent to
+            self._go_on(mirroring, wanted)
 
-    def _begin(self, reading: ArmTelemetry) -> None:
+    def _begin(self) -> None:
         """Switches the torque on, where the arm is."""
-        self._torque = _Torque.ON  # from the first motor on
+        self._torque, self._fading_since = True, None  # from the first motor on
         reading = self._link.switch_on(self.settings.torque)
-        now = self._clock()
+        self._mirrored_at, self._mirrored_for = self._clock(), 0.0
+        self._mirroring = Mirroring(self.settings, reading.positions, self._mirrored_for)
         self._detector.reset()
-        self._detector.sent(reading.positions, now)
-        self._mirroring = Mirroring(self.settings, reading.positions, now)
+        self._detector.sent(reading.positions, self._mirrored_at)
+
+    def _in_hand(self, reading: ArmTelemetry) -> bool:
+        """Says whether somebody leads the arm, not its weight that its servos just took over."""
+        moved = self._detector.update(reading.positions, reading.time)
+        far = bool(self._detector.excess.max() > self.settings.grab.largest_sag)
+        return moved and (far or self._mirrored_for > _SETTLES_IN)
+
+    def _go_on(self, mirroring: Mirroring, follower: FloatArray) -> None:
+        """Sends the next goals."""
+        now = self._clock()
+        self._mirrored_for += min(now - self._mirrored_at, _LONGEST_STEP)
+        self._mirrored_at = now
+        goals = mirroring.next(follower, self._mirrored_for)
+        self._link.send(goals)
+        self._detector.sent(goals, self._clock())
 
     def _go_limp(self) -> None:
         """Lowers the torque by one period's share, and switches it off at the end."""
         self._mirroring = None
-        if self._torque is _Torque.ON:
-            self._torque, self._fading_since = _Torque.FADING, self._clock()
-        if self._torque is not _Torque.FADING:
+        if not self._torque:
             return
+        if self._fading_since is None:
+            self._fading_since = self._clock()
         left = 1.0 - (self._clock() - self._fading_since) / self.settings.limp_time
         if left > 0.0:
             self._link.limit_torque(self.settings.torque * left)
         else:
             self._link.release()
-            self._torque = _Torque.OFF
+            self._torque = False
+
+    def _let_go(self) -> None:
+        """Makes all motors limp that still hear; `_torque` tells whether others are left."""
+        with contextlib.suppress(BusError):
+            while self._torque:
+                self._beat(needed=False)
+                self._go_limp()
+                time.sleep(1.0 / self.settings.rate)
 
     def _lose(self, error: BusError) -> None:
-        """Notes that the arm cannot be reached; it is limp, and not grabbed, when it returns."""
+        """Notes that the arm cannot be reached, and lets go of it as far as it can be."""
         with self._lock:
             if not self._fault:
                 _LOG.warning("the leader arm cannot be reached: %s", error)
-            self._fault = str(error)
-        self._stopping.wait(_REOPEN_PERIOD if self._link.lost else 0.0)
+            self._fault, self._aligned = str(error), False
+        self._mirroring = None
+        if not isinstance(error, PortLost):
+            self._let_go()
+        self._link.lost = True  # motors that were without power have forgotten their settings
+        self._stopping.wait(_REOPEN_PERIOD)
 
     def _take_back(self) -> None:
         """Opens a port again that was lost; the torque goes off first."""
-        self._mirroring = None
         self._link.reopen(torque_on=False)
-        self._torque = _Torque.OFF
+        self._torque = False
+        with self._lock:
+            self._follower = None  # it may be long ago, and a hand may be at the cable still
         _LOG.warning("the leader arm on port %s is back", self._link.port)
+
+    def _beat(self, needed: bool = True) -> None:
+        if self._supervision is not None:
+            self._supervision.beat(needed)
 
     def _raise_defect(self) -> None:
         if self._defect is not None:
-            raise RuntimeError("the leader arm's thread has failed") from self._defect
+            message = f"the leader arm's thread has failed ({self._defect}): close it, start anew"
+            raise RuntimeError(message) from self._defect
