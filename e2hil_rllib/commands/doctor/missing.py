@@ -72,10 +72,10 @@ def missing(
         what, step = "does not answer", _CABLE_STEP
         if servo_id in rates:
             what = f"answers at {rates[servo_id]} baud, expected {BAUDRATES[0]}"
-            step = f"e2hil setup-motors --port {port} --joint {joint} sets it"
+            step = f"e2hil setup-motors --port {port} --joint {joint} sets its Baud_Rate to 0"
         findings.append(Finding(motor_name(servo_id, joint), Level.FAULT, what, step))
     if others:
         ids = ", ".join(map(str, others))
-        step = f"e2hil setup-motors --port {port} gives each motor its id"
+        step = f"e2hil setup-motors --port {port} gives each motor the id of its joint"
         findings.append(Finding("motors", Level.NOTE, f"no joint has the id {ids}", step))
     return findings
