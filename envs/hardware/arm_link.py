@@ -61,6 +61,7 @@ class ArmLink:
         self._sleep = sleep
         self._reader = ArmReader(bus, calibration, clock)
         self._registers = registers
+        self._allowed = dict.fromkeys(calibration.ids, 1000)
 
     @property
     def port(self) -> str:
@@ -148,14 +149,14 @@ class ArmLink:
         """
         reading = self.read()
         with self._port():
-            arm_torque.switch_on(self._bus, self._by_id(reading.ticks), share)
+            self._allowed = arm_torque.switch_on(self._bus, self._by_id(reading.ticks), share)
         return reading
 
     def limit_torque(self, share: float) -> None:
-        """Limits the torque to a share of the stall torque; nobody confirms it."""
+        """Limits the torque, which is on, to a share of what the EEPROM allows; unconfirmed."""
         with self._port():
-            limit = int(1000 * share)
-            self._bus.sync_write("Torque_Limit", dict.fromkeys(self._calibration.ids, limit))
+            limits = {i: int(share * allowed) for i, allowed in self._allowed.items()}
+            self._bus.sync_write("Torque_Limit", limits)
 
     def ramp_down(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Lowers the torque evenly to zero, and does something else now and then meanwhile."""

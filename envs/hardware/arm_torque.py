@@ -41,7 +41,9 @@ def hold(bus: FeetechBus, positions: Mapping[int, int]) -> None:
     write_all(bus, "Goal_Position", positions)
 
 
-def switch_on(bus: FeetechBus, positions: Mapping[int, int], share: float = 1.0) -> None:
+def switch_on(
+    bus: FeetechBus, positions: Mapping[int, int], share: float = 1.0
+) -> dict[int, int]:
     """Switches the torque on without a jump: a servo pulls to its old goal, so that is set first.
 
     Torque_Limit is set anew; an earlier ramp may have left it at zero.
@@ -51,6 +53,9 @@ def switch_on(bus: FeetechBus, positions: Mapping[int, int], share: float = 1.0)
         positions: of each motor, by id [ticks]; read just now, and believed.
         share: of the torque that the EEPROM allows.
 
+    Returns:
+        What it allows, by id, as Torque_Limit counts it.
+
     Raises:
         NoAnswer: if motors do not confirm. Whoever has not confirmed its goal stays off.
         PortLost: if the port has gone away.
@@ -59,6 +64,7 @@ def switch_on(bus: FeetechBus, positions: Mapping[int, int], share: float = 1.0)
     allowed = read_all(bus, "Max_Torque_Limit", list(positions))
     write_all(bus, "Torque_Limit", {i: int(limit * share) for i, limit in allowed.items()})
     write_all(bus, "Torque_Enable", dict.fromkeys(positions, 1))
+    return allowed
 
 
 def ramp_down(

@@ -34,8 +34,6 @@ from envs.so101 import SO101Env
 from envs.tasks.real_table import RealTable
 from envs.workspace import Workspace
 
-_SERVO_MARGIN = 0.02  # [s]: the usual USB adapters hold bytes back for up to 16 ms
-
 
 def make_physical(
     *,
@@ -140,7 +138,7 @@ def _open_follower(
     stack: contextlib.ExitStack, options: FollowerOptions, limits: SafetyLimits
 ) -> FeetechArm:
     reached, resort = options.reached, options.last_resort
-    bus = stack.enter_context(FeetechBus(reached.port, reached.baudrate, margin=_SERVO_MARGIN))
+    bus = stack.enter_context(FeetechBus(reached.port, reached.baudrate, margin=reached.margin))
     supervision = Supervision(
         reached.port,
         reached.calibration.ids,
@@ -156,7 +154,7 @@ def _open_follower(
 
 def _open_leader(stack: contextlib.ExitStack, options: LeaderOptions) -> LeaderArm:
     reached = options.reached
-    bus = stack.enter_context(FeetechBus(reached.port, reached.baudrate, margin=_SERVO_MARGIN))
+    bus = stack.enter_context(FeetechBus(reached.port, reached.baudrate, margin=reached.margin))
     # A leader that mirrors holds itself up; nobody needs it to stay there.
     supervision = Supervision(
         reached.port, reached.calibration.ids, baudrate=reached.baudrate, hold=0.5, ramp=2.0

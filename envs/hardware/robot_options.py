@@ -17,7 +17,8 @@ _PLACES = {
     "follower": ("robots", ("so101_follower", "so_follower")),
     "leader": ("teleoperators", ("so101_leader", "so_leader")),
 }
-_OF_THE_PORT = ("port", "calibration", "id", "baudrate")
+_OF_THE_PORT = ("port", "calibration", "id", "baudrate", "margin")
+_MARGIN = 0.02  # [s]: some USB adapters hold bytes back for up to 16 ms
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,13 @@ class ArmPort:
         port: its serial port.
         calibration: what its motors' positions mean.
         baudrate: in bits per second.
+        margin: how much later than the wire allows an answer may come [s].
     """
 
     port: str
     calibration: Calibration
     baudrate: int
+    margin: float
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ def follower_options(options: Any, control_hz: float) -> FollowerOptions:
 
     Args:
         options: `port`; `calibration` (LeRobot's file) or `id` (its name in LeRobot's own place);
-            `baudrate`; any of `ArmSettings` but `control_hz`, with `letting_go` a mapping of
-            `LettingGo`; `supervisor`, a mapping of `LastResort`.
+            `baudrate`; `margin`; any of `ArmSettings` but `control_hz`, with `letting_go` a mapping
+            of `LettingGo`; `supervisor`, a mapping of `LastResort`.
         control_hz: commands per second [Hz].
 
     Raises:
@@ -101,7 +104,7 @@ def leader_options(options: Any) -> LeaderOptions:
     """Reads what `leader` says.
 
     Args:
-        options: `port`; `calibration` or `id` as a follower's; `baudrate`; any of
+        options: `port`; `calibration` or `id` as a follower's; `baudrate`; `margin`; any of
             `LeaderSettings`, with `grab` a mapping of `GrabRule`.
 
     Raises:
@@ -169,4 +172,5 @@ def _reached(arm: str, given: dict[str, Any]) -> ArmPort:
     for name in ("calibration", "id"):
         given.pop(name, None)
     baudrate = integer(f"{arm}.baudrate", given.pop("baudrate", 1_000_000), 9600, 1_000_000)
-    return ArmPort(port, read_calibration(path, Kinematics().joint_limits), baudrate)
+    margin = number(f"{arm}.margin", given.pop("margin", _MARGIN), 0.002, 0.1)
+    return ArmPort(port, read_calibration(path, Kinematics().joint_limits), baudrate, margin)

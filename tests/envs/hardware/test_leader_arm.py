@@ -291,6 +291,17 @@ def test_limp_fades_and_mirroring_begins_anew(leader: VirtualArm, arm: LeaderArm
     assert largest_pull(goals(leader.port)) <= NEAR
 
 
+def test_a_motor_that_may_pull_less_fades_from_that(leader: VirtualArm) -> None:
+    leader.port.call(lambda: leader.port.chain.servo(2).set("Max_Torque_Limit", 500))
+    with connected(leader) as arm:
+        log = watch_torque(leader.port)  # of motor 2
+        mirrored(arm)
+        arm.limp()
+        until(lambda: torque(leader) == OFF)
+    limits = [limit for _, limit, on in log if on]
+    assert max(limits) == 500 * SETTINGS.torque and min(limits) < 100
+
+
 def test_an_arm_that_is_caught_as_it_sinks_is_in_nobodys_hand(
     leader: VirtualArm, arm: LeaderArm
 ) -> None:

@@ -77,7 +77,8 @@ def test_every_setting_of_the_follower_but_the_rate_can_be_given(file):
     }
     expected = {each.name for each in fields(ArmSettings)} - {"control_hz", "letting_go"}
     assert set(chosen) == expected
-    options = follower_options(given(file, baudrate=500_000, **chosen), RATE)
+    options = follower_options(given(file, baudrate=500_000, margin=0.01, **chosen), RATE)
+    assert options.reached.margin == 0.01
     assert options.settings == ArmSettings(control_hz=RATE, **chosen)
     assert options.reached.baudrate == 500_000
 
@@ -243,6 +244,7 @@ def test_sections_refuse_what_they_do_not_know_or_is_no_mapping(file, section, m
     [
         ({"baudrate": 9599}, r"follower\.baudrate must be an integer from 9600 to 1000000"),
         ({"baudrate": 1_000_001}, r"follower\.baudrate must be an integer"),
+        ({"margin": 0.001}, r"follower\.margin must be a number from 0.002 to 0.1"),
         ({"baudrate": 115_200.0}, r"follower\.baudrate must be an integer"),
         ({"patience": 0.0}, "patience must be a number from 0.1 to 10"),
         ({"on_return": "drop"}, r"on_return must be one of \['hold', 'release'\]"),
