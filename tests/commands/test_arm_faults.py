@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,18 +23,9 @@ from tests.station import Station
 NEAR = 5  # [ticks]: half a degree, which no motor moves by
 
 
-@pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
-    with Station(tmp_path / "arms") as station:
-        station.ask("grab_and_move", [0.22, 0.0, 0.06], 0.3)
-        yield station
-
-
-@pytest.fixture
-def person(station: Station, monkeypatch: pytest.MonkeyPatch) -> Iterator[PersonAtTheArm]:
-    person = PersonAtTheArm(station, monkeypatch)
-    yield person
-    person.leave()
+@pytest.fixture(autouse=True)
+def _leader_in_hand(station: Station) -> None:
+    station.ask("grab_and_move", [0.22, 0.0, 0.06], 0.3)
 
 
 def assert_safe(station: Station) -> None:

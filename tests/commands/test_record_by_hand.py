@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +16,9 @@ from tests.commands.at_the_arm import PersonAtTheArm, settings_of
 from tests.station import Station
 
 
-@pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
-    with Station(tmp_path / "arms") as station:
-        station.ask("grab_and_move", [0.22, 0.0, 0.06], 0.3)
-        yield station
-
-
-@pytest.fixture
-def person(station: Station, monkeypatch: pytest.MonkeyPatch) -> Iterator[PersonAtTheArm]:
-    person = PersonAtTheArm(station, monkeypatch)
-    yield person
-    person.leave()
+@pytest.fixture(autouse=True)
+def _leader_in_hand(station: Station) -> None:
+    station.ask("grab_and_move", [0.22, 0.0, 0.06], 0.3)
 
 
 def lead(person: PersonAtTheArm, verdict: str, to: tuple[float, float, float]) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -18,19 +15,6 @@ from tests.goal_checks import check_goals
 from tests.station import Station
 
 KINEMATICS = Kinematics()
-
-
-@pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
-    with Station(tmp_path / "arms") as station:
-        yield station
-
-
-@pytest.fixture
-def person(station: Station, monkeypatch: pytest.MonkeyPatch) -> Iterator[PersonAtTheArm]:
-    person = PersonAtTheArm(station, monkeypatch)
-    yield person
-    person.leave()
 
 
 def commanded_tcp(station: Station) -> np.ndarray:
