@@ -16,6 +16,7 @@ from typing import Any
 
 from envs.closing import Closing
 from envs.hardware.line_faults import FaultRates
+from envs.hardware.mjpeg import Fault
 from envs.hardware.virtual import VirtualArm, VirtualSO101
 from envs.hardware.virtual_hand import PERIOD, VirtualHand
 from envs.hardware.virtual_servo import GoalEvent
@@ -149,6 +150,12 @@ class _Served:
         """Sets a servo's register past all protection, as heat sets its temperature."""
         arm = self._arms[name]
         arm.port.call(lambda: arm.port.chain.servo(servo_id).set(register, value))
+
+    def spoil(self, camera: str, fault: Fault | None) -> float:
+        """Gives a camera's stream a fault, or none; returns when [s]."""
+        assert self._so101.cameras is not None
+        self._so101.cameras.server.inject(camera, fault)
+        return time.monotonic()
 
     def cpu_time(self) -> float:
         """Processor time of this process so far [s]."""
