@@ -49,6 +49,7 @@ class Orders:
         hold: how long it holds the arm where it is [s].
         ramp: how long it then lowers the torque [s].
         patience: how long it waits for a port that is away or in use, once the pipe is closed [s].
+        silent_port: how long it asks a port at which no motor answers, then [s].
     """
 
     port: str
@@ -58,6 +59,7 @@ class Orders:
     hold: float
     ramp: float
     patience: float
+    silent_port: float = 30.0
 
 
 class Pipe:
@@ -106,13 +108,19 @@ def take_over(orders: Orders, pipe: Pipe, ended: bool) -> bool | None:
         Whether the arm was let go of within the patience; None if the control process lives.
     """
     begun = time.monotonic()
-    told = False
+    told, silent_since = False, None
     while time.monotonic() - begun < orders.patience or not ended:
         try:
             with FeetechBus(orders.port, orders.baudrate) as bus:
                 last_resort(orders, bus)
             return True
         except BusError as error:
+            # Motors without power hold nothing; and another device may have got the port's name.
+            silent = ended and isinstance(error, NoAnswer)
+            silent_since = (silent_since or time.monotonic()) if silent else None
+            if silent_since is not None and time.monotonic() - silent_since > orders.silent_port:
+                _LOG.error("%s; nothing that could be let go of is heard there", error)
+                return False
             if not told:
                 _LOG.warning("not yet: %s", error)
             told = True

@@ -6,8 +6,6 @@ import logging
 import os
 import queue
 import select
-import shutil
-import tempfile
 import threading
 import time
 import tty
@@ -20,6 +18,7 @@ from envs.closing import Closing
 from envs.hardware.line_faults import FaultRates, FaultyLine
 from envs.hardware.packets import BROADCAST_ID, OVERHEAD, PacketParser
 from envs.hardware.virtual_chain import VirtualChain
+from envs.hardware.virtual_folder import PortFolder
 
 Result = TypeVar("Result")
 
@@ -53,8 +52,8 @@ class VirtualPort(Closing):
         self.chain = chain
         self._byte_time = _BITS_PER_BYTE / baudrate if baudrate else 0.0
         self._line = FaultyLine(FaultRates())
-        self._folder = Path(tempfile.mkdtemp(prefix="virtual-servos-"))
-        self.path = str(self._folder / "port")
+        self._folder = PortFolder()
+        self.path = str(self._folder.path / "port")
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._wake_reader, self._wake_writer = os.pipe()
         self._host: int | None = None  # our end of the pseudo-terminal
@@ -112,7 +111,7 @@ class VirtualPort(Closing):
         self._thread.join(timeout=_PATIENCE)
         os.close(self._wake_writer)
         os.close(self._wake_reader)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
     def _connect(self) -> None:
         """Makes a pseudo-terminal and points the path to it."""

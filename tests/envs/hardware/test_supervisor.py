@@ -23,6 +23,7 @@ from arm_on_the_bench import (
 from envs.hardware.bus import FeetechBus
 from envs.hardware.feetech_arm import ArmSettings, FeetechArm
 from envs.hardware.letting_go import LettingGo
+from envs.hardware.line_faults import FaultRates
 from envs.hardware.supervisor import Life, Orders, Pipe, last_resort, supervise
 from envs.hardware.supervisor_client import DISMISSAL, Supervision, SupervisorLost
 from envs.hardware.virtual_port import VirtualPort
@@ -221,6 +222,18 @@ def test_patience_with_a_port_that_stays_away_ends(
     assert not supervise(orders(port), pipe[0])
     assert 0.5 <= time.monotonic() - start < 2
     assert "the arm may still be energised" in caplog.text
+
+
+def test_a_port_at_which_no_motor_answers_is_left_soon(
+    port: VirtualPort, pipe: tuple[Pipe, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be another device's by now, or the motors are without power."""
+    os.close(pipe[1])
+    port.disturb(FaultRates(unheard=1.0))
+    start = time.monotonic()
+    assert not supervise(orders(port, patience=60.0, silent_port=1.0), pipe[0])
+    assert 1.0 <= time.monotonic() - start < 5
+    assert "nothing that could be let go of is heard there" in caplog.text
 
 
 def test_only_motors_under_torque_are_touched_and_dead_ones_left_out(port: VirtualPort) -> None:

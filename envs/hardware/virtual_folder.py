@@ -1,0 +1,60 @@
+"""Folders of virtual ports, which do not outlive the process that serves them.
+
+A killed process leaves its folder behind, with a link to a pseudo-terminal whose number the next
+terminal gets: whoever opened that link would write into it. So each new folder removes dead ones.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+_PREFIX = "virtual-servos-"
+_LOCK = "lock"
+_YOUNG = 10.0  # a folder this old has got its lock, if its process lives [s]
+
+
+class PortFolder:
+    """A temporary folder that is known to be alive as long as this process has it.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self) -> None:
+        """Makes the folder, and removes those of processes that were killed."""
+        remove_dead()
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._lock: int | None = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def remove(self) -> None:
+        """Removes it; harmless the second time."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def remove_dead() -> None:
+    """Removes the folders of this user whose processes are gone."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        # Another process may remove it at the same time, or it may be somebody else's.
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _YOUNG and not _alive(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(folder: Path) -> bool:
+    """Says whether a process holds the lock of a folder."""
+    lock = os.open(folder / _LOCK, os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
