@@ -141,7 +141,7 @@ def test_what_a_begun_run_cannot_change_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_the_shipped_files_are_valid(path: Path) -> None:
     settings = load_settings(path)
-    if path.stem != "pendulum":
+    if path.stem not in ("pendulum", "so101_real"):
         assert settings.demonstrations is not None and settings.demonstrations.record == 10
 
 

@@ -30,7 +30,12 @@ class ArmSessionError(UserError):
 
 @contextmanager
 def arm_session(
-    settings: Settings, console: Console, judged: bool = False, advice: str = "", **changes: Any
+    settings: Settings,
+    console: Console,
+    judged: bool = False,
+    made_with: str = "the settings in 'env'",
+    advice: str = "",
+    **changes: Any,
 ) -> Iterator[gymnasium.Env[Any, Any]]:
     """Makes the environment of a settings file, and closes it whatever happens.
 
@@ -41,7 +46,8 @@ def arm_session(
         settings: name the environment (`task`) and its options (`env`).
         console: where to print.
         judged: whether the settings' success classifier judges, if there is one.
-        advice: what else to do where the environment cannot be made.
+        made_with: what the environment is made with, for the error where it cannot be made.
+        advice: what else to do then.
         **changes: options of the environment that differ.
 
     Raises:
@@ -54,7 +60,7 @@ def arm_session(
         raise ArmSessionError(f"The arm cannot be used: {error}") from error
     except _UNMADE as error:
         raise ArmSessionError(
-            f"The environment {settings.task} cannot be made with the settings in 'env': "
+            f"The environment {settings.task} cannot be made with {made_with}: "
             f"{fault_in_words(error).rstrip('.?')}. {advice}".rstrip()
         ) from error
     try:

@@ -182,7 +182,14 @@ def _demonstrated(
     """The environment with a person who demonstrates."""
     operator = {**(settings.env.get("operator") or {}), "mode": "demonstrate"}
     advice = "Record with one of envs:SO101..., or set demonstrations.path to recorded episodes."
-    return arm_session(settings, console, judged=True, advice=advice, operator=operator)
+    return arm_session(
+        settings,
+        console,
+        judged=True,
+        made_with="a person who demonstrates",
+        advice=advice,
+        operator=operator,
+    )
 
 
 def _record_episode(
