@@ -61,7 +61,8 @@ class LoopRecord:
             ("leads", "you" if self._operator is not None and self._operator.leading else "nobody"),
             ("rate", f"{rate:.1f} Hz" if recent else "-"),
             ("late", str(self._arm.pace.overruns)),
-            ("lost", f"{self.counters.lost_packets}+{self.counters.bad_packets}"),
+            ("answers lost", str(self.counters.lost_packets)),
+            ("bad", str(self.counters.bad_packets)),
         ]
         if self.skews:
             cells.append(("skew", f"{1000 * self.skews[-1]:.0f} ms"))

@@ -41,9 +41,7 @@ def hold(bus: FeetechBus, positions: Mapping[int, int]) -> None:
     write_all(bus, "Goal_Position", positions)
 
 
-def switch_on(
-    bus: FeetechBus, positions: Mapping[int, int], share: float = 1.0
-) -> dict[int, int]:
+def switch_on(bus: FeetechBus, positions: Mapping[int, int], share: float = 1.0) -> dict[int, int]:
     """Switches the torque on without a jump: a servo pulls to its old goal, so that is set first.
 
     Torque_Limit is set anew; an earlier ramp may have left it at zero.

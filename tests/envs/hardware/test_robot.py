@@ -117,9 +117,7 @@ def test_an_option_that_cannot_be_used_is_named(
         make_physical(**(station.env_options() | change), keys=Feed())
 
 
-def test_a_camera_that_is_not_there_leaves_the_arms_alone(
-    station: Station, tmp_path: Path
-) -> None:
+def test_a_camera_that_is_not_there_leaves_the_arms_alone(station: Station, tmp_path: Path) -> None:
     cameras = {"front": {"source": str(tmp_path / "none.avi")}}
     with pytest.raises(RuntimeError, match="camera 'front' cannot be opened"):
         make_physical(**(station.env_options() | {"cameras": cameras}), keys=Feed())
