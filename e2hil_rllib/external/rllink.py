@@ -79,7 +79,8 @@ class RLlinkSession:
         states = message.get("episodes")
         if not isinstance(states, list):
             raise MalformedMessage("a message with episodes has no list of them")
-        return [self._episode(state) for state in states]
+        episodes = (self._episode(state) for state in states)
+        return [episode for episode in episodes if len(episode)]
 
     def _pickled_config(self) -> bytes:
         if not ipaddress.ip_address(self._address[0]).is_loopback:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import ray
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.examples.envs.classes.utils.dummy_external_client import _dummy_external_client
 
 from e2hil_rllib.external.codec import decode, encode
@@ -124,6 +125,18 @@ def test_the_pickled_configuration_stays_on_this_machine() -> None:
     assert decode(answer)["type"] == "SET_CONFIG"
     with pytest.raises(ValueError, match="on this machine only"):
         list(session_from("192.0.2.7").answer({"type": "GET_CONFIG"}))
+
+
+def test_episodes_that_have_no_steps_yet_are_left_out() -> None:
+    empty = SingleAgentEpisode(observations=[np.zeros(4, np.float32)])
+    state = decode(encode(empty.get_state()))
+    exchange = Exchange()
+    config = ppo_config(5555)
+    session = RLlinkSession(
+        exchange, config, config.observation_space, config.action_space, ("127.0.0.1", 1)
+    )
+    assert list(session.answer({"type": "EPISODES", "episodes": [state]})) == []
+    assert exchange.take(0.0) == []
 
 
 @pytest.mark.parametrize(
