@@ -11,7 +11,7 @@ from threading import Lock
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.external.chunk_folder import LOST, ChunkFolder
 from e2hil_rllib.external.folder_lock import FolderLock
-from e2hil_rllib.external.sealed import DamagedFileError, make_folder, read_sealed, write_sealed
+from e2hil_rllib.external.sealed import DamagedFileError, read_sealed, write_sealed
 from e2hil_rllib.files import WriteError, writing
 
 _NEW_STREAM_BYTES = 8  # of chance; two robots draw the same id once in 10¹⁹ times
@@ -46,7 +46,7 @@ class Spool:
         self._state = self.folder / "stream.bin"
         self._mutex = Lock()
         with writing(self.folder):
-            make_folder(self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FolderLock(self.folder)
         try:
             with writing(self.folder):
