@@ -9,7 +9,8 @@ ROOT = Path(__file__).parents[1]
 FREE_OF_RAY = ("influence", "losses", "networks", "encoders", "replay", "frames", "segments",
                "selection", "flat_parameters", "limiter", "metrics", "episodes",
                "external/codec", "external/framing", "external/listener", "external/chunk",
-               "external/spool")  # fmt: skip
+               "external/spool", "external/inbox", "external/delivery",
+               "external/robot_session")  # fmt: skip
 
 
 def imported(path: Path) -> set[str]:
