@@ -312,6 +312,7 @@ def test_an_acknowledgement_comes_after_the_chunk_is_there_and_again_for_a_repea
         session = RobotSession(inbox, None, (LOOPBACK, 1))
         list(session.answer({"type": "HELLO", "protocol": 1, "stream": "a"}))
         for _ in range(2):
-            (answer,) = session.answer({"type": "CHUNK", "sequence": 0, "data": b"x"})
-            assert decode(answer) == {"type": "ACK", "sequence": 0}
+            answers = session.answer({"type": "CHUNK", "sequence": 0, "data": b"x"})
+            assert decode(next(answers)) == {"type": "ACK", "sequence": 0}
             assert list(inbox.chunks("a")) == [(0, b"x")]
+            assert list(answers) == []
