@@ -98,9 +98,7 @@ def teleoperate(
     keys = Typed()
     options = {"control_hz": rate, "step_size": STEP_SPEED / rate, **options}
     with robot(station, keys, **options) as (env, record, timed):
-        keys.press(KeyEvent.TAKE_OVER)
         station.ask("wander")
-        env.unwrapped.reset(seed=0)  # type: ignore[attr-defined]
         _begin(env, keys, KeyEvent.TAKE_OVER)
         cpu, begun = time.process_time(), time.monotonic()
         idle = np.zeros(4)

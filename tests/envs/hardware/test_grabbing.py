@@ -68,7 +68,7 @@ def wandering(seed: int, restless: bool) -> Iterator[np.ndarray]:
 
 @pytest.mark.parametrize(
     ("stiffness", "restless", "seconds"),
-    [(SOFT, True, 90), (SOFT, False, 30), (STIFF, True, 60), (STIFF, False, 30)],
+    [(SOFT, True, 120), (SOFT, False, 60), (STIFF, True, 60), (STIFF, False, 60)],
 )
 def test_mirroring_is_no_grab(stiffness: float, restless: bool, seconds: int) -> None:
     leader, follower = Mirrored(stiffness), wandering(int(stiffness), restless)
