@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from e2hil_rllib.cli_common import Config, Debug, Overrides, console, user_errors
+
+
+class Person(StrEnum):
+    """What the person at a virtual arm does."""
+
+    DEMONSTRATE = "demonstrate"
+    INTERVENE = "intervene"
+    REST = "rest"
 
 
 def register(app: typer.Typer) -> None:
@@ -138,7 +147,14 @@ def virtual(
     hand: Annotated[
         bool, typer.Option("--hand", help="A hand leads the leader: some seconds, a rest, again.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the hand and the faults.")] = 0,
+    person: Annotated[
+        Person | None,
+        typer.Option(
+            help="A person does Touch Cube with leader and pedal: leads all the time, or takes over "
+            "when a policy gets nowhere.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of hand, person and faults.")] = 0,
     lost: Annotated[float, typer.Option(help="Fraction of the servos' answers to lose.")] = 0.0,
     late: Annotated[float, typer.Option(help="Fraction to send 30 ms late.")] = 0.0,
     truncated: Annotated[float, typer.Option(help="Fraction to cut the end off.")] = 0.0,
@@ -156,4 +172,5 @@ def virtual(
 
     with user_errors(debug):
         rates = fault_rates(lost, late, truncated, corrupted, unheard)
-        serve_virtual(folder, cameras, console, rates, hand, seed)
+        mode = None if person is None else person.value
+        serve_virtual(folder, cameras, console, rates, hand, seed, mode)

@@ -18,9 +18,15 @@ from e2hil_rllib.errors import UserError
 from envs.hardware.line_faults import FaultRates
 from envs.hardware.virtual import VirtualFolderError, VirtualSO101
 from envs.hardware.virtual_hand import PERIOD, VirtualHand
+from envs.hardware.virtual_person import VirtualPerson
 
 _LEADING = 20.0  # how long the hand leads [s]
 _RESTING = 5.0  # how long it then lets go [s]
+_DOES = {
+    "demonstrate": "leads every episode that waits, to the cube",
+    "intervene": "lets the policy act and takes over when it gets nowhere",
+    "rest": "rests until told otherwise, as by typing person demonstrate",
+}
 _FOR_THE_HAND = (["grab"], ["let"], ["move"], ["gripper"])
 
 
@@ -35,6 +41,7 @@ def serve_virtual(
     rates: FaultRates | None = None,
     hand_leads: bool = False,
     seed: int = 0,
+    person: str | None = None,
 ) -> None:
     """`e2hil virtual`: serves a virtual SO101 until Ctrl-C, and removes all of it then.
 
@@ -46,12 +53,16 @@ def serve_virtual(
         console: where to say how it is reached.
         rates: of faults on both ports; None for none.
         hand_leads: whether a hand leads the leader about at times, until a line is typed for it.
-        seed: of the faults and the hand.
+        seed: of the faults, the hand and the person.
+        person: what a person at the arms does, one of `envs.hardware.virtual_person.MODES`; None
+            for nobody.
 
     Raises:
-        VirtualArmError: The folder cannot be used, there is no OpenGL for the cameras, or the
-            simulation failed.
+        VirtualArmError: The folder cannot be used, there is no OpenGL for the cameras, both a
+            person and a hand are asked for, or the simulation failed.
     """
+    if person is not None and hand_leads:
+        raise VirtualArmError("--person and --hand exclude each other: there is one leader to lead")
     with _stop_when_asked() as stop:
         try:
             so101 = VirtualSO101(folder, cameras)
@@ -62,10 +73,11 @@ def serve_virtual(
                 f"The virtual SO101 cannot be started: {error}; or leave its cameras out: "
                 f"e2hil virtual --dir {folder} --no-cameras"
             ) from error
-        with so101, _settings_file(so101, folder) as file:
-            _introduce(so101, file, console)
+        with so101, _settings_file(so101, folder, person) as file:
+            _introduce(so101, file, console, person)
             hand, lines = VirtualHand(so101.leader, seed), LineReader()
-            typed, say = VirtualConsole(so101, hand), partial(_say, console)
+            somebody = VirtualPerson(so101, hand, person or "rest", seed)
+            typed, say = VirtualConsole(so101, hand, somebody), partial(_say, console)
             for place, arm in enumerate((so101.follower, so101.leader) if rates else ()):
                 arm.port.disturb(rates or FaultRates(), seed + place)
             turns = take_turns(hand, say) if hand_leads else None
@@ -73,18 +85,22 @@ def serve_virtual(
                 time.sleep(PERIOD)
                 try:
                     for line in lines.poll():
-                        if turns is not None and line.split()[:1] in _FOR_THE_HAND:
+                        if line.split()[:1] in _FOR_THE_HAND and turns is not None:
                             turns = None
                             say("hand: no longer leads by itself")
                         for answer in typed.carry_out(line):
                             say(answer)
-                    if turns is None:
+                    if turns is not None:
+                        next(turns)
+                    elif somebody.mode == "rest":
                         hand.step()
                     else:
-                        next(turns)
+                        somebody.step()
                     so101.check()
                 except RuntimeError as error:
                     raise VirtualArmError(f"The virtual SO101 failed: {error.__cause__}") from error
+            if person is not None:
+                say(f"person: {somebody.tally}")
             _sum_up(so101, rates is not None, console)
 
 
@@ -153,10 +169,10 @@ def _stop_when_asked() -> Iterator[StopRequest]:
 
 
 @contextmanager
-def _settings_file(so101: VirtualSO101, folder: Path) -> Iterator[Path]:
+def _settings_file(so101: VirtualSO101, folder: Path, person: str | None) -> Iterator[Path]:
     """Writes the settings file of the arms, for as long as they live."""
     try:
-        file = write_settings(so101, folder)
+        file = write_settings(so101, folder, person is not None)
     except (VirtualFolderError, OSError) as error:
         raise VirtualArmError(f"The virtual SO101 cannot be started: {error}") from error
     try:
@@ -165,12 +181,16 @@ def _settings_file(so101: VirtualSO101, folder: Path) -> Iterator[Path]:
         file.unlink(missing_ok=True)
 
 
-def _introduce(so101: VirtualSO101, file: Path, console: Console) -> None:
+def _introduce(
+    so101: VirtualSO101, file: Path, console: Console, person: str | None = None
+) -> None:
     """Says how everything is reached, and what to try."""
     for name, arm in (("follower", so101.follower), ("leader", so101.leader)):
         _say(console, f"{name}: port {arm.link}, calibration {arm.calibration_file}")
     for name, url in so101.cameras.urls.items() if so101.cameras else ():
         _say(console, f"{name} camera: {url}")
+    if person is not None:
+        _say(console, f"person: {_DOES[person]}; pedal {so101.pedal_link}")
     _say(console, "In another terminal, try:")
     for command in ("doctor", "teleop", "record"):
         _say(console, f"  e2hil {command} {file}")

@@ -15,6 +15,7 @@ from envs.hardware.mjpeg import Fault
 from envs.hardware.telemetry import RADIANS_PER_TICK
 from envs.hardware.virtual import VirtualArm, VirtualSO101
 from envs.hardware.virtual_hand import VirtualHand
+from envs.hardware.virtual_person import VirtualPerson
 from envs.kinematics import JOINTS, Kinematics
 from envs.options import one_of
 
@@ -30,11 +31,14 @@ HELP = {
     "let": "let go: the hand lets go of the leader",
     "move": "move X Y Z: the hand leads the leader's TCP there [m]",
     "gripper": "gripper ANGLE: the hand turns the leader's gripper [rad]",
+    "person": "person [demonstrate|intervene|rest]: what the person does; alone: what they did",
     "goals": "goals follower|leader: count and largest jump of the goals that it got",
     "faults": "faults: how many answers were lost, late, truncated, corrupted",
     "help": "help: this list",
 }
 """One line for each command, by its first word."""
+
+_FOR_THE_HAND = ("grab", "let", "move", "gripper")
 
 
 class VirtualConsole:
@@ -43,15 +47,16 @@ class VirtualConsole:
     Args:
         so101: the arms and cameras.
         hand: on the leader.
+        person: whose hand it is; they rest from when a line for the hand is typed.
     """
 
-    def __init__(self, so101: VirtualSO101, hand: VirtualHand) -> None:
-        self._so101, self._hand = so101, hand
+    def __init__(self, so101: VirtualSO101, hand: VirtualHand, person: VirtualPerson) -> None:
+        self._so101, self._hand, self._person = so101, hand, person
         self._limits = Kinematics().joint_limits
         self._arms = {"follower": so101.follower, "leader": so101.leader}
         self._commands: dict[str, Callable[[list[str]], list[str]]] = {
-            name: getattr(self, f"_{name}") for name in HELP
-        }
+            name: getattr(self, f"_{name}") for name in HELP if name != "person"
+        } | {"person": self._person_mode}
 
     def carry_out(self, line: str) -> list[str]:
         """Carries one line out and returns what to answer; what was wrong is an answer, too.
@@ -64,6 +69,8 @@ class VirtualConsole:
             return []
         try:
             name = one_of("a command", words[0], HELP)
+            if name in _FOR_THE_HAND and self._person.mode != "rest":
+                self._person.turn_to("rest")
             return self._commands[name](words[1:])
         except ValueError as error:
             return [str(error)]
@@ -131,6 +138,13 @@ class VirtualConsole:
         _expect("gripper", words, 1)
         self._hand.turn_gripper(_numbers("gripper", words)[0])
         return [f"hand: turns the leader's gripper to {words[0]}"]
+
+    def _person_mode(self, words: list[str]) -> list[str]:
+        if not words:
+            return [f"person: {self._person.mode}; {self._person.tally}"]
+        _expect("person", words, 1)
+        self._person.turn_to(words[0])
+        return [f"person: {words[0]}"]
 
     def _goals(self, words: list[str]) -> list[str]:
         name, arm = self._arm("goals", words, 1)

@@ -12,8 +12,17 @@ from envs.hardware.virtual import VirtualFolderError, VirtualSO101
 _HEADER = "# Written by e2hil virtual, for as long as it runs.\n"
 
 
-def write_settings(so101: VirtualSO101, folder: Path) -> Path:
+_STEPS = 100  # of an episode at 10 Hz: Touch Cube's in simulation, too
+
+
+def write_settings(so101: VirtualSO101, folder: Path, with_person: bool = False) -> Path:
     """Writes `so101.yaml` into the folder of a virtual SO101, over one of an earlier one only.
+
+    Args:
+        so101: the arms.
+        folder: theirs.
+        with_person: whether a person does Touch Cube there: then the file names their pedal, and
+            how long they may take.
 
     Raises:
         VirtualFolderError: there is such a file that is somebody's own.
@@ -36,6 +45,8 @@ def write_settings(so101: VirtualSO101, folder: Path) -> Path:
         env["cameras"] = {
             name: {"source": url, "may_repeat": True} for name, url in so101.cameras.urls.items()
         }
+    if with_person:
+        env |= {"pedal": str(so101.pedal_link.absolute()), "max_episode_steps": _STEPS}
     values = {"task": "envs:SO101Robot-v0", "env": env, "stop": {"steps": 4000}}
     path.write_text(_HEADER + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return path

@@ -26,8 +26,10 @@ from envs.operators.episode_keys import EpisodeKeys
 from envs.operators.intervention import InterventionWrapper
 from envs.operators.keys import Keys
 from envs.operators.leader import LeaderOperator
+from envs.operators.pedal import Pedal
 from envs.operators.person import MODES
 from envs.operators.pressed import KeySource, Pressed
+from envs.operators.several_keys import SeveralKeys
 from envs.options import mapping, number, one_of, refuse_unknown
 from envs.safety_limits import SafetyLimits
 from envs.so101 import SO101Env
@@ -50,6 +52,7 @@ def make_physical(
     operator: Any = (),
     wait: bool = True,
     keys: KeySource | None = None,
+    pedal: Any = None,
     **unknown: Any,
 ) -> gymnasium.Env:
     """Makes a physical SO101, or a virtual one; `gymnasium.make` calls it.
@@ -74,6 +77,8 @@ def make_physical(
             takes over, as in evaluation: the leader is left alone then.
         wait: whether to wait for the person before each episode.
         keys: where keys come from; None for the terminal.
+        pedal: terminal device from which the same characters come as well, e.g. /dev/ttyACM2 of a
+            pedal or a box with buttons; None where there is none.
         **unknown: refused.
 
     Raises:
@@ -94,11 +99,10 @@ def make_physical(
     settings, views = camera_options(cameras)
     task = RealTable(start, start_noise)
     with contextlib.ExitStack() as stack:
+        pressed = _open_keys(stack, keys, pedal)
         seen = _open_cameras(stack, settings)
         led = None if hand is None else _open_leader(stack, hand)
         arm = _open_follower(stack, worker, limits)
-        pressed = Pressed(keys if keys is not None else Keys())
-        stack.callback(pressed.close)
         person = None if led is None else LeaderOperator(led, pressed, mode == "intervene")
         cropped = None if seen is None else CroppedCameras(seen, views)
         env: gymnasium.Env = SO101Env(
@@ -126,6 +130,20 @@ def _mode(operator: Any) -> str | None:
     values = mapping("operator", dict(operator))
     refuse_unknown(values, ("mode",), "operator")
     return one_of("operator.mode", values.get("mode", "intervene"), MODES)
+
+
+def _open_keys(stack: contextlib.ExitStack, keys: KeySource | None, pedal: Any) -> Pressed:
+    if pedal is not None and (not isinstance(pedal, str) or not pedal):
+        raise TypeError(
+            f"pedal must be the path of a terminal device, e.g. /dev/ttyACM2, got {pedal!r}"
+        )
+    source = keys if keys is not None else Keys()
+    stack.callback(source.close)
+    if pedal is None:
+        return Pressed(source)
+    foot = Pedal(pedal)
+    stack.callback(foot.close)
+    return Pressed(SeveralKeys((source, foot)))
 
 
 def _open_cameras(

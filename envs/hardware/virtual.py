@@ -16,6 +16,7 @@ from envs.hardware.registers import TICKS_PER_TURN
 from envs.hardware.telemetry import RADIANS_PER_TICK
 from envs.hardware.virtual_cameras import VirtualCameras
 from envs.hardware.virtual_chain import VirtualChain
+from envs.hardware.virtual_pedal import VirtualPedal
 from envs.hardware.virtual_port import VirtualPort
 from envs.kinematics import JOINTS
 from envs.sim.scene import Scene
@@ -128,14 +129,17 @@ class VirtualSO101(Closing):
         follower: the arm that works.
         leader: the arm that a hand moves.
         cameras: of the follower's table; None if they were not asked for.
+        scene: the follower and its table, to be touched in the follower's port's thread only.
+        pedal: for the foot of whoever stands at the arms.
+        pedal_link: the terminal to open for it.
     """
 
     def __init__(self, folder: Path, cameras: bool = False):
         """Starts both arms.
 
         Args:
-            folder: gets `follower` and `leader`, links to the ports, and `follower.json` and
-                `leader.json`, their calibrations, until the arms are closed; made if need be.
+            folder: gets `follower`, `leader` and `pedal`, links to the ports, and `follower.json`
+                and `leader.json`, the calibrations, until the arms are closed; made if need be.
             cameras: whether to serve the simulation's cameras.
 
         Raises:
@@ -148,8 +152,11 @@ class VirtualSO101(Closing):
                 folder.mkdir(parents=True)
                 stack.callback(_remove_if_empty, folder)
             scene = _scene(_NUM_CUBES)
+            self.scene = scene
             self.follower = _start(stack, folder, "follower", scene, FOLLOWER_GEARS)
             self.leader = _start(stack, folder, "leader", _scene(0), LEADER_GEARS)
+            self.pedal_link = folder / "pedal"
+            self.pedal = _start_pedal(stack, self.pedal_link)
             if cameras:
                 pose = self.follower.port.call
                 self.cameras = VirtualCameras(
@@ -195,10 +202,21 @@ def _start(
     chain = VirtualChain(calibration.ids, pace)
     _calibrate(chain, calibration, gripper=_GRIPPER if name == "follower" else {})
     port = stack.enter_context(VirtualPort(chain, _BAUDRATE))
-    link.unlink(missing_ok=True)  # one that a killed process has left
-    link.symlink_to(port.path)
-    stack.callback(link.unlink, missing_ok=True)
+    _link(stack, link, port.path)
     return VirtualArm(port, plant, pace, calibration, link, file)
+
+
+def _start_pedal(stack: contextlib.ExitStack, link: Path) -> VirtualPedal:
+    _refuse_occupied(link)
+    pedal = stack.enter_context(VirtualPedal())
+    _link(stack, link, pedal.path)
+    return pedal
+
+
+def _link(stack: contextlib.ExitStack, link: Path, path: str) -> None:
+    link.unlink(missing_ok=True)  # one that a killed process has left
+    link.symlink_to(path)
+    stack.callback(link.unlink, missing_ok=True)
 
 
 def _calibrate(chain: VirtualChain, calibration: Calibration, gripper: Mapping[str, int]) -> None:

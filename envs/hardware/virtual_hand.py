@@ -23,6 +23,7 @@ _FASTEST_JOINT = 2.0  # [rad/s]
 _SLOWEST_JOINT = 0.2  # of the plant's hold, which would never arrive at speed 0 [rad/s]
 _PEAK = 1.875  # of a minimum-jerk movement's speed, over its mean
 _SAMPLES = 50  # of a movement
+_FADING = 0.5  # time constant at which a pose comes near the inverse's [s]
 _SETTLING = 0.15  # until the arm, too, is where the hand has arrived [s]
 _REACHED = 0.001  # [m]
 _SPEEDS = (0.05, 0.25)  # of wandering [m/s]
@@ -60,6 +61,7 @@ class VirtualHand:
         self._path: NDArray[np.float64] | None = None
         self._joints = np.zeros(len(JOINTS))
         self._began = self._duration = self._led = 0.0
+        self._offset: NDArray[np.float64] | None = None  # of a pose that is led by eye
 
     @property
     def holding(self) -> bool:
@@ -96,7 +98,7 @@ class VirtualHand:
                 self._leader.plant.release(joint)
 
         self._leader.port.call(release)
-        self._path = None
+        self._path = self._offset = None
 
     def aim(self, tcp: ArrayLike, gripper: float | None = None, speed: float = SPEED) -> None:
         """Begins a movement, from where the hand holds the leader; `step` leads along it.
@@ -128,6 +130,29 @@ class VirtualHand:
             pose = self._kinematics.inverse(start + share * (goal - start), target[-1])
             path.append(np.clip(pose + (1.0 - share) * fading, lower, upper))
         self._begin(np.array(path), _PEAK * float(np.linalg.norm(goal - start)) / speed)
+
+    def lead_to(self, tcp: ArrayLike) -> None:
+        """Takes the TCP to a point near by right away, or as near as the arm gets.
+
+        For whoever leads by eye: to be called every `PERIOD` with the next point, in place of
+        `step`. A joint turns by no more than 2 rad/s; the gripper stays as it is.
+
+        Args:
+            tcp: where to, shape (3,) [m].
+        """
+        self.grab()
+        now, gripper = self._clock(), float(self._joints[-1])
+        passed = max(now - self._led, PERIOD)
+        if self._offset is None:
+            here = self._kinematics.forward(self._joints)
+            self._offset = self._joints - self._kinematics.inverse(here, gripper)
+        self._offset *= np.exp(-passed / _FADING)
+        wanted = self._kinematics.inverse(tcp, gripper) + self._offset
+        largest = _FASTEST_JOINT * PERIOD
+        change = np.clip(wanted - self._joints, -largest, largest)
+        self._joints = np.clip(self._joints + change, *self._kinematics.joint_limits)
+        self._path, self._duration, self._led = np.array([self._joints]), 0.0, now
+        self._hold(np.maximum(np.abs(change) / PERIOD, _SLOWEST_JOINT))
 
     def turn_gripper(self, angle: float) -> None:
         """Begins to turn the gripper alone to an angle [rad]; `step` leads along.
@@ -236,7 +261,8 @@ class VirtualHand:
         """Begins a path of joint angles, slower than asked for where a joint would be too fast."""
         largest = float(np.abs(np.diff(path, axis=0)).max())
         fastest = largest * (len(path) - 1) / _FASTEST_JOINT
-        self._path, self._duration = path, max(duration, fastest, PERIOD)
+        self._path, self._offset = path, None
+        self._duration = max(duration, fastest, PERIOD)
         self._began = self._led = self._clock()
 
     def _reaches(self, point: NDArray[np.float64]) -> bool:

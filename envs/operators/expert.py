@@ -1,14 +1,40 @@
 """A scripted expert: follows the subgoals of a simulated task, from any state."""
 
+from typing import Any, Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.checked import ACTION_SIZE
-from envs.so101 import SO101Env
 from envs.tasks.base import SimulatedTask, Subgoal
+from envs.workspace import Workspace
 
 # Travel at the clearance height ends when the TCP is this near to the subgoal's vertical [m].
 _ABOVE = 0.008
+
+
+class Watched(Protocol):
+    """An arm and its task as somebody sees them: `envs.so101.SO101Env`, or a scene by itself."""
+
+    workspace: Workspace
+    control_hz: float
+    step_size: float
+    gripper_step: float
+
+    @property
+    def task(self) -> Any:
+        """What is to be done."""
+        ...
+
+    @property
+    def tcp(self) -> NDArray[np.float64]:
+        """The tool centre point, shape (3,) [m]."""
+        ...
+
+    @property
+    def gripper_opening(self) -> float:
+        """The angle of the gripper's joint [rad]."""
+        ...
 
 
 class Expert:
@@ -17,13 +43,13 @@ class Expert:
     It has no memory: it can take over at any moment and go on when a cube was knocked or dropped.
 
     Args:
-        env: the environment to act in, with a simulated task.
+        env: what to act in, with a simulated task.
 
     Raises:
         TypeError: if the environment's task is not a simulated one, which alone has subgoals.
     """
 
-    def __init__(self, env: SO101Env) -> None:
+    def __init__(self, env: Watched) -> None:
         if not isinstance(env.task, SimulatedTask):
             raise TypeError(
                 f"a scripted expert needs a simulated task with subgoals, got {env.task!r}: use a "

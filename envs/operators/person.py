@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.checked import ACTION_SIZE
-from envs.operators.expert import Expert
+from envs.operators.expert import Expert, Watched
 from envs.options import number, one_of
-from envs.so101 import SO101Env
 
 MODES = ("intervene", "demonstrate")
 """What a person does: take over at times, or lead from the first step to the last."""
@@ -79,7 +78,7 @@ class Person:
         self._hand = np.zeros(ACTION_SIZE)
         self._slip = np.zeros(ACTION_SIZE)
 
-    def reset(self, env: SO101Env, seed: int | None) -> None:
+    def reset(self, env: Watched, seed: int | None) -> None:
         """Begins to watch a new episode."""
         if seed is not None:
             sequence = np.random.SeedSequence(seed, spawn_key=(_PERSON_STREAM,))
@@ -90,7 +89,7 @@ class Person:
         self._lead_left = 0
         self._takeovers = 0
         if self.settings.mode == "demonstrate":
-            self._begin_to_lead()
+            self.take_over()
 
     def act(self) -> NDArray[np.float64] | None:
         """Returns the person's action, shape (4,), or None while they only watch."""
@@ -98,7 +97,7 @@ class Person:
         if self._lead_left == 0:
             if not self._takes_over():
                 return None
-            self._begin_to_lead()
+            self.take_over()
         if self.settings.mode == "intervene":
             self._lead_left -= 1
             if self._lead_left == 0:
@@ -153,7 +152,8 @@ class Person:
         self._reacts_in = None
         return self._in_trouble()
 
-    def _begin_to_lead(self) -> None:
+    def take_over(self) -> None:
+        """Leads from the next action on, whatever they see."""
         self._takeovers += 1
         lengthened = 1.0 + _LENGTHENING * (self._takeovers - 1)
         self._lead_left = max(1, self._drawn_steps(lengthened * self.settings.burst))

@@ -107,6 +107,11 @@ class Scene:
             *(math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)),
         )
 
+    def still_cube(self, index: int) -> None:
+        """Takes all motion from a cube."""
+        address = self._cube_joints[index].dofadr[0]
+        self.data.qvel[address : address + 6] = 0.0
+
     def place_marker(self, x: float, y: float) -> None:
         """Moves the disc that shows a target to (x, y) [m]."""
         self.data.mocap_pos[0, :2] = (x, y)

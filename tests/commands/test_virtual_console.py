@@ -22,6 +22,7 @@ from envs.hardware.line_faults import FaultRates
 from envs.hardware.mjpeg import Fault
 from envs.hardware.virtual import VirtualSO101
 from envs.hardware.virtual_hand import VirtualHand
+from envs.hardware.virtual_person import VirtualPerson
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def hand(so101: VirtualSO101) -> VirtualHand:
 
 @pytest.fixture
 def console(so101: VirtualSO101, hand: VirtualHand) -> VirtualConsole:
-    return VirtualConsole(so101, hand)
+    return VirtualConsole(so101, hand, VirtualPerson(so101, hand))
 
 
 def finish(hand: VirtualHand) -> None:

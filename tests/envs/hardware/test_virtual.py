@@ -143,7 +143,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     so101 = VirtualSO101(tmp_path / "arms")
     links = [so101.follower.link, so101.leader.link]
     assert sorted(path.name for path in (tmp_path / "arms").iterdir()) == [
-        "follower", "follower.json", "leader", "leader.json",
+        "follower", "follower.json", "leader", "leader.json", "pedal",
     ]  # fmt: skip
     so101.close()
     so101.close()
