@@ -21,7 +21,7 @@ class Person(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Adds the commands, in the order in which the help lists them."""
-    for command in (doctor, setup_motors, calibrate, teleop, replay, virtual):
+    for command in (doctor, setup_motors, calibrate, teleop, robot, replay, virtual):
         app.command()(command)
 
 
@@ -120,6 +120,29 @@ def teleop(
         teleoperate(load_settings(config, overrides), console, seconds)
 
 
+def robot(
+    config: Config,
+    overrides: Overrides = None,
+    runner: Annotated[
+        int, typer.Option(min=0, help="Which of several robots this is, from 0.")
+    ] = 0,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Stop by itself after so many episodes.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Act with the policy of `e2hil train CONFIG`, beside the arm, and send it every step.
+
+    You may take over at any time: grab the leader, or press space. Nothing that was done is lost:
+    what the learner does not have yet waits on this machine's disk. q stops robot and learner.
+    """
+    from e2hil_rllib.commands.robot import run_robot
+    from e2hil_rllib.settings import load_settings
+
+    with user_errors(debug):
+        run_robot(load_settings(config, overrides), config.stem, console, runner, episodes)
+
+
 def replay(
     episode: Annotated[Path, typer.Argument(help="Recorded episode, a .parquet file.")],
     config: Config,
@@ -150,8 +173,8 @@ def virtual(
     person: Annotated[
         Person | None,
         typer.Option(
-            help="A person does Touch Cube with leader and pedal: leads all the time, or takes over "
-            "when a policy gets nowhere.",
+            help="A person does Touch Cube with leader and pedal: always, or taking over when a "
+            "policy gets nowhere.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of hand, person and faults.")] = 0,

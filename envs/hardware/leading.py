@@ -16,10 +16,12 @@ _SMOOTHING = 0.08  # of the hand's velocity [s]
 _COMES_AFTER = 0.25  # the follower is about so late [s]
 _LONGEST_LEASH = 0.03  # between where the hand wants the leader and where it is [m]
 _LOWEST = 0.003  # the leader's own table [m]
-_WINDOW = 0.8  # over which the ways of both arms are compared [s]
-_SHORT = 0.025  # a way of the leader that tells nothing yet [m]
+_SLOW = 1.0  # until the follower has been let loose after a change of hands [s]
+_WINDOW = 0.4  # over which the ways of both arms are compared [s]
+_SHORT = 0.02  # a way of the leader that tells nothing yet [m]
 _FOLLOWS = 0.15  # of the leader's way at least
 _DOUBTS = 15  # looks in a row at a follower that does not
+_SUSPICIONS = 5  # where it seems to have a goal of its own
 
 
 class Leading:
@@ -38,10 +40,13 @@ class Leading:
         self._ways: deque[tuple[float, FloatArray, FloatArray]] = deque()
         self._doubts = 0
 
-    @property
-    def in_vain(self) -> bool:
-        """Whether the follower does not do what the leader does: nobody listens."""
-        return self._doubts >= _DOUBTS
+    def in_vain(self, goes_elsewhere: bool) -> bool:
+        """Says whether the follower does not do what the leader does: nobody listens.
+
+        Args:
+            goes_elsewhere: whether it seems to have a goal of its own.
+        """
+        return self._doubts >= (_SUSPICIONS if goes_elsewhere else _DOUBTS)
 
     @property
     def coming(self) -> FloatArray:
@@ -101,7 +106,7 @@ class Leading:
         _, follower_then, leader_then = self._ways[0]
         way = leader - leader_then
         length = float(np.linalg.norm(way))
-        if length < _SHORT or now - self._began < _WINDOW:
+        if length < _SHORT or now - self._began < _SLOW:
             return
         follows = (self._ways[-1][1] - follower_then) @ way / length
         self._doubts = self._doubts + 1 if follows < _FOLLOWS * length else 0

@@ -28,13 +28,18 @@ FloatArray = NDArray[np.float64]
 MODES = ("demonstrate", "intervene", "rest")
 """What a person can be told to do."""
 
+# Each change of hands costs an arm a slow second, and the leader two more until it is where the
+# follower is: bursts as short as in simulation would lead nowhere.
+_BURST = 3.0  # [s]
 _STANDS = 1.0  # an arm that stands still for so long at its start waits for somebody [s]
 _PUZZLED = 4.0  # so long elsewhere, and something is wrong [s]
 _ASTRAY = 3.0  # it moves about for so long although nobody has begun an episode [s]
 _AGAIN = 3.0  # until a key is pressed again that nothing came of [s]
 _HARDLY = 0.15  # an arm is about to stand still [s]
 _ALIGNED = 0.15  # the leader is where the follower is [rad]
+_NEARLY = 0.3  # near enough to take it: one that lies on the table cannot lead down [rad]
 _PATIENCE_TO_ALIGN = 8.0  # [s]
+_LATE = 4.0  # a leader that has not come by then does not come [s]
 _LEFT = 0.05  # a joint that has gone so far has left the start [rad]
 _VERDICT = 0.2  # from a touch to the key [s]
 _SPREAD = 0.3  # standard deviation of the logarithm of a delay
@@ -96,7 +101,7 @@ class VirtualPerson:
         self._clock, self._hand, self._pedal = clock, hand, so101.pedal
         places, delays = (np.random.default_rng([seed, stream]) for stream in range(2))
         self._delays = delays
-        self._settings, self._seed = settings or PersonSettings(), seed
+        self._settings, self._seed = settings or PersonSettings(burst=_BURST), seed
         self._table = VirtualTable(so101, places)
         self._watch = ArmWatch(so101.follower, HOME, clock)
         self._leading = Leading(hand, self._table, clock)
@@ -150,6 +155,7 @@ class VirtualPerson:
         self._departed = True  # the arm has left the start since then
         self._touched: float | None = None  # when they will have noticed a touch
         self._looked = self._pressed = self._homeward = -math.inf
+        self._came = self._clock()  # the leader, to where the follower is
         self._presses = 0
 
     def _await_start(self) -> None:
@@ -185,7 +191,8 @@ class VirtualPerson:
 
     def _press_to_begin(self) -> None:
         self._press(KeyEvent.GIVE_BACK)
-        self._pressed, self._presses = self._clock(), self._presses + 1
+        self._presses += 1
+        self._pressed = self._came = self._clock()
 
     def _note_departure(self) -> None:
         """Counts an episode once its arm leaves the start."""
@@ -220,6 +227,9 @@ class VirtualPerson:
             self._watch.at_start and self._watch.still_for > _HARDLY
         ):
             return
+        if not self._leading.aligned(self._watch.joints, _NEARLY) and now - self._came < _LATE:
+            return
+        self._came = now
         if self._look_is_due() and self._table.act(self._person, np.zeros(3)) is not None:
             self._take()
 
@@ -232,7 +242,7 @@ class VirtualPerson:
         self.tally.takeovers += 1
 
     def _lead(self) -> None:
-        if self._leading.in_vain:
+        if self._leading.in_vain(self._watch.goes_to_start):
             self._wait_for_the_arm()
             return
         if self._look_is_due():
@@ -246,13 +256,13 @@ class VirtualPerson:
         self._leading.step()
 
     def _watch_anew(self) -> None:
-        self._doing, self._pressed, self._presses = _Doing.WATCHING, self._clock(), 2
+        self._doing, self._presses = _Doing.WATCHING, 2
+        self._pressed = self._came = self._clock()
 
     def _wait_for_the_arm(self) -> None:
         """Leaves the leader alone until the arm stands at its start."""
         self._let_go()
-        if self._doing is not _Doing.AWAITING:
-            self._homeward = self._clock()
+        self._homeward = self._clock()
         self._doing, self._touched = _Doing.AWAITING, None
 
     def _let_go(self) -> None:
