@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import pickle
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from e2hil_rllib.experience import Experience
 from e2hil_rllib.limiter import UpdateLimiter
 from e2hil_rllib.metrics import outcome_rates
 from e2hil_rllib.replay import Batch, HumanInTheLoopReplay
+from e2hil_rllib.robot_feed import RobotFeed
 from e2hil_rllib.rollouts import EpisodeCollector
 from e2hil_rllib.segments import INTERVENTION, Segment
 from e2hil_rllib.selection_log import SelectionLog
@@ -36,6 +39,8 @@ logger = logging.getLogger(__name__)
 IN_CHECKPOINT = "(in the checkpoint)"
 
 _STATE = "e2hil"
+_IDLE = 0.02  # how often it looks for robots' steps, while there is nothing to learn [s]
+_PUBLISH_INTERVAL = 0.5  # between two policies for robots, at least [s]
 
 
 class E2HiL(SAC):
@@ -73,7 +78,17 @@ class E2HiL(SAC):
             task=str(self.config.env),
             fps=float(self.config.env_config.get("control_hz", 10.0)),
         )
-        self._limiter = UpdateLimiter(self.config.utd_ratio, self.config.learning_starts)
+        connector = self.config.connector
+        self._limiter = UpdateLimiter(
+            self.config.utd_ratio,
+            self.config.learning_starts,
+            None if connector is None else connector.lowest_update_ratio,
+            None if connector is None else connector.highest_update_ratio,
+        )
+        #: What robots send; None in simulation.
+        self.robots = connector and RobotFeed(self.env_runner_group, self._collector)
+        self._published = -math.inf  # when the robots' policy was sent [s]
+        self._unpublished = True
         self._human_steps = 0
         folder, interval = self.config.selection_log, self.config.steps_per_iteration
         self._selection_log = SelectionLog(Path(folder), interval) if folder else None
@@ -86,16 +101,56 @@ class E2HiL(SAC):
     def training_step(self) -> None:
         """Collect ``steps_per_iteration`` environment steps and the updates that they owe.
 
-        With remote runners the next steps are sampled while the learner works on these.
+        With remote runners the next steps are sampled while the learner works on these. With
+        robots, an iteration goes by time.
         """
-        goal = self._limiter.env_steps + self.config.steps_per_iteration
-        while self._limiter.env_steps < goal:
-            for chunk in self._sample():
-                self._store(self._collector.collect(chunk))
-            self._learn()
+        if self.robots:
+            self._learn_from_robots(self.robots, self.config.connector.seconds_per_iteration)
+        else:
+            goal = self._limiter.env_steps + self.config.steps_per_iteration
+            while self._limiter.env_steps < goal:
+                for chunk in self._sample():
+                    self._store(self._collector.collect(chunk))
+                self._learn()
         self._collect_metrics()
         if self._selection_log is not None:
             self._log_selection(self._selection_log)
+
+    def _learn_from_robots(self, robots: RobotFeed, seconds: float) -> None:
+        """Take in what comes, and learn as much as the limits allow, for so long [s]."""
+        end = time.monotonic() + seconds
+        robots.look()
+        while time.monotonic() < end:
+            if not self._limiter.owes_update():
+                for segment in robots.take():
+                    self._store(segment)
+            free = self._limiter.allows_update() and not robots.paused
+            if self._limiter.owes_update() or free:
+                self._update()
+                self._unpublished = True
+            else:
+                time.sleep(_IDLE)
+            if self._unpublished and time.monotonic() - self._published > _PUBLISH_INTERVAL:
+                self._send_weights()
+                self._published, self._unpublished = time.monotonic(), False
+        robots.tell(
+            {
+                "env_steps": self._limiter.env_steps,
+                "updates": self._limiter.updates,
+                "human_steps": self._human_steps,
+                "episodes": self._collector.next_episode,
+                **outcome_rates(self._collector.outcomes),
+            }
+        )
+
+    def take_the_rest(self) -> bool:
+        """Take in what robots have sent meanwhile; says whether all of them have ended."""
+        assert self.robots
+        self.robots.look()
+        drained = self.robots.drained
+        for segment in self.robots.take():
+            self._store(segment)
+        return drained
 
     def _collect_metrics(self) -> None:
         group = self.env_runner_group
@@ -140,13 +195,20 @@ class E2HiL(SAC):
         if not self._limiter.owes_update():
             return
         while self._limiter.owes_update():
-            self.learner_group.update(
-                batch=self._next_batch(),
-                minibatch_size=self.config.train_batch_size_per_learner,
-                timesteps={"num_env_steps_sampled_lifetime": self._limiter.env_steps},
-                _no_metrics_reduce=True,
-            )
-            self._limiter.updated()
+            self._update()
+        self._send_weights()
+
+    def _update(self) -> None:
+        """Do one batch of updates."""
+        self.learner_group.update(
+            batch=self._next_batch(),
+            minibatch_size=self.config.train_batch_size_per_learner,
+            timesteps={"num_env_steps_sampled_lifetime": self._limiter.env_steps},
+            _no_metrics_reduce=True,
+        )
+        self._limiter.updated()
+
+    def _send_weights(self) -> None:
         self.env_runner_group.sync_weights(
             from_worker_or_learner_group=self.learner_group, inference_only=True
         )

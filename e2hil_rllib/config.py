@@ -12,12 +12,14 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from e2hil_rllib.classifier.judge import Judge
 from e2hil_rllib.config_checks import check_ranges
+from e2hil_rllib.external.connector import Connector
 from e2hil_rllib.inherited_settings import refuse_unknown_settings, refuse_unused_settings
 from e2hil_rllib.selection import SelectionSettings
 from e2hil_rllib.vision.settings import VisionSettings, absolute_source
 
 if TYPE_CHECKING:
     from ray.rllib.core.learner.learner import Learner
+    from ray.rllib.env.env_runner import EnvRunner
 
 
 class E2HiLConfig(SACConfig):
@@ -36,7 +38,7 @@ class E2HiLConfig(SACConfig):
         super().__init__(algo_class=algo_class)
         from e2hil_rllib.env_runner import E2HiLEnvRunner
 
-        self.env_runner_cls = E2HiLEnvRunner
+        self.env_runner_cls: type[EnvRunner] = E2HiLEnvRunner
         # .entropy_selection()
         defaults = SelectionSettings()
         self.selection_enabled = defaults.enabled
@@ -60,6 +62,8 @@ class E2HiLConfig(SACConfig):
         self.random_shift = seeing.random_shift
         # .success_classifier()
         self.judge: Judge | None = None
+        # .external()
+        self.connector: Connector | None = None
         # .training()
         self.utd_ratio = 2
         self.num_critics = 2
@@ -207,6 +211,30 @@ class E2HiLConfig(SACConfig):
             This configuration.
         """
         self.judge = None if path is None else Judge(str(path), agree, window, threshold)
+        return self
+
+    def external(self, *, inbox: str | Path, **settings: Any) -> E2HiLConfig:
+        """Learn from robots that connect to this learner, in the place of environments here.
+
+        The spaces of their environments are those of
+        ``environment(observation_space=..., action_space=...)``, and what they do is logged to
+        ``human_in_the_loop(episode_log=...)``. ``num_env_runners=N`` serves N robots at N ports.
+
+        Args:
+            inbox: Folder for what has come and is not in the episode log yet.
+            **settings: As of :class:`~e2hil_rllib.external.connector.Connector`.
+
+        Returns:
+            This configuration.
+
+        Raises:
+            ValueError: A value is out of its range.
+            UserError: The address needs a token, or a file cannot be used.
+        """
+        from e2hil_rllib.external.robot_runner import RobotEnvRunner
+
+        self.connector = Connector(str(Path(inbox).expanduser().resolve()), **settings)
+        self.env_runner_cls = RobotEnvRunner
         return self
 
     def training(

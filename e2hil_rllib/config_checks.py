@@ -51,6 +51,11 @@ def check_ranges(config: E2HiLConfig) -> None:
     valid = subset is None or 1 <= subset <= critics
     expected = f"None, or within 1..num_critics ({critics})"
     _check("num_subsampled_critics", subset, valid, expected)
+    if config.connector is not None and config.episode_log is None:
+        raise ValueError(
+            "external(...) needs human_in_the_loop(episode_log=FOLDER): what robots have sent is "
+            "deleted from the inbox once it is in the log"
+        )
     if config.demonstration_fraction > 0 and not (config.demonstrations or config.interventions):
         raise ValueError(
             f"demonstration_fraction={config.demonstration_fraction}, but there are neither "

@@ -74,6 +74,7 @@ class EpisodeData:
         succeed: Whether the task was solved.
         fps: Control steps per second, [Hz].
         task: What the episode is about, e.g. the environment's id.
+        origin: Names the episode among those of all robots; "" for one that no robot has sent.
     """
 
     episode: int
@@ -86,6 +87,7 @@ class EpisodeData:
     succeed: bool
     fps: float
     task: str
+    origin: str = ""
 
     @property
     def num_steps(self) -> int:
@@ -246,6 +248,7 @@ def _table_of(episode: EpisodeData) -> pa.Table:
         "version": SCHEMA_VERSION,
         "fps": episode.fps,
         "task": episode.task,
+        "origin": episode.origin,
         "action_dim": episode.actions.shape[1],
         "observations": layout,
     }
@@ -295,4 +298,5 @@ def _episode_of(table: pa.Table) -> EpisodeData:
         succeed=bool(of_steps(SUCCESS, np.bool_)[-1]),
         fps=description["fps"],
         task=description["task"],
+        origin=description.get("origin", ""),
     )

@@ -1,4 +1,4 @@
-"""From RLlib's episode chunks to segments for replay and to episodes on disk."""
+"""From RLlib's episode chunks, or robots' ones, to segments for replay and to episodes on disk."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import gymnasium as gym
 import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
+from e2hil_rllib.action_scale import ActionScale
 from e2hil_rllib.encoders import FLAT_KEY
 from e2hil_rllib.episodes import EpisodeData, episode_path, write_episode
+from e2hil_rllib.external.arrivals import Arrival
+from e2hil_rllib.external.chunk import Chunk
 from e2hil_rllib.metrics import WINDOW, EpisodeOutcome, episode_outcome
 from e2hil_rllib.segments import INTERVENTION, POLICY, Segment
 
@@ -27,21 +30,12 @@ class _OpenEpisode:
     infos: list[dict[str, Any]] = field(default_factory=list)
     rewards: float = 0.0
     segments: list[Segment] = field(default_factory=list)
-
-
-class ActionScale:
-    """Actions between the environment's box and [−1, 1]^d, the units that policy and critic see."""
-
-    def __init__(self, space: gym.spaces.Box):
-        self.low, self.high = space.low.astype(np.float32), space.high.astype(np.float32)
-
-    def to_unit(self, action: np.ndarray) -> np.ndarray:
-        """Environment units to [−1, 1]."""
-        return 2 * (action - self.low) / (self.high - self.low) - 1
-
-    def to_environment(self, action: np.ndarray) -> np.ndarray:
-        """[−1, 1] to environment units."""
-        return self.low + (action + 1) / 2 * (self.high - self.low)
+    origin: str = ""
+    """Names it among those of all robots; "" where no robot sends it."""
+    known: int = 0
+    """Steps that replay has from before the process was restarted."""
+    task: str = ""
+    fps: float = 0.0
 
 
 class EpisodeCollector:
@@ -64,6 +58,7 @@ class EpisodeCollector:
         self._log = episode_log
         self._task, self._fps = task, fps
         self._open: dict[str, _OpenEpisode] = {}
+        self._logged_before: set[str] = set()
 
     def collect(self, chunk: SingleAgentEpisode) -> Segment:
         """Turn one chunk into a segment; where its episode ends, write the episode to the log.
@@ -72,22 +67,76 @@ class EpisodeCollector:
             ValueError: When the environment broke its contract, naming the key and the step.
             FileExistsError: When the log already holds an episode of this number.
         """
-        episode = self._open.get(chunk.id_)
-        if episode is None:
-            episode = self._open[chunk.id_] = _OpenEpisode(self.next_episode)
-            self.next_episode += 1
+        episode = self._opened(chunk.id_, self._task, self._fps)
         segment = self._segment(chunk, episode)
-        episode.num_steps += len(segment)
-        episode.infos += chunk.get_infos()[1:]
-        episode.rewards += chunk.get_return()
-        if self._log is not None:
-            episode.segments.append(segment)
+        self._add(episode, segment, chunk.get_infos()[1:])
         if chunk.is_done:
             self._finish(chunk.id_, terminated=chunk.is_terminated)
         return segment
 
-    def _finish(self, chunk_id: str, *, terminated: bool) -> None:
-        episode = self._open.pop(chunk_id)
+    def receive(self, arrival: Arrival) -> Segment | None:
+        """Turn what has come from a robot into a segment; log the episode that it ends.
+
+        Returns:
+            The steps that replay does not have yet; None where it has them all.
+
+        Raises:
+            ValueError: When a human acted although nobody may.
+            FileExistsError: When the log already holds an episode of this number.
+        """
+        if arrival.origin in self._logged_before:
+            return None
+        if arrival.chunk is None:
+            self._finish(arrival.origin, terminated=False)
+            return None
+        chunk = arrival.chunk
+        episode = self._opened(arrival.origin, chunk.task, chunk.fps)
+        episode.origin = arrival.origin
+        segment = self._sent(chunk, episode)
+        infos = [{"is_intervention": human} for human in chunk.is_intervention.tolist()]
+        infos[-1]["succeed"] = chunk.succeed
+        self._add(episode, segment, infos)
+        if chunk.ends_episode:
+            self._finish(arrival.origin, terminated=chunk.terminated)
+        known = max(0, episode.known - segment.first_step)
+        return segment.part(known, len(segment)) if known < len(segment) else None
+
+    def _opened(self, name: str, task: str, fps: float) -> _OpenEpisode:
+        episode = self._open.get(name)
+        if episode is None:
+            episode = self._open[name] = _OpenEpisode(self.next_episode)
+            self.next_episode += 1
+        episode.task, episode.fps = task, fps
+        return episode
+
+    def _add(
+        self, episode: _OpenEpisode, segment: Segment, step_infos: list[dict[str, Any]]
+    ) -> None:
+        episode.num_steps += len(segment)
+        episode.infos += step_infos
+        episode.rewards += float(segment.rewards.sum(dtype=np.float64))
+        if self._log is not None:
+            episode.segments.append(segment)
+
+    def _sent(self, chunk: Chunk, episode: _OpenEpisode) -> Segment:
+        """A robot's steps; their actions are those that were carried out."""
+        if chunk.is_intervention.any():
+            self._refuse_humans(f"episode {episode.number} of the robot {chunk.stream}")
+        terminated = np.zeros(chunk.num_steps, bool)
+        terminated[-1:] = chunk.terminated
+        low, high = self.scale.low, self.scale.high
+        return Segment(
+            episode.number,
+            episode.num_steps,
+            {key: _as_stored(x) for key, x in chunk.observations.items()},
+            self.scale.to_unit(np.clip(chunk.actions, low, high)).astype(np.float32),
+            chunk.rewards,
+            terminated,
+            np.where(chunk.is_intervention, INTERVENTION, POLICY).astype(np.uint8),
+        )
+
+    def _finish(self, name: str, *, terminated: bool) -> None:
+        episode = self._open.pop(name)
         outcome = episode_outcome(episode.infos, episode.rewards)
         self.outcomes.append(outcome)
         if self._log is None:
@@ -133,13 +182,16 @@ class EpisodeCollector:
                 )
             return False
         human = bool(info["is_intervention"])
-        if human and not self._interventions:
+        if human:
+            self._refuse_humans(where)
+        return human
+
+    def _refuse_humans(self, where: str) -> None:
+        if not self._interventions:
             raise ValueError(
-                f"{where}: a human acted, but human_in_the_loop(interventions=False) is set, and "
-                "the policy's action would be stored in place of the executed one. Set "
+                f"{where}: a human acted, but human_in_the_loop(interventions=False) is set. Set "
                 "interventions=True, or switch the environment's operator off"
             )
-        return human
 
     def _human_action(self, info: dict[str, Any], where: str) -> np.ndarray:
         low, high = self.scale.low, self.scale.high
@@ -175,8 +227,9 @@ class EpisodeCollector:
             terminated=terminated,
             truncated=not terminated,
             succeed=bool(outcome.success),
-            fps=self._fps,
-            task=self._task,
+            fps=episode.fps,
+            task=episode.task,
+            origin=episode.origin,
         )
 
     def segment_of(self, episode: EpisodeData) -> Segment:
@@ -196,6 +249,9 @@ class EpisodeCollector:
     def recover(self, episode: EpisodeData) -> Segment:
         """Count a logged episode as collected; returns its steps."""
         self.next_episode = max(self.next_episode, episode.episode + 1)
+        if episode.origin:
+            self._logged_before.add(episode.origin)
+            self._open.pop(episode.origin, None)
         human = int(episode.is_intervention.sum())
         self.outcomes.append(
             EpisodeOutcome(episode.num_steps, human, episode.succeed, float(episode.rewards.sum()))
@@ -206,16 +262,21 @@ class EpisodeCollector:
         """Next episode number, collected steps of each open episode, and the last outcomes."""
         return {
             "next_episode": self.next_episode,
-            "open_steps": {e.number: e.num_steps for e in self._open.values()},
+            "open_steps": {e.number: max(e.num_steps, e.known) for e in self._open.values()},
+            "open_origins": {e.origin: e.number for e in self._open.values() if e.origin},
             "outcomes": list(self.outcomes),
         }
 
     def resume(self, state: dict[str, Any]) -> Iterator[int]:
         """Go on after a checkpoint; yields numbers of episodes that may have been logged since.
 
-        The environment starts anew, so open episodes are never continued.
+        Robots send the open episodes that are not logged again, from their first step, and go on
+        with them; an environment starts anew.
         """
-        self._open.clear()
+        self._open = {
+            origin: _OpenEpisode(number, origin=origin, known=state["open_steps"][number])
+            for origin, number in state.get("open_origins", {}).items()
+        }
         self.next_episode = state["next_episode"]
         self.outcomes.clear()
         self.outcomes.extend(state["outcomes"])

@@ -29,6 +29,7 @@ class RunFolder:
         evaluation: One row for each evaluated episode.
         tensorboard: The same figures as TensorBoard events.
         episodes: What happened in training, an episode a file.
+        inbox: What has come from robots and is not among the episodes yet.
         demonstrations: What was recorded before training, an episode a file.
         selection: What the selection thought of samples, an iteration a file.
         crops: What each camera sees, and what of it the policy gets, a picture a camera.
@@ -42,6 +43,7 @@ class RunFolder:
         self.evaluation = self.root / "evaluation.csv"
         self.tensorboard = self.root / "tensorboard"
         self.episodes = self.root / "episodes"
+        self.inbox = self.root / "inbox"
         self.demonstrations = self.root / "demonstrations"
         self.selection = self.root / "selection"
         self.crops = self.root / "crops"

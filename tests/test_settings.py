@@ -49,7 +49,7 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
             "there is no key 'training.udt_ratio'. Did you mean utd_ratio?",
         ),
         ("entropy_selecton: {}", "there is no key 'entropy_selecton'. Did you mean entropy_sel"),
-        ("checkpoint: {zzz: 1}", "Valid: every_steps, keep."),
+        ("checkpoint: {zzz: 1}", "Valid: every_minutes, every_steps, keep."),
         ("demonstrations: {recrod: 3, path: x}", "'demonstrations.recrod'. Did you mean record?"),
         ("training: {utd_ratio: two}", "'training.utd_ratio' is 'two', expected: a valid integer"),
         ("training: {gamma: yes}", "'training.gamma' is True, expected: a valid number"),

@@ -66,7 +66,7 @@ def algorithm_config(settings: Settings, run: RunFolder) -> E2HiLConfig:
 
     resources = settings.resources
     try:
-        config = E2HiLConfig().environment(settings.task, env_config=dict(settings.env))
+        config = _with_environment(E2HiLConfig(), settings, run)
         config.entropy_selection(
             **settings.arguments("entropy_selection"), selection_log=run.selection
         )
@@ -91,6 +91,59 @@ def algorithm_config(settings: Settings, run: RunFolder) -> E2HiLConfig:
     return config
 
 
+def _with_environment(config: E2HiLConfig, settings: Settings, run: RunFolder) -> E2HiLConfig:
+    """Says what is learned from: an environment in the learner's process, or robots."""
+    external = settings.robots
+    if external is None:
+        config.environment(settings.task, env_config=dict(settings.env))
+        return config
+    observed, taken = robot_spaces(settings)
+    config.environment(observation_space=observed, action_space=taken)
+    names = (
+        "host", "port", "token_file", "certificate", "private_key", "lowest_update_ratio",
+        "highest_update_ratio",
+    )  # fmt: skip
+    config.external(inbox=run.inbox, **{name: getattr(external, name) for name in names})
+    return config
+
+
+def robot_spaces(settings: Settings) -> tuple[Any, Any]:
+    """The observation and action space of a robot's environment; no arm is connected.
+
+    Raises:
+        SettingsError: The environment cannot be made with these settings.
+    """
+    if not settings.physical:
+        return _spaces(settings, dict(settings.env), "env")
+    from envs.hardware.robot_spaces import physical_spaces
+
+    try:
+        return physical_spaces(settings.env)
+    except _NO_ENVIRONMENT as error:
+        fault = fault_in_words(error).rstrip(".")
+        raise SettingsError(
+            f"The environment {settings.task} cannot be made with the settings in 'env': {fault}."
+        ) from error
+
+
+def policy_config(settings: Settings) -> E2HiLConfig:
+    """The part of the configuration that a robot's policy is built from.
+
+    Raises:
+        SettingsError: A value is out of its range.
+    """
+    quiet_ray()
+    from e2hil_rllib.config import E2HiLConfig
+
+    try:
+        config = E2HiLConfig().vision(**settings.arguments("vision"))
+        config.training(**settings.arguments("training")).debugging(seed=settings.seed)
+        _ = config.vision_settings
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"The settings cannot be used: {error}") from error
+    return config
+
+
 def check_settings(settings: Settings, run: RunFolder) -> None:
     """Finds what cannot be trained or evaluated before anything is written or started.
 
@@ -98,9 +151,12 @@ def check_settings(settings: Settings, run: RunFolder) -> None:
         SettingsError: The algorithm's configuration or one of the two environments cannot be
             made, or the two do not look alike to the policy.
     """
-    _refuse_physical(settings)
+    if settings.robots is not None:
+        _refuse_recording(settings)
     config = algorithm_config(settings, run)
     _check_gpus(settings)
+    if settings.robots is not None:
+        return
     observed, taken = _spaces(settings, config.env_config, "env")
     evaluation = config.get_evaluation_config_object()
     if evaluation is None:
@@ -118,13 +174,13 @@ def check_settings(settings: Settings, run: RunFolder) -> None:
             )
 
 
-def _refuse_physical(settings: Settings) -> None:
-    """The loop of a physical arm cannot wait for a learner in its own process."""
-    if "follower" in settings.env:
+def _refuse_recording(settings: Settings) -> None:
+    """A learner's machine has no arm to demonstrate with."""
+    if settings.demonstrations is not None and settings.demonstrations.record is not None:
         raise SettingsError(
-            f"{settings.task} is a physical arm, and training on one is not there yet: its control "
-            "loop would stand still during each update. Lead it with 'e2hil teleop', and record "
-            "demonstrations with 'e2hil record'."
+            "demonstrations.record is set, but the robot is in a process of its own. Record with "
+            "'e2hil record CONFIG --episodes N --out DIR' beside the robot, and set "
+            "demonstrations.path to that folder."
         )
 
 

@@ -67,11 +67,13 @@ class TrainingDisplay:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, row: Row) -> None:
-        """Takes the figures of an iteration in."""
+    def show(self, row: Row, robots: str = "") -> None:
+        """Takes the figures of an iteration in, and how the robots are doing, if there are any."""
         now = self._clock()
         self._recent.append((now, row[STEP], row.get(UPDATES, 0.0)))
         cells = self._cells(row)
+        if robots:
+            cells.append(("robots", robots))
         if self._live is not None:
             self._live.update(live_line(cells, self._console.width))
         elif now >= self._next_line or row[STEP] >= self._total:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ from e2hil_rllib.settings import Settings, changed_keys
 if TYPE_CHECKING:
     from e2hil_rllib.algorithm import E2HiL
     from e2hil_rllib.env_runner import E2HiLEnvRunner
+    from e2hil_rllib.robot_feed import RobotFeed
+
+_LAST_STEPS = 10.0  # for what robots still have to send at the end [s]
 
 
 class TrainingError(UserError):
@@ -186,18 +190,41 @@ class _Training:
         row = log.last or {STEP: 0.0}
         display = TrainingDisplay(self._console, self._settings.stop.steps, row)
         saved = evaluated = step
+        saved_at, robots = time.monotonic(), self._algorithm.robots
         with display:
-            while not self._is_done(row) and not stop:
-                row = self._iterate()
-                if self._due(row, evaluated, self._settings.evaluation.every_steps):
+            while not (self._is_done(row) or stop or (robots and robots.stopped)):
+                before, row = row[STEP], self._iterate()
+                if not robots and self._due(row, evaluated, self._settings.evaluation.every_steps):
                     row |= self._evaluate(int(row[STEP]))
                     evaluated = int(row[STEP])
-                log.append(row)
-                display.show(row)
-                if self._due(row, saved, self._settings.checkpoint.every_steps):
-                    saved = self._save(row)
+                if row[STEP] > before:
+                    log.append(row)
+                display.show(row, robots.in_words() if robots else "")
+                if self._due(row, saved, self._settings.checkpoint.every_steps) or (
+                    row[STEP] > saved and self._late(saved_at)
+                ):
+                    saved, saved_at = self._save(row), time.monotonic()
+        if robots:
+            row = self._end_robots(robots, row, log)
         self._save(row)
         return self._is_done(row)
+
+    def _late(self, saved_at: float) -> bool:
+        minutes = self._settings.checkpoint_minutes
+        return minutes is not None and time.monotonic() - saved_at > 60 * minutes
+
+    def _end_robots(self, robots: RobotFeed, row: Row, log: ProgressLog) -> Row:
+        """Lets robots stop where training has ended, and takes in what they still send."""
+        done = self._is_done(row)
+        if done:
+            robots.tell({"done": True})
+        end = time.monotonic() + (_LAST_STEPS if done or robots.stopped else 0.0)
+        while not self._algorithm.take_the_rest() and time.monotonic() < end:
+            time.sleep(0.1)
+        last = self._iterate()
+        if last[STEP] > row[STEP]:
+            log.append(last)
+        return last
 
     def _is_done(self, row: Row) -> bool:
         wanted = self._settings.stop.autonomous_success_rate
@@ -211,7 +238,7 @@ class _Training:
     def _iterate(self) -> Row:
         try:
             row = flatten(self._algorithm.train())
-            if not self._drew_crops:
+            if not self._drew_crops and not self._algorithm.robots:
                 draw_run_crops(self._algorithm, self._run.crops)
                 self._drew_crops = True
             return row
@@ -238,9 +265,10 @@ class _Training:
         }
 
     def _finish(self, step: int) -> None:
-        if all(episode.step != step for episode in read_evaluations(self._run.evaluation)):
-            self._evaluate(step)
-        episodes = [e for e in read_evaluations(self._run.evaluation) if e.step == step]
-        print_evaluation(self._console, episodes)
+        if not self._algorithm.robots:
+            if all(episode.step != step for episode in read_evaluations(self._run.evaluation)):
+                self._evaluate(step)
+            episodes = [e for e in read_evaluations(self._run.evaluation) if e.step == step]
+            print_evaluation(self._console, episodes)
         page = write_report(self._run)
         self._console.print(f"Report: {page}", highlight=False)

@@ -100,7 +100,8 @@ class Chunk:
             check_index(name, getattr(self, name))
         if self.succeed and not self.ends_episode:
             raise ValueError("succeed is True, but the episode goes on")
-        check_episode(EpisodeData(**{f.name: getattr(self, f.name) for f in fields(EpisodeData)}))
+        names = {field.name for field in fields(EpisodeData)} & vars(self).keys()
+        check_episode(EpisodeData(**{name: getattr(self, name) for name in names}))
         for key, array in self.observations.items():
             if array.ndim == 4 and array.shape[-1] == 3 and not is_image(array):
                 raise ValueError(f"observations[{key!r}] are {array.dtype} images, expected uint8")

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from reprlib import repr as short
 from typing import Any
 
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.external.codec import Limits, MalformedMessage, decode, encode
 from e2hil_rllib.external.framing import FrameReader, frame
+from e2hil_rllib.external.news import News
 from e2hil_rllib.external.robot_session import PROTOCOL
+from e2hil_rllib.external.secure import connect
 from e2hil_rllib.external.spool import Spool
+from e2hil_rllib.external.weights import Weights
 
 logger = logging.getLogger(__name__)
 
 _PIECE = 1 << 16  # bytes taken from the socket at once
 _IDLE = 0.05  # how often it looks for new chunks [s]
+_REPORTS = 0.25  # from an answer to a report to the next report [s]
 _FIRST_RETRY, _LONGEST_RETRY = 0.2, 5.0  # after a connection was lost [s]
-_ANSWERS = Limits(max_bytes=1 << 16, max_values=100, max_depth=4)
+_ANSWERS = Limits(max_values=100_000, max_depth=10)
 _JOIN_PATIENCE = 15.0  # [s]
+
+
+class Refused(UserError):  # noqa: N818 - an answer, not a mistake
+    """The learner does not take this robot, or its policy does not fit; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +44,31 @@ class DeliveryStatus:
         delivered: Chunks that the server has acknowledged since the start.
         waiting: Chunks in the spool.
         trouble: What keeps it from delivering, "" where nothing does.
+        refused: Whether that will not go by itself: learner and robot do not fit together.
     """
 
     connected: bool
     delivered: int
     waiting: int
     trouble: str
+    refused: bool
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where chunks are brought.
+
+    Attributes:
+        host: The server's address.
+        port: Where it listens.
+        token: What it wants to hear; "" where it wants nothing.
+        tls: What its certificate is checked with; None for no encryption.
+    """
+
+    host: str
+    port: int
+    token: str = field(default="", repr=False)
+    tls: ssl.SSLContext | None = None
 
 
 class Delivery:
@@ -47,34 +76,35 @@ class Delivery:
 
     A chunk stays in the spool until the server has acknowledged it, so that a connection may break
     at any moment: the next one begins with the oldest chunk that waits. Several are on their way
-    at once.
+    at once. The same thread tells the learner how the robot is doing and takes its policies in.
 
     Args:
         spool: What to deliver.
-        host: The server's address.
-        port: Where it listens.
-        token: What it wants to hear; "" where it wants nothing.
+        destination: Where to.
+        check: Looks at what the server says of its policy in its welcome (`spaces`, `trunk`), and
+            raises `Refused` if that does not fit.
         window: Chunks that may be on their way.
-        patience: Without an acknowledgement for so long a connection counts as lost [s].
+        patience: Without an answer for so long a connection counts as lost [s].
     """
 
     def __init__(
         self,
         spool: Spool,
-        host: str,
-        port: int,
-        token: str = "",
+        destination: Destination,
+        check: Callable[[dict[str, Any]], None] = lambda welcome: None,
         window: int = 16,
         patience: float = 10.0,
     ) -> None:
-        self._spool = spool
-        self._server = (host, port)
-        self._token = token
-        self._window = window
-        self._patience = patience
+        self._spool, self._destination, self._check = spool, destination, check
+        self._window, self._patience = window, patience
+        #: What the learner has said.
+        self.news = News()
+        self._report: dict[str, Any] = {"paused": False, "stopped": False}
+        self._reports, self._told = 1, 0  # number of the present report, and of the answered one
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._connected, self._delivered, self._trouble = False, 0, ""
+        self._connected, self._trouble, self._refused = False, "", False
+        self._welcomed = self._delivered = 0
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._thread.start()
 
@@ -86,16 +116,37 @@ class Delivery:
             trouble = self._trouble
             if not self._thread.is_alive() and not self._stopping.is_set():
                 trouble = trouble or "its thread has ended"
-            return DeliveryStatus(self._connected, self._delivered, waiting, trouble)
+            return DeliveryStatus(self._connected, self._delivered, waiting, trouble, self._refused)
+
+    def report(self, *, paused: bool, stopped: bool = False) -> None:
+        """What the learner is told of the robot from now on, again and again.
+
+        Args:
+            paused: The person there has paused it.
+            stopped: The person there has ended the session.
+        """
+        with self._lock:
+            report = {"paused": paused, "stopped": stopped}
+            self._reports += report != self._report
+            self._report = report
 
     def flush(self, seconds: float) -> bool:
-        """Waits until nothing waits any more, for so long at most [s]; says whether it came so."""
+        """Waits until the learner has every chunk and, while it is connected, the newest report.
+
+        Args:
+            seconds: How long at most [s].
+
+        Returns:
+            Whether it has every chunk.
+        """
         end = time.monotonic() + seconds
-        while self._spool.waiting():
-            if time.monotonic() >= end:
-                return False
+        while time.monotonic() < end:
+            with self._lock:
+                told = self._told == self._reports or not self._connected
+            if told and not self._spool.waiting():
+                return True
             time.sleep(_IDLE)
-        return True
+        return not self._spool.waiting()
 
     def close(self) -> None:
         """Stops; what waits stays in the spool. Harmless the second time."""
@@ -104,75 +155,137 @@ class Delivery:
 
     def _run(self) -> None:
         retry = _FIRST_RETRY
+        where = self._destination
         while not self._stopping.is_set():
-            delivered = self._delivered
+            welcomed = self._welcomed
             try:
-                with socket.create_connection(self._server, timeout=self._patience) as connection:
+                with connect(where.host, where.port, where.tls, self._patience) as connection:
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     self._converse(connection)
+            except Refused as error:
+                self._lose(str(error), refused=True)
             except (OSError, MalformedMessage, UserError) as error:
                 self._lose(str(error))
             except Exception as error:  # whatever it is, the robot has to know
                 self._lose(f"a defect of the delivery: {error!r}")
                 logger.exception("the delivery failed, and begins anew")
-            retry = _FIRST_RETRY if self._delivered > delivered else min(2 * retry, _LONGEST_RETRY)
+            came = self._welcomed > welcomed
+            retry = _FIRST_RETRY if came else min(2 * retry, _LONGEST_RETRY)
             self._stopping.wait(retry)
 
     def _converse(self, connection: socket.socket) -> None:
         """Delivers over one connection until it is lost, or all is to stop."""
-        hello = {"type": "HELLO", "protocol": PROTOCOL, "stream": self._spool.stream}
-        connection.sendall(frame(encode({**hello, "token": self._token})))
+        hello = {
+            "type": "HELLO",
+            "protocol": PROTOCOL,
+            "stream": self._spool.stream,
+            "first": self._spool.first,
+            "token": self._destination.token,
+        }
+        connection.sendall(frame(encode(hello)))
         answers = _Answers(connection)
-        self._be_welcomed(answers)
-        on_their_way: dict[int, float] = {}
+        if not self._be_welcomed(answers):
+            return
+        talk = _Talk()
         while not self._stopping.is_set():
-            more = self._send(connection, on_their_way)
+            more = self._send(connection, talk)
+            self._send_report(connection, talk)
             for answer in answers.come(0.0 if more else _IDLE):
-                sequence = answer.get("sequence")
-                if answer.get("type") != "ACK" or sequence not in on_their_way:
-                    raise MalformedMessage(f"the server answers {answer}, expected an ACK")
-                self._spool.acknowledge(sequence)
-                del on_their_way[sequence]
-                with self._lock:
-                    self._delivered += 1
-            oldest = min(on_their_way.values(), default=time.monotonic())
-            if time.monotonic() - oldest > self._patience:
-                raise ConnectionError(f"no acknowledgement for {self._patience:g} s")
+                self._hear(answer, talk)
+            if time.monotonic() - talk.oldest() > self._patience:
+                raise ConnectionError(f"no answer for {self._patience:g} s")
 
-    def _be_welcomed(self, answers: _Answers) -> None:
+    def _be_welcomed(self, answers: _Answers) -> bool:
         end = time.monotonic() + self._patience
         while time.monotonic() < end:
             for answer in answers.come(_IDLE):
                 if answer.get("type") == "REFUSED":
-                    raise ConnectionError(f"the server refuses: {answer.get('reason')}")
+                    raise Refused(f"The learner refuses: {str(answer.get('reason'))[:500]}.")
                 if answer.get("type") != "WELCOME":
-                    raise MalformedMessage(f"the server answers {answer}, expected a WELCOME")
+                    raise MalformedMessage(f"the server answers {short(answer)}, not a WELCOME")
+                self._check(answer)
                 with self._lock:
-                    self._connected, self._trouble = True, ""
-                logger.info("connected to the learner at %s:%d", *self._server)
-                return
+                    self._connected, self._trouble, self._refused = True, "", False
+                    self._welcomed += 1
+                where = self._destination
+                logger.info("connected to the learner at %s:%d", where.host, where.port)
+                return True
             if self._stopping.is_set():
-                return
+                return False
         raise ConnectionError(f"no welcome within {self._patience:g} s")
 
-    def _send(self, connection: socket.socket, on_their_way: dict[int, float]) -> bool:
+    def _hear(self, answer: dict[str, Any], talk: _Talk) -> None:
+        kind, sequence = answer.get("type"), answer.get("sequence")
+        if kind == "ACK" and sequence in talk.chunks:
+            self._spool.acknowledge(sequence)
+            del talk.chunks[sequence]
+            with self._lock:
+                self._delivered += 1
+        elif kind == "WEIGHTS":
+            weights = Weights.from_message(answer)
+            talk.version = weights.version
+            self.news.receive(weights)
+        elif kind == "STATUS" and isinstance(answer.get("status"), dict):
+            talk.asked, talk.next_report = None, time.monotonic() + _REPORTS
+            with self._lock:
+                self._told = talk.report
+            self.news.hear(answer["status"])
+        else:
+            raise MalformedMessage(f"the server answers {short(answer)}")
+
+    def _send(self, connection: socket.socket, talk: _Talk) -> bool:
         """Sends the next chunk if there is room for one; says whether there may be another."""
-        if len(on_their_way) >= self._window:
+        if len(talk.chunks) >= self._window:
             return False
         for sequence, _ in self._spool.waiting():
-            if sequence not in on_their_way:
+            if sequence not in talk.chunks:
                 chunk = {"type": "CHUNK", "sequence": sequence, "data": self._spool.read(sequence)}
                 connection.settimeout(self._patience)
                 connection.sendall(frame(encode(chunk)))
-                on_their_way[sequence] = time.monotonic()
+                talk.chunks[sequence] = time.monotonic()
                 return True
         return False
 
-    def _lose(self, reason: str) -> None:
+    def _send_report(self, connection: socket.socket, talk: _Talk) -> None:
+        now = time.monotonic()
+        if talk.asked is not None or now < talk.next_report:
+            return
+        with self._lock:
+            report, talk.report = dict(self._report), self._reports
+        waiting = len(self._spool.waiting())
+        message = {"type": "REPORT", "waiting": waiting, "version": talk.version, **report}
+        connection.settimeout(self._patience)
+        connection.sendall(frame(encode(message)))
+        talk.asked = now
+
+    def _lose(self, reason: str, refused: bool = False) -> None:
         with self._lock:
             if self._connected or reason != self._trouble:
-                logger.warning("the learner at %s:%d is not to be had: %s", *self._server, reason)
-            self._connected, self._trouble = False, reason
+                where = self._destination
+                logger.warning(
+                    "the learner at %s:%d is not to be had: %s", where.host, where.port, reason
+                )
+            self._connected, self._trouble, self._refused = False, reason, refused
+
+
+@dataclass
+class _Talk:
+    """What is on its way over one connection."""
+
+    chunks: dict[int, float] = field(default_factory=dict)
+    """When each of the chunks was sent that are not acknowledged yet."""
+    asked: float | None = None
+    """When the report was sent that is not answered yet."""
+    next_report: float = 0.0
+    report: int = 0
+    """Number of the report that was sent last."""
+    version: int = 0
+    """Of the newest policy that has come over this connection."""
+
+    def oldest(self) -> float:
+        """When that was sent which has waited longest for an answer; now if there is nothing."""
+        times = [*self.chunks.values(), *([] if self.asked is None else [self.asked])]
+        return min(times, default=time.monotonic())
 
 
 class _Answers:
@@ -199,5 +312,5 @@ class _Answers:
         for body in self._reader.feed(piece):
             answer = decode(body, _ANSWERS)
             if not isinstance(answer, dict):
-                raise MalformedMessage(f"the server says {answer!r}, expected a map")
+                raise MalformedMessage(f"the server says {short(answer)}, expected a map")
             yield answer

@@ -67,6 +67,32 @@ class Inbox:
         with self._mutex:
             return list(self._streams)
 
+    def begin(self, stream: str, first: int) -> None:
+        """A robot says which chunk of a stream is the oldest that it can still send.
+
+        Those before it that have not come never will: they went to another inbox, as in an earlier
+        run, or are lost. Nothing waits for them any more.
+
+        Args:
+            stream: Id of the robot's recording, see `Chunk`.
+            first: The oldest chunk's number, or the next one's where none waits.
+
+        Raises:
+            ValueError: The stream or the number is none.
+            WriteError: The disk is full. It can be tried again.
+        """
+        check_stream(stream)
+        check_index("first", first)
+        with self._mutex:
+            here = self._stream(stream)
+            kept = [sequence for sequence in here.chunks.sequences if sequence < first]
+            if not kept and here.first < first:
+                write_sealed(_state_path(self.folder / stream), str(first).encode())
+                here.first = first
+            for sequence in range(here.first, first) if kept else ():
+                if not here.has(sequence):
+                    here.chunks.write(sequence, LOST)
+
     def receive(self, stream: str, sequence: int, data: bytes) -> bool:
         """Takes a chunk. It is on the disk when this returns, so that it may be acknowledged.
 
@@ -85,10 +111,7 @@ class Inbox:
         check_stream(stream)
         check_index("sequence", sequence)
         with self._mutex:
-            if stream not in self._streams:
-                with writing(self.folder / stream):
-                    self._streams[stream] = self._opened(self.folder / stream)
-            here = self._streams[stream]
+            here = self._stream(stream)
             if here.has(sequence):
                 return False
             here.chunks.write(sequence, data)
@@ -161,6 +184,13 @@ class Inbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _stream(self, name: str) -> _Stream:
+        """A stream, which begins here if nothing is known of it."""
+        if name not in self._streams:
+            with writing(self.folder / name):
+                self._streams[name] = self._opened(self.folder / name)
+        return self._streams[name]
 
     def _opened(self, folder: Path) -> _Stream:
         """A stream as it is on the disk; an empty one where there is nothing yet."""

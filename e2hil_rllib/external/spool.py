@@ -63,6 +63,18 @@ class Spool:
         with self._mutex:
             return self._chunks.total_bytes
 
+    @property
+    def first(self) -> int:
+        """The number of the oldest chunk that waits, or of the next one where none does."""
+        with self._mutex:
+            return min(self._chunks.sequences, default=self._next)
+
+    @property
+    def following(self) -> int:
+        """The number of the next chunk."""
+        with self._mutex:
+            return self._next
+
     def append(self, make: Callable[[int], bytes]) -> int:
         """Takes a chunk. It is on the disk when this returns.
 

@@ -1,5 +1,6 @@
 """The person at the arm begins episodes, ends them with a verdict, and stops."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -67,6 +68,7 @@ class EpisodeKeys(gymnasium.Wrapper):
         success terminates with reward 1 and `info["succeed"]`;
         failure terminates with reward 0;
         re-record truncates, with `info["rerecord_episode"]`;
+        pause truncates, with `info["paused"]`; the next reset waits for the person as always;
         stop truncates, with `info["stopped"]`; the next reset raises `OperatorStop`.
     Re-record during a wait is about the episode before: the reset's `info` says it then.
 
@@ -97,7 +99,7 @@ class EpisodeKeys(gymnasium.Wrapper):
         self._pressed, self.operator = pressed, operator
         self._demonstrates = demonstrates
         self._waits = waits and (operator is not None or pressed.any_source)
-        self._stopped = self._drops_previous = False
+        self._stopped = self._drops_previous = self._stands = False
         self.announce: Callable[[str], None] = _LOG.info
         """Told what the person should know or do, in one line."""
 
@@ -131,8 +133,11 @@ class EpisodeKeys(gymnasium.Wrapper):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Steps, and ends the episode if a key says so."""
         observation, reward, terminated, truncated, info = self.env.step(action)
+        self._stands = False
         if self._pressed.take(KeyEvent.STOP) is not None:
             self._stopped = info["stopped"] = truncated = True
+        if self._pressed.take(KeyEvent.PAUSE) is not None:
+            info["paused"] = truncated = True
         if info.get("interrupted"):
             return observation, reward, terminated, truncated, info
         said = self._pressed.take(KeyEvent.SUCCESS, KeyEvent.FAILURE, KeyEvent.RERECORD)
@@ -143,6 +148,23 @@ class EpisodeKeys(gymnasium.Wrapper):
             info["succeed"] = said is KeyEvent.SUCCESS
             reward = float(info["succeed"])
         return observation, reward, terminated, truncated, info
+
+    def stand_still(self) -> None:
+        """Keeps the arm where it is for a moment; to be called again while nobody gives commands.
+
+        Raises:
+            OperatorStop: if the person wants to stop.
+        """
+        self._refuse_to_go_on()
+        # What fails now is said by the next reset, which waits until it is mended.
+        with contextlib.suppress(HardwareTrouble):
+            positions = self._hardware.check()
+            if self.operator is not None:
+                if not self._stands:
+                    self.operator.give_back()
+                self.operator.idle(positions)
+        self._stands = True
+        time.sleep(_PERIOD)
 
     def close(self) -> None:
         """Lets go of everything: the follower first."""

@@ -26,6 +26,7 @@ class KeyEvent(StrEnum):
     SUCCESS = "success"
     FAILURE = "failure"
     RERECORD = "re-record"
+    PAUSE = "pause"
     STOP = "stop"
 
 
@@ -35,6 +36,7 @@ KEYS: Mapping[str, KeyEvent] = {
     "s": KeyEvent.SUCCESS,
     "f": KeyEvent.FAILURE,
     "r": KeyEvent.RERECORD,
+    "p": KeyEvent.PAUSE,
     "q": KeyEvent.STOP,
 }
 """The event of each key, capitals the same. Taking over is the largest: it is the urgent one."""

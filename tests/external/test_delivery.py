@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from e2hil_rllib.external.bulletin import Bulletin
 from e2hil_rllib.external.codec import MalformedMessage, decode
-from e2hil_rllib.external.delivery import Delivery
+from e2hil_rllib.external.delivery import Delivery, Destination, Refused
 from e2hil_rllib.external.inbox import Inbox
 from e2hil_rllib.external.listener import Listener
-from e2hil_rllib.external.robot_session import RobotSession
+from e2hil_rllib.external.robot_session import PROTOCOL, RobotSession
+from e2hil_rllib.external.roster import Roster
 from e2hil_rllib.external.spool import Spool
 
 LOOPBACK = "127.0.0.1"
@@ -44,11 +46,14 @@ class Learner:
 
     def __init__(self, folder: Path, token: str | None = None) -> None:
         self.folder, self.token, self.port = folder, token, 0
+        self.bulletin, self.roster = Bulletin({"trunk": "of this learner"}), Roster()
         self.start()
 
     def start(self) -> None:
         self.inbox = Inbox(self.folder)
-        session = partial(RobotSession, self.inbox, self.token)
+        session = partial(
+            RobotSession, self.inbox, self.bulletin, self.roster, self.token
+        )
         self.listener = Listener(LOOPBACK, self.port, session)
         self.port = self.listener.port
 
@@ -74,8 +79,9 @@ def learner(tmp_path: Path) -> Iterator[Learner]:
     learner.stop()
 
 
-def delivery_to(spool: Spool, port: int, **options) -> Delivery:
-    return Delivery(spool, LOOPBACK, port, **{"patience": 2.0, **options})
+def delivery_to(spool: Spool, port: int, token: str = "", **options) -> Delivery:
+    destination = Destination(LOOPBACK, port, token)
+    return Delivery(spool, destination, **{"patience": 2.0, **options})
 
 
 def test_everything_arrives_in_its_order_and_leaves_the_spool(
@@ -211,12 +217,11 @@ def test_a_server_that_never_acknowledges_keeps_nothing_from_the_spool(spool: Sp
 ROBOT = """
 import sys
 from pathlib import Path
-from e2hil_rllib.external.delivery import Delivery
 from e2hil_rllib.external.spool import Spool
-from tests.external.test_delivery import LOOPBACK, chunk
+from tests.external.test_delivery import chunk, delivery_to
 
 spool = Spool(Path(sys.argv[1]), 1 << 28)
-delivery = Delivery(spool, LOOPBACK, int(sys.argv[2]), patience=2.0)
+delivery = delivery_to(spool, int(sys.argv[2]))
 for _ in range(40):
     print(spool.append(chunk), flush=True)
 delivery.flush(float(sys.argv[3]))
@@ -272,47 +277,103 @@ def test_both_sides_are_killed_again_and_again(tmp_path: Path) -> None:
     assert len(received) >= appended and received == [chunk(n) for n in range(len(received))]
 
 
+HELLO = {"type": "HELLO", "protocol": PROTOCOL, "stream": "a", "first": 0}
+CHUNK = {"type": "CHUNK", "sequence": 0, "data": b"x"}
+REPORT = {"type": "REPORT", "paused": False, "stopped": False, "waiting": 0, "version": 0}
+
+
 @pytest.mark.parametrize(
     ("messages", "fault"),
     [
-        ([{"type": "CHUNK", "sequence": 0, "data": b"x"}], "not what a robot says now"),
-        ([{"type": "HELLO", "protocol": 1, "stream": "a"}] * 2, "not what a robot says now"),
-        ([{"type": "HELLO", "protocol": 2, "stream": "a"}], "protocol 2 and the server 1"),
-        ([{"type": "HELLO", "protocol": 1}], "does not name its recording"),
-        ([{"type": "HELLO", "protocol": 1, "stream": "a"}, {"type": "CHUNK"}], "a whole number"),
-        (
-            [
-                {"type": "HELLO", "protocol": 1, "stream": "../../etc"},
-                {"type": "CHUNK", "sequence": 0, "data": b"x"},
-            ],
-            "stream",
-        ),
-        (
-            [
-                {"type": "HELLO", "protocol": 1, "stream": "a"},
-                {"type": "CHUNK", "sequence": -1, "data": b"x"},
-            ],
-            "sequence",
-        ),
+        ([CHUNK], "not what a robot says now"),
+        ([REPORT], "not what a robot says now"),
+        ([HELLO] * 2, "not what a robot says now"),
+        ([HELLO | {"protocol": 9}], "protocol 9 and the server"),
+        ([HELLO | {"stream": None}], "does not name its recording"),
+        ([HELLO | {"stream": "../../etc"}], "does not name its recording"),
+        ([HELLO | {"first": -1}], "which chunk it can send first"),
+        ([HELLO | {"first": True}], "which chunk it can send first"),
+        ([HELLO, {"type": "CHUNK"}], "a whole number"),
+        ([HELLO, CHUNK | {"sequence": -1}], "sequence"),
+        ([HELLO, REPORT | {"paused": 1}], "a report's paused"),
+        ([HELLO, {"type": "REPORT"}], "a report's"),
     ],
 )
 def test_what_no_robot_says_is_refused(messages: list, fault: str, tmp_path: Path) -> None:
     with Inbox(tmp_path / "inbox") as inbox:
-        session = RobotSession(inbox, None, (LOOPBACK, 1))
+        session = session_with(inbox)
         with pytest.raises(MalformedMessage, match=fault):
             for message in messages:
                 list(session.answer(message))
         assert all(list(inbox.chunks(stream)) == [] for stream in inbox.streams())
 
 
+def session_with(inbox: Inbox) -> RobotSession:
+    return RobotSession(inbox, Bulletin({}), Roster(), None, (LOOPBACK, 1))
+
+
 def test_an_acknowledgement_comes_after_the_chunk_is_there_and_again_for_a_repeated_one(
     tmp_path: Path,
 ) -> None:
     with Inbox(tmp_path / "inbox") as inbox:
-        session = RobotSession(inbox, None, (LOOPBACK, 1))
-        list(session.answer({"type": "HELLO", "protocol": 1, "stream": "a"}))
+        session = session_with(inbox)
+        list(session.answer(HELLO))
         for _ in range(2):
-            answers = session.answer({"type": "CHUNK", "sequence": 0, "data": b"x"})
+            answers = session.answer(CHUNK)
             assert decode(next(answers)) == {"type": "ACK", "sequence": 0}
             assert list(inbox.chunks("a")) == [(0, b"x")]
             assert list(answers) == []
+
+
+def test_the_newest_policy_comes_and_the_learner_hears_how_the_robot_is(
+    spool: Spool, learner: Learner
+) -> None:
+    delivery = delivery_to(spool, learner.port)
+    assert delivery.news.silence == float("inf") and delivery.news.take() is None
+    learner.bulletin.tell({"updates": 7})
+    for value in (1.0, 2.0):
+        learner.bulletin.publish({"w": np.full(3, value, np.float32)})
+    until(lambda: delivery.news.status == {"updates": 7})
+    weights = delivery.news.take()
+    assert weights is not None and (weights.version, weights.updates) == (2, 7)
+    assert weights.tensors["w"].tolist() == [2.0] * 3 and 0 <= delivery.news.policy_age < 5.0
+    assert delivery.news.take() is None and delivery.news.silence < 5.0
+    delivery.report(paused=True)
+    assert delivery.flush(10.0)
+    (robot,) = learner.roster.robots()
+    assert robot.connected and robot.paused and not robot.stopped
+    delivery.close()
+    until(lambda: not learner.roster.robots()[0].connected)
+
+
+def test_after_a_restart_the_learners_policy_counts_although_its_version_is_lower(
+    spool: Spool, learner: Learner
+) -> None:
+    for value in (1.0, 2.0, 3.0):
+        learner.bulletin.publish({"w": np.full(1, value, np.float32)})
+    delivery = delivery_to(spool, learner.port)
+    until(lambda: delivery.news.silence < 5.0)
+    taken = delivery.news.take()
+    assert taken is not None and taken.version == 3
+    learner.stop()
+    learner.bulletin = Bulletin(learner.bulletin.welcome)
+    learner.bulletin.publish({"w": np.full(1, 9.0, np.float32)})
+    learner.start()
+    got = []
+    until(lambda: (w := delivery.news.take()) is not None and got.append(w) is None)
+    assert got[0].version == 1 and got[0].tensors["w"].tolist() == [9.0]
+    delivery.close()
+
+
+def test_a_policy_that_does_not_fit_is_refused_with_the_reason(
+    spool: Spool, learner: Learner
+) -> None:
+    def check(welcome: dict) -> None:
+        raise Refused(f"the trunk is {welcome['trunk']}")
+
+    delivery = delivery_to(spool, learner.port, check=check)
+    spool.append(lambda _: chunk(0))
+    until(lambda: delivery.status.refused)
+    assert delivery.status.trouble == "the trunk is of this learner"
+    assert delivery.status.waiting == 1 and learner.received() == []
+    delivery.close()
