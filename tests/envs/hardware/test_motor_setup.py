@@ -83,7 +83,7 @@ def rate_of(descriptor: int) -> int:
 
 @pytest.fixture(autouse=True)
 def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bus_module, "BROADCAST_PING_WINDOW", 0.04)
+    monkeypatch.setattr(bus_module, "BROADCAST_PING_WINDOW", 0.1)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def serve() -> Iterator[Callable[..., tuple[Line, VirtualPort, OpenBus]]]:
         line = Line(*servo_ids)
         ports.append(port := VirtualPort(line))
         line.rate = lambda: rate_of(port._device or 0)
-        return line, port, lambda rate: FeetechBus(port.path, rate, margin=0.02)
+        return line, port, lambda rate: FeetechBus(port.path, rate, margin=0.04)
 
     yield serve
     for port in ports:
