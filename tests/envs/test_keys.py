@@ -168,6 +168,9 @@ def in_terminal(body):
     )
     pid, master = pty.fork()
     if pid == 0:
+        # As a shell starts it, whatever this process ignores.
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         os.execv(sys.executable, [sys.executable, "-c", program])
     return pid, master
 
