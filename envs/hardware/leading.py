@@ -13,15 +13,20 @@ FloatArray = NDArray[np.float64]
 
 _TAKING_HOLD = 0.25  # [s]
 _SMOOTHING = 0.08  # of the hand's velocity [s]
-_COMES_AFTER = 0.25  # the follower is about so late [s]
-_LONGEST_LEASH = 0.03  # between where the hand wants the leader and where it is [m]
+_LEASH = 0.03  # between where the hand wants the leader and where it is [m]
 _LOWEST = 0.003  # the leader's own table [m]
+_LOW = 0.02  # the leader may be so far below the follower and still lead it down [m]
+_BESIDE = 0.08  # the same to the sides [m]
+# A follower that is 0.06 m behind is not waited for by whoever passes the hand's motion on.
+_FAR = 0.05  # the hand waits for the follower there [m]
+_SLOWER = 0.025  # from here on it goes more slowly [m]
+_FORGETS = 2.0  # how long a lag is remembered [s]
 _SLOW = 1.0  # until the follower has been let loose after a change of hands [s]
-_WINDOW = 0.4  # over which the ways of both arms are compared [s]
-_SHORT = 0.02  # a way of the leader that tells nothing yet [m]
-_FOLLOWS = 0.15  # of the leader's way at least
-_DOUBTS = 15  # looks in a row at a follower that does not
+_WINDOW = 0.3  # of its motion that is looked at [s]
+_COMES = 0.005  # toward the leader in that time, at least [m]
+_DOUBTS = 25  # looks in a row at a follower that does not
 _SUSPICIONS = 5  # where it seems to have a goal of its own
+_CORNERED = 15  # looks in a row at a leader that cannot go lower
 
 
 class Leading:
@@ -36,9 +41,20 @@ class Leading:
     def __init__(self, hand: VirtualHand, table: VirtualTable, clock: Callable[[], float]) -> None:
         self._hand, self._table, self._clock = hand, table, clock
         self._wanted, self._velocity, self._tcp = np.zeros(3), np.zeros(3), np.zeros(3)
+        self._lag, self._leader = np.zeros(3), np.zeros(3)
         self._began = self._stepped = 0.0
-        self._ways: deque[tuple[float, FloatArray, FloatArray]] = deque()
-        self._doubts = 0
+        self._follower: deque[tuple[float, FloatArray]] = deque()
+        self._doubts = self._cornered = 0
+
+    @property
+    def coming(self) -> FloatArray:
+        """How far the follower will still come after the leader, shape (3,) [m]."""
+        return self._lag.copy()
+
+    @property
+    def cornered(self) -> bool:
+        """Whether the leader is down on its table while the follower has yet to go lower."""
+        return self._cornered >= _CORNERED
 
     def in_vain(self, goes_elsewhere: bool) -> bool:
         """Says whether the follower does not do what the leader does: nobody listens.
@@ -47,15 +63,6 @@ class Leading:
             goes_elsewhere: whether it seems to have a goal of its own.
         """
         return self._doubts >= (_SUSPICIONS if goes_elsewhere else _DOUBTS)
-
-    @property
-    def coming(self) -> FloatArray:
-        """How far the follower will still come after the leader, shape (3,) [m]."""
-        if not self._ways:
-            return np.zeros(3)
-        now, _, leader = self._ways[-1]
-        earlier = next(way for time, _, way in self._ways if time >= now - _COMES_AFTER)
-        return leader - earlier
 
     def aligned(self, follower: FloatArray, within: float) -> bool:
         """Says whether the leader is where the follower is.
@@ -66,14 +73,19 @@ class Leading:
         """
         return bool(np.abs(self._hand.joints - follower).max() < within)
 
+    def has_room(self) -> bool:
+        """Says whether the leader can go wherever the follower should; not if it lies low."""
+        off = self._hand.tcp - self._table.follower_tcp()
+        return bool(off[2] > -_LOW and np.abs(off[:2]).max() < _BESIDE)
+
     def begin(self) -> None:
         """Takes hold of the leader where it is."""
         self._hand.grab()
-        self._tcp = self._hand.tcp
+        self._tcp = self._leader = self._hand.tcp
         self._began = self._stepped = self._clock()
-        self._ways.clear()
-        self._doubts = 0
-        self._wanted, self._velocity = np.zeros(3), np.zeros(3)
+        self._follower.clear()
+        self._doubts = self._cornered = 0
+        self._wanted, self._velocity, self._lag = np.zeros(3), np.zeros(3), np.zeros(3)
 
     def turn(self, direction: FloatArray) -> None:
         """Leads that way from now on, in shares of the full speed, shape (3,)."""
@@ -83,30 +95,45 @@ class Leading:
         """Leads on, and compares."""
         now = self._clock()
         passed, self._stepped = min(now - self._stepped, 2.5 * PERIOD), now
+        leader = self._hand.tcp
+        self._compare(now, passed, leader)
         if now - self._began < _TAKING_HOLD:
             return
-        self._velocity += (self._wanted - self._velocity) * -np.expm1(-passed / _SMOOTHING)
-        leader = self._hand.tcp
+        self._velocity += (self._waiting() - self._velocity) * -np.expm1(-passed / _SMOOTHING)
         ahead = self._tcp + passed * self._velocity - leader
-        ahead *= min(1.0, _LONGEST_LEASH / max(float(np.linalg.norm(ahead)), 1e-9))
+        ahead *= min(1.0, _LEASH / max(float(np.linalg.norm(ahead)), 1e-9))
         self._tcp = leader + ahead
+        low = self._tcp[2] < _LOWEST and self._wanted[2] < 0.0
+        self._cornered = self._cornered + 1 if low else 0
         self._tcp[2] = max(self._tcp[2], _LOWEST)
         self._hand.lead_to(self._tcp)
-        self._compare(now, leader)
 
     def end(self) -> float:
         """Lets go; returns how long the hand has led [s]."""
         self._hand.let_go()
         return self._clock() - self._began
 
-    def _compare(self, now: float, leader: FloatArray) -> None:
-        self._ways.append((now, self._table.follower_tcp(), leader))
-        while self._ways[0][0] < now - _WINDOW:
-            self._ways.popleft()
-        _, follower_then, leader_then = self._ways[0]
-        way = leader - leader_then
-        length = float(np.linalg.norm(way))
-        if length < _SHORT or now - self._began < _SLOW:
+    def _waiting(self) -> FloatArray:
+        """The wanted velocity, less where the follower is far behind, shape (3,) [m/s]."""
+        behind = float(np.linalg.norm(self._lag))
+        farther = float(self._wanted @ self._lag)
+        if behind < _SLOWER or farther <= 0.0:
+            return self._wanted
+        keeps = max(0.0, (_FAR - behind) / (_FAR - _SLOWER))
+        return self._wanted - (1.0 - keeps) * farther / behind**2 * self._lag
+
+    def _compare(self, now: float, passed: float, leader: FloatArray) -> None:
+        """Keeps account of how far the follower is behind, and whether it comes."""
+        follower = self._table.follower_tcp()
+        if self._follower:
+            self._lag += leader - self._leader - (follower - self._follower[-1][1])
+            self._lag *= np.exp(-passed / _FORGETS)
+        self._leader = leader
+        self._follower.append((now, follower))
+        while self._follower[0][0] < now - _WINDOW:
+            self._follower.popleft()
+        behind = float(np.linalg.norm(self._lag))
+        if behind < _SLOWER or now - self._began < _SLOW:
             return
-        follows = (self._ways[-1][1] - follower_then) @ way / length
-        self._doubts = self._doubts + 1 if follows < _FOLLOWS * length else 0
+        comes = (follower - self._follower[0][1]) @ self._lag / behind
+        self._doubts = self._doubts + 1 if comes < _COMES else 0

@@ -37,7 +37,6 @@ _ASTRAY = 3.0  # it moves about for so long although nobody has begun an episode
 _AGAIN = 3.0  # until a key is pressed again that nothing came of [s]
 _HARDLY = 0.15  # an arm is about to stand still [s]
 _ALIGNED = 0.15  # the leader is where the follower is [rad]
-_NEARLY = 0.3  # near enough to take it: one that lies on the table cannot lead down [rad]
 _PATIENCE_TO_ALIGN = 8.0  # [s]
 _LATE = 4.0  # a leader that has not come by then does not come [s]
 _LEFT = 0.05  # a joint that has gone so far has left the start [rad]
@@ -174,6 +173,7 @@ class VirtualPerson:
             self._person.take_over()
             self._take()
         elif now - self._homeward > _ASTRAY and self.mode == "intervene":
+            self._person.reset(self._table, None)
             self._watch_anew()
 
     def _begin(self) -> None:
@@ -227,7 +227,7 @@ class VirtualPerson:
             self._watch.at_start and self._watch.still_for > _HARDLY
         ):
             return
-        if not self._leading.aligned(self._watch.joints, _NEARLY) and now - self._came < _LATE:
+        if not self._leading.has_room() and now - self._came < _LATE:
             return
         self._came = now
         if self._look_is_due() and self._table.act(self._person, np.zeros(3)) is not None:
@@ -247,13 +247,18 @@ class VirtualPerson:
             return
         if self._look_is_due():
             action = self._table.act(self._person, self._leading.coming)
-            if action is None:
-                self._press(KeyEvent.GIVE_BACK)
-                self._let_go()
-                self._watch_anew()
+            cornered = self._leading.cornered and self.mode == "intervene"
+            if action is None or cornered:
+                self._give_back()
                 return
             self._leading.turn(action[:3])
         self._leading.step()
+
+    def _give_back(self) -> None:
+        self._press(KeyEvent.GIVE_BACK)
+        self._let_go()
+        self._person.give_back()
+        self._watch_anew()
 
     def _watch_anew(self) -> None:
         self._doing, self._presses = _Doing.WATCHING, 2

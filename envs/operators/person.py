@@ -104,6 +104,11 @@ class Person:
                 self._watch()
         return self._lead()
 
+    def give_back(self) -> None:
+        """Only watches from now on, however long they wanted to lead."""
+        self._lead_left = 0
+        self._watch()
+
     def _watch(self) -> None:
         """Starts to observe anew: what was before the handover no longer counts."""
         self._progress: deque[float] = deque(maxlen=self._steps(self.settings.patience) + 1)
