@@ -10,7 +10,8 @@ FREE_OF_RAY = ("influence", "losses", "networks", "encoders", "replay", "frames"
                "selection", "flat_parameters", "limiter", "metrics", "episodes",
                "external/codec", "external/framing", "external/listener", "external/chunk",
                "external/spool", "external/inbox", "external/delivery",
-               "external/robot_session", "external/secure")  # fmt: skip
+               "external/robot_session", "external/secure", "external/strangers",
+               "external/connections")  # fmt: skip
 
 
 def imported(path: Path) -> set[str]:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.external.codec import Limits, MalformedMessage, decode
+from e2hil_rllib.external.connections import Connections
 from e2hil_rllib.external.framing import FrameReader, frame
+from e2hil_rllib.external.secure import tls_fault
+from e2hil_rllib.external.strangers import Strangers, receive_body, set_up, shake_hands
 
 logger = logging.getLogger(__name__)
 
 _PIECE = 1 << 16  # bytes taken from the socket at once
-_POLL = 0.5  # how often a thread looks whether it should end [s]
+_POLL = 0.5  # how often a connection's thread looks whether it should end [s]
+_ACCEPT_POLL = 0.1  # and the one that waits for connections [s]
 _SEND_PATIENCE = 30.0  # for a client that does not read [s]
 _JOIN_PATIENCE = 5.0  # [s]
+_LONGEST_REASON = 300  # in the log [characters]
 
 
 class ListenError(UserError):
@@ -41,11 +47,23 @@ class Session(Protocol):
         ...
 
 
+@runtime_checkable
+class GuardedSession(Session, Protocol):
+    """A session that tells whether its client has shown that it may talk."""
+
+    @property
+    def welcomed(self) -> bool:
+        """Whether it has; until then its messages are held to narrow limits."""
+        ...
+
+
 class Listener:
     """Accepts clients until it is closed. A client that fails harms nobody else.
 
     What a client sends is decoded within limits and never unpickled. A message that makes no sense
-    ends its connection, with the reason in the log.
+    ends its connection, with the reason in the log. So does silence at the beginning: a connection
+    is a stranger until its first message was taken, or until its session, if that is a
+    `GuardedSession`, has welcomed it.
 
     Args:
         host: Address to listen at.
@@ -53,6 +71,8 @@ class Listener:
         open_session: Begins the conversation with a client, by its address.
         limits: Of each message.
         most_clients: Further ones are turned away.
+        tls: How to speak TLS, see `secure.server_context`; None for no encryption.
+        strangers: What a connection may do before it is a client.
 
     Raises:
         ListenError: The address cannot be had.
@@ -65,21 +85,25 @@ class Listener:
         open_session: Callable[[tuple[Any, ...]], Session],
         limits: Limits | None = None,
         most_clients: int = 8,
+        tls: ssl.SSLContext | None = None,
+        strangers: Strangers | None = None,
     ) -> None:
         self._open_session = open_session
         self._limits = limits or Limits()
         self._most_clients = most_clients
+        self._tls = tls
+        self._strangers = strangers or Strangers()
         self._stopping = threading.Event()
-        self._connections: dict[threading.Thread, socket.socket] = {}
-        self._lock = threading.Lock()
+        self._connections = Connections(most_clients, self._strangers)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._socket = socket.create_server((host, port), reuse_port=False)
+            self._socket = socket.create_server((host, port), family=family, reuse_port=False)
         except (OSError, OverflowError) as error:
             raise ListenError(
                 f"The server cannot listen at {host}:{port}: {error}. Stop what listens there, or "
                 "choose another port."
             ) from error
-        self._socket.settimeout(_POLL)
+        self._socket.settimeout(_ACCEPT_POLL)
         self._thread = threading.Thread(target=self._accept, name="listener", daemon=True)
         self._thread.start()
 
@@ -90,9 +114,8 @@ class Listener:
 
     @property
     def clients(self) -> int:
-        """How many are connected."""
-        with self._lock:
-            return len(self._connections)
+        """How many are connected, strangers among them."""
+        return len(self._connections)
 
     def check(self) -> None:
         """Makes sure that clients can connect.
@@ -108,13 +131,7 @@ class Listener:
         self._stopping.set()
         self._thread.join(_JOIN_PATIENCE)
         self._socket.close()
-        with self._lock:
-            connections = dict(self._connections)
-        for connection in connections.values():
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in connections:
-            thread.join(_JOIN_PATIENCE)
+        self._connections.end(_JOIN_PATIENCE)
 
     def _accept(self) -> None:
         while not self._stopping.is_set():
@@ -126,18 +143,36 @@ class Listener:
                 logger.warning("a client could not connect: %s", error)
                 self._stopping.wait(_POLL)
                 continue
-            with self._lock:
-                full = len(self._connections) >= self._most_clients
-                if not full:
-                    thread = threading.Thread(
-                        target=self._converse, args=(connection, address), daemon=True
-                    )
-                    self._connections[thread] = connection
-            if full:
+            if self._connections.is_full:
                 logger.warning("%s was turned away: %d are connected", address, self._most_clients)
                 connection.close()
             else:
-                thread.start()
+                self._take_in(connection, address)
+
+    def _take_in(self, connection: socket.socket, address: tuple[Any, ...]) -> None:
+        """Begins to serve a stranger, as soon as there is room for one."""
+        while not self._connections.make_room(_ACCEPT_POLL):
+            if self._stopping.is_set():
+                connection.close()
+                return
+        try:
+            set_up(connection)
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
+        except OSError as error:
+            logger.info("%s is gone: %s", address, error)
+            connection.close()
+            return
+        thread = threading.Thread(target=self._converse, args=(connection, address), daemon=True)
+        self._connections.enter(thread, connection)
+        try:
+            thread.start()
+        except RuntimeError as error:  # out of threads or memory: the others go on
+            logger.warning("%s was turned away: %s", address, error)
+            self._connections.leave(thread)
+            connection.close()
 
     def _converse(self, connection: socket.socket, address: tuple[Any, ...]) -> None:
         """Serves one client to its end."""
@@ -145,11 +180,17 @@ class Listener:
         logger.info("%s has connected", address)
         try:
             with connection:
+                end = time.monotonic() + self._strangers.patience
+                if isinstance(connection, ssl.SSLSocket):
+                    shake_hands(connection, end)
                 session = self._open_session(address)
                 try:
-                    self._serve(connection, session)
+                    if self._greet(connection, session, end):
+                        self._serve(connection, session)
                 finally:
                     session.end()
+        except ssl.SSLError as error:
+            reason = tls_fault(error)
         except (MalformedMessage, OSError) as error:
             reason = str(error)
         except Exception:
@@ -158,13 +199,34 @@ class Listener:
                 reason = "the server's own fault"
                 logger.exception("the conversation with %s failed", address)
         finally:
-            with self._lock:
-                del self._connections[threading.current_thread()]
-            logger.info("%s is gone: %s", address, reason)
+            reason = self._connections.leave(threading.current_thread()) or reason
+            logger.info("%s is gone: %s", address, reason[:_LONGEST_REASON])
+
+    def _greet(self, connection: socket.socket, session: Session, end: float) -> bool:
+        """Serves a stranger until it is a client; says whether it has become one."""
+        guard = session if isinstance(session, GuardedSession) else None
+        limits = self._limits if guard is None else self._strangers.limits
+        while (body := receive_body(connection, limits, end)) is not None:
+            message = _message(body, limits)
+            if guard is None:
+                self._recognize()
+            for answer in session.answer(message):
+                if guard is not None and guard.welcomed:
+                    self._recognize()  # before its client hears that it is welcome
+                _send(connection, answer)
+            if guard is None:
+                return True
+            if guard.welcomed:
+                self._recognize()
+                return True
+        return False
+
+    def _recognize(self) -> None:
+        if not self._connections.recognize(threading.current_thread()):
+            raise ConnectionError(f"turned away: {self._most_clients} are connected")
 
     def _serve(self, connection: socket.socket, session: Session) -> None:
         reader = FrameReader(self._limits.max_bytes)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while not self._stopping.is_set():
             connection.settimeout(_POLL)
             try:
@@ -174,9 +236,17 @@ class Listener:
             if not piece:
                 return
             for body in reader.feed(piece):
-                message = decode(body, self._limits)
-                if not isinstance(message, dict):
-                    raise MalformedMessage(f"a message is a map, got a {type(message).__name__}")
-                for answer in session.answer(message):
-                    connection.settimeout(_SEND_PATIENCE)
-                    connection.sendall(frame(answer))
+                for answer in session.answer(_message(body, self._limits)):
+                    _send(connection, answer)
+
+
+def _message(body: bytes, limits: Limits) -> dict[str, Any]:
+    message = decode(body, limits)
+    if not isinstance(message, dict):
+        raise MalformedMessage(f"a message is a map, got a {type(message).__name__}")
+    return message
+
+
+def _send(connection: socket.socket, answer: bytes) -> None:
+    connection.settimeout(_SEND_PATIENCE)
+    connection.sendall(frame(answer))

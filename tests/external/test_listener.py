@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import time
@@ -15,6 +16,7 @@ import pytest
 from e2hil_rllib.external.codec import Limits, MalformedMessage, decode, encode
 from e2hil_rllib.external.framing import FrameReader, frame
 from e2hil_rllib.external.listener import Listener, ListenError
+from e2hil_rllib.external.secure import connect
 
 LOOPBACK = "127.0.0.1"
 
@@ -47,8 +49,8 @@ def listener() -> Iterator[Listener]:
 
 
 class Client:
-    def __init__(self, listener: Listener) -> None:
-        self.socket = socket.create_connection((LOOPBACK, listener.port), timeout=5.0)
+    def __init__(self, listener: Listener, patience: float = 5.0) -> None:
+        self.socket = socket.create_connection((LOOPBACK, listener.port), timeout=patience)
         self.reader = FrameReader()
 
     def send(self, data: bytes) -> None:
@@ -189,3 +191,44 @@ def test_descriptors_are_given_back(listener: Listener) -> None:
         client.socket.close()
     until(lambda: listener.clients == 0)
     until(lambda: open_files() <= before + 1)
+
+
+class Guarded:
+    """Wants to hear a password before anything else, then echoes."""
+
+    def __init__(self, address: tuple[Any, ...]) -> None:
+        self.welcomed = False
+
+    def answer(self, message: dict[str, Any]) -> Iterator[bytes]:
+        if not self.welcomed and message.get("type") == "password":
+            self.welcomed = True
+        elif not self.welcomed and message.get("type") != "knock":
+            raise MalformedMessage("who are you")
+        yield encode(message)
+
+    def end(self) -> None:
+        pass
+
+
+PASSWORD = {"type": "password"}
+
+
+@contextlib.contextmanager
+def listening(session: Any = Guarded, **options: Any) -> Iterator[Listener]:
+    listener = Listener(LOOPBACK, 0, session, **options)
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+def test_it_listens_at_an_address_of_ipv6() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    listener = Listener("::1", 0, Guarded)
+    with connect("::1", listener.port, None, timeout=5.0) as client:
+        client.sendall(frame(encode(PASSWORD)))
+        assert client.recv(1000) == frame(encode(PASSWORD))
+    listener.close()

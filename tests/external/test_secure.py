@@ -10,7 +10,6 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from e2hil_rllib.external.secure import (
     server_context,
     tokens_agree,
 )
+from tests.external.certificates import Pair, make_pair
 
 LOOPBACK = "127.0.0.1"
 TOKEN = "correct-horse-battery"
@@ -104,30 +104,11 @@ def test_tokens_agree_only_with_themselves() -> None:
         assert not tokens_agree("sesam", odd)  # type: ignore[arg-type]
 
 
-@dataclass
-class Pair:
-    """A certificate for a name, as files."""
-
-    certificate: Path
-    key: Path
-    authority: Path
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
     """Certificates by the name that they are for, each of another authority."""
-    found = {}
-    for name in (LOOPBACK, "localhost", "elsewhere.example"):
-        folder = tmp_path_factory.mktemp("certificates")
-        pair = Pair(*(folder / f"{what}.pem" for what in ("certificate", "key", "authority")))
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(str(pair.authority))
-        issued = authority.issue_cert(name)
-        issued.private_key_pem.write_to_path(str(pair.key))
-        for blob in issued.cert_chain_pems:
-            blob.write_to_path(str(pair.certificate), append=True)
-        found[name] = pair
-    return found
+    names = (LOOPBACK, "localhost", "elsewhere.example")
+    return {name: make_pair(tmp_path_factory.mktemp("certificates"), name) for name in names}
 
 
 class OneClient:
