@@ -19,6 +19,7 @@ from envs.hardware.line_faults import FaultRates
 from envs.hardware.mjpeg import Fault
 from envs.hardware.virtual import VirtualArm, VirtualSO101
 from envs.hardware.virtual_hand import PERIOD, VirtualHand
+from envs.hardware.virtual_person import VirtualPerson
 from envs.hardware.virtual_servo import GoalEvent
 
 _PATIENCE = 60.0
@@ -44,8 +45,10 @@ class Station(Closing):
         self.folder = folder
         self.urls: dict[str, str] = self._answer()
 
-    def env_options(self, **options: Any) -> dict[str, Any]:
-        """Options of `make_physical` for these arms."""
+    def env_options(self, pedal: bool = False, **options: Any) -> dict[str, Any]:
+        """Options of `make_physical` for these arms; `pedal`: with the one a person presses."""
+        if pedal:
+            options["pedal"] = str(self.folder / "pedal")
         arms = {
             name: {
                 "port": str(self.folder / name),
@@ -86,17 +89,29 @@ class _Served:
         self._so101 = so101
         self._arms = {"follower": so101.follower, "leader": so101.leader}
         self._hand = VirtualHand(so101.leader, seed)
+        self._person = VirtualPerson(so101, self._hand, seed=seed)
         self._wandering: Iterator[Any] | None = None
         self._goals: dict[str, list[GoalEvent]] = {"follower": [], "leader": []}
 
     def step(self) -> None:
         """Leads the hand on, and keeps what the servos' logs would forget."""
-        if self._wandering is not None:
+        if self._person.mode != "rest":
+            self._person.step()
+        elif self._wandering is not None:
             next(self._wandering)
         else:
             self._hand.step()
         for name, arm in self._arms.items():
             self._goals[name] += arm.port.call(lambda arm=arm: _drained(arm))  # type: ignore[misc]
+
+    def person(self, mode: str) -> str:
+        """A person does Touch Cube, as one of `envs.hardware.virtual_person.MODES`, or rests.
+
+        Returns:
+            What they did so far, in words.
+        """
+        self._person.turn_to(mode)
+        return str(self._person.tally)
 
     def wander(self) -> None:
         """The hand takes the leader and leads it about."""

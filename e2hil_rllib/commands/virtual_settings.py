@@ -47,6 +47,10 @@ def write_settings(so101: VirtualSO101, folder: Path, with_person: bool = False)
         }
     if with_person:
         env |= {"pedal": str(so101.pedal_link.absolute()), "max_episode_steps": _STEPS}
-    values = {"task": "envs:SO101Robot-v0", "env": env, "stop": {"steps": 4000}}
+    values: dict[str, Any] = {"task": "envs:SO101Robot-v0", "env": env}
+    if with_person and so101.cameras is not None:
+        # As configs/so101_real.yaml trains: the policy sees the cube in the pictures only.
+        values["vision"] = {"encoder": "frozen", "trunk_weights": "seed:0"}
+    values["stop"] = {"steps": 4000}
     path.write_text(_HEADER + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return path

@@ -10,15 +10,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from e2hil_rllib.cli import app
 from e2hil_rllib.commands.doctor.robot import described_robot
+from e2hil_rllib.commands.virtual_settings import write_settings
 from e2hil_rllib.settings import load_settings
 from envs.hardware.bus import FeetechBus
 from envs.hardware.virtual import VirtualSO101
+from envs.operators.pedal import Pedal
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -101,6 +104,52 @@ def test_somebodys_own_settings_are_left_alone(start: Start, tmp_path: Path) -> 
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 2 and "somebody's own file" in output
     assert own.read_text() == "task: mine\n" and not (tmp_path / "follower").exists()
+
+
+def test_a_person_is_announced_and_their_pedal_is_in_the_settings(
+    start: Start, tmp_path: Path
+) -> None:
+    folder = tmp_path / "arms"
+    process = start(folder, "--no-cameras", "--person", "intervene")
+    lines = introduction(process)
+    (line,) = [line for line in lines if line.startswith("person: ")]
+    assert "takes over" in line and line.endswith(f"pedal {folder / 'pedal'}")
+    env = load_settings(folder / "so101.yaml").env
+    assert env["pedal"] == str(folder / "pedal") and env["max_episode_steps"] == 100
+    Pedal(env["pedal"]).close()
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=10)
+    assert "person: 0 episodes, 0 successes, 0 takeovers" in rest and not folder.exists()
+
+
+def test_without_a_person_nobody_waits_for_a_pedal(start: Start, tmp_path: Path) -> None:
+    introduction(start(tmp_path, "--no-cameras"))
+    env = load_settings(tmp_path / "so101.yaml").env
+    assert "pedal" not in env and "max_episode_steps" not in env
+
+
+def test_settings_with_a_person_and_cameras_see_the_cube(tmp_path: Path) -> None:
+    with VirtualSO101(tmp_path) as so101:
+        so101.cameras = SimpleNamespace(urls={"front": "http://127.0.0.1:1/front.mjpg"})  # type: ignore[assignment]
+        settings = load_settings(write_settings(so101, tmp_path, with_person=True))
+        so101.cameras = None
+    assert settings.vision.encoder == "frozen" and list(settings.env["cameras"]) == ["front"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--person", "intervene", "--hand"], "--person and --hand exclude each other"),
+        (["--person", "sleep"], "demonstrate"),
+    ],
+)
+def test_a_person_that_cannot_be_is_refused(
+    tmp_path: Path, options: list[str], message: str
+) -> None:
+    folder = tmp_path / "arms"
+    result = CliRunner().invoke(app, ["virtual", "--dir", str(folder), *options])
+    assert result.exit_code == 2 and message in result.output.replace("\n", " ")
+    assert not folder.exists()
 
 
 def test_the_cameras_are_announced(start: Start, tmp_path: Path) -> None:

@@ -37,8 +37,13 @@ def hand(so101: VirtualSO101) -> VirtualHand:
 
 
 @pytest.fixture
-def console(so101: VirtualSO101, hand: VirtualHand) -> VirtualConsole:
-    return VirtualConsole(so101, hand, VirtualPerson(so101, hand))
+def person(so101: VirtualSO101, hand: VirtualHand) -> VirtualPerson:
+    return VirtualPerson(so101, hand)
+
+
+@pytest.fixture
+def console(so101: VirtualSO101, hand: VirtualHand, person: VirtualPerson) -> VirtualConsole:
+    return VirtualConsole(so101, hand, person)
 
 
 def finish(hand: VirtualHand) -> None:
@@ -95,6 +100,23 @@ def test_the_hand_obeys(console: VirtualConsole, hand: VirtualHand) -> None:
     assert hand.joints[-1] == pytest.approx(0.7, abs=0.01)
     console.carry_out("let go")
     assert not hand.holding
+
+
+def test_a_person_does_what_is_typed_and_leaves_the_leader_to_the_hand(
+    console: VirtualConsole, person: VirtualPerson, hand: VirtualHand
+) -> None:
+    for mode in ("demonstrate", "intervene", "rest", "demonstrate"):
+        assert console.carry_out(f"person {mode}") == [f"person: {mode}"]
+        assert person.mode == mode
+    (told,) = console.carry_out("person")
+    assert told.startswith("person: demonstrate; 0 episodes, 0 successes, 0 takeovers, led for")
+    (wrong,) = console.carry_out("person sleep")
+    assert "must be one of" in wrong and "demonstrate" in wrong
+    assert console.carry_out("person rest now") == [f"expected: {HELP['person']}"]
+    assert person.mode == "demonstrate"
+    console.carry_out("grab")
+    assert person.mode == "rest" and hand.holding
+    console.carry_out("let go")
 
 
 def test_a_camera_freezes_and_thaws(console: VirtualConsole, so101: VirtualSO101) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from envs.hardware.mjpeg import Fault
 from envs.hardware.robot import make_physical
+from envs.interfaces import HardwareTrouble
 from envs.operators.keys import KeyEvent
 from tests.envs.test_pressed import Feed
 from tests.station import Station
@@ -108,6 +109,7 @@ def test_nothing_moves_before_the_first_reset_and_all_is_off_at_the_end(station:
         ({"cameras": {"front": {}}}, "lacks 'source'"),
         ({"safety": {"max_sped": 1}}, "max_speed"),
         ({"start": [0.0] * 5}, "start must be 6 angles"),
+        ({"pedal": 2}, "pedal must be the path of a terminal device"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_named(
@@ -115,6 +117,15 @@ def test_an_option_that_cannot_be_used_is_named(
 ) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         make_physical(**(station.env_options() | change), keys=Feed())
+
+
+def test_a_pedal_that_is_not_there_is_named_before_anything_is_opened(
+    station: Station, tmp_path: Path
+) -> None:
+    keys = Feed()
+    with pytest.raises(HardwareTrouble, match=f"the pedal {tmp_path / 'none'} cannot be read"):
+        make_physical(**(station.env_options() | {"pedal": str(tmp_path / "none")}), keys=keys)
+    assert keys.closed
 
 
 def test_a_camera_that_is_not_there_leaves_the_arms_alone(station: Station, tmp_path: Path) -> None:
