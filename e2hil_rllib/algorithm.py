@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
 import pickle
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from e2hil_rllib.limiter import UpdateLimiter
 from e2hil_rllib.metrics import outcome_rates
 from e2hil_rllib.replay import Batch, HumanInTheLoopReplay
 from e2hil_rllib.robot_feed import RobotFeed
+from e2hil_rllib.robot_training import RobotTraining
 from e2hil_rllib.rollouts import EpisodeCollector
 from e2hil_rllib.segments import INTERVENTION, Segment
 from e2hil_rllib.selection_log import SelectionLog
@@ -39,8 +38,6 @@ logger = logging.getLogger(__name__)
 IN_CHECKPOINT = "(in the checkpoint)"
 
 _STATE = "e2hil"
-_IDLE = 0.02  # how often it looks for robots' steps, while there is nothing to learn [s]
-_PUBLISH_INTERVAL = 0.5  # between two policies for robots, at least [s]
 
 
 class E2HiL(SAC):
@@ -85,10 +82,14 @@ class E2HiL(SAC):
             None if connector is None else connector.lowest_update_ratio,
             None if connector is None else connector.highest_update_ratio,
         )
-        #: What robots send; None in simulation.
-        self.robots = connector and RobotFeed(self.env_runner_group, self._collector)
-        self._published = -math.inf  # when the robots' policy was sent [s]
-        self._unpublished = True
+        #: The robots, and training on them; None in simulation.
+        self.robots: RobotFeed | None = None
+        self.robot_training: RobotTraining | None = None
+        if connector is not None:
+            self.robots = RobotFeed(self.env_runner_group, self._collector)
+            self.robot_training = RobotTraining(
+                self.robots, self._limiter, self._store, self._update, self._send_weights
+            )
         self._human_steps = 0
         folder, interval = self.config.selection_log, self.config.steps_per_iteration
         self._selection_log = SelectionLog(Path(folder), interval) if folder else None
@@ -104,8 +105,9 @@ class E2HiL(SAC):
         With remote runners the next steps are sampled while the learner works on these. With
         robots, an iteration goes by time.
         """
-        if self.robots:
-            self._learn_from_robots(self.robots, self.config.connector.seconds_per_iteration)
+        if self.robots and self.robot_training:
+            self.robot_training.iterate(self.config.connector.seconds_per_iteration)
+            self._tell_robots(self.robots)
         else:
             goal = self._limiter.env_steps + self.config.steps_per_iteration
             while self._limiter.env_steps < goal:
@@ -116,23 +118,7 @@ class E2HiL(SAC):
         if self._selection_log is not None:
             self._log_selection(self._selection_log)
 
-    def _learn_from_robots(self, robots: RobotFeed, seconds: float) -> None:
-        """Take in what comes, and learn as much as the limits allow, for so long [s]."""
-        end = time.monotonic() + seconds
-        robots.look()
-        while time.monotonic() < end:
-            if not self._limiter.owes_update():
-                for segment in robots.take():
-                    self._store(segment)
-            free = self._limiter.allows_update() and not robots.paused
-            if self._limiter.owes_update() or free:
-                self._update()
-                self._unpublished = True
-            else:
-                time.sleep(_IDLE)
-            if self._unpublished and time.monotonic() - self._published > _PUBLISH_INTERVAL:
-                self._send_weights()
-                self._published, self._unpublished = time.monotonic(), False
+    def _tell_robots(self, robots: RobotFeed) -> None:
         robots.tell(
             {
                 "env_steps": self._limiter.env_steps,
@@ -142,15 +128,6 @@ class E2HiL(SAC):
                 **outcome_rates(self._collector.outcomes),
             }
         )
-
-    def take_the_rest(self) -> bool:
-        """Take in what robots have sent meanwhile; says whether all of them have ended."""
-        assert self.robots
-        self.robots.look()
-        drained = self.robots.drained
-        for segment in self.robots.take():
-            self._store(segment)
-        return drained
 
     def _collect_metrics(self) -> None:
         group = self.env_runner_group

@@ -126,8 +126,17 @@ class ReplayBuffer:
 
     def ids(self) -> np.ndarray:
         """(episode, step) of every transition held, oldest first; shape (n, 2)."""
-        order = np.arange(self.count - len(self), self.count) % self.capacity
+        order = self._oldest_first()
         return np.stack([self._columns[EPISODE][order], self._columns[STEP][order]], axis=1)
+
+    def sources(self) -> np.ndarray:
+        """Code in ``SOURCE_NAMES`` of every transition held, oldest first; shape (n,)."""
+        codes: np.ndarray = self._columns[SOURCE][self._oldest_first()]
+        return codes
+
+    def _oldest_first(self) -> np.ndarray:
+        """Rows of the transitions held."""
+        return np.arange(self.count - len(self), self.count) % self.capacity
 
     def save(self, folder: Path, others: Sequence[Path] = ()) -> None:
         """Write the buffer into an empty folder, sharing frames with ``others`` saved earlier."""

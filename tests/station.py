@@ -45,6 +45,12 @@ class Station(Closing):
         self.folder = folder
         self.urls: dict[str, str] = self._answer()
 
+    @property
+    def pid(self) -> int:
+        """Number of its process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def env_options(self, pedal: bool = False, **options: Any) -> dict[str, Any]:
         """Options of `make_physical` for these arms; `pedal`: with the one a person presses."""
         if pedal:

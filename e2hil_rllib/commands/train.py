@@ -219,7 +219,8 @@ class _Training:
         if done:
             robots.tell({"done": True})
         end = time.monotonic() + (_LAST_STEPS if done or robots.stopped else 0.0)
-        while not self._algorithm.take_the_rest() and time.monotonic() < end:
+        training = self._algorithm.robot_training
+        while training and not training.take_the_rest() and time.monotonic() < end:
             time.sleep(0.1)
         last = self._iterate()
         if last[STEP] > row[STEP]:

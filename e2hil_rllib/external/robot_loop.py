@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -62,7 +63,8 @@ class RobotLoop:
         period: How long a step of an environment lasts that does not wait by itself, as a
             simulated one [s]; 0 where it does.
         announce: Told what a person should know, a line each.
-        show: Called after each step and while the robot stands still, with the step's info or {}.
+        show: Called with each step's info, and with {} while there is none: before an episode, and
+            while the robot stands still.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class RobotLoop:
             if self._done:
                 return
             self._delivery.report(paused=paused)
+            self._show({})
             observation, _ = self._env.reset(seed=next_seed)
             self._delivery.report(paused=False)
             next_seed = None
@@ -176,8 +179,8 @@ class RobotLoop:
             return self._recorder.fault
         silence = self._delivery.news.silence
         if silence > self._hold_after:
-            trouble = self._delivery.status.trouble or f"it has said nothing for {silence:.0f} s"
-            return f"the learner is away: {trouble}"
+            said = "it has not answered yet" if math.isinf(silence) else "it has fallen silent"
+            return f"the learner is away: {self._delivery.status.trouble or said}"
         return ""
 
     def _wait_until_ready(self) -> None:

@@ -1,0 +1,71 @@
+"""Training on robots: an iteration goes by time, and updates keep between two ratios to steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from e2hil_rllib.limiter import UpdateLimiter
+from e2hil_rllib.robot_feed import RobotFeed
+from e2hil_rllib.segments import Segment
+
+_IDLE = 0.02  # how often it looks for steps, while there is nothing to learn [s]
+_PUBLISH_INTERVAL = 0.5  # between two policies for robots, at least [s]
+
+
+class RobotTraining:
+    """Takes in what robots send, learns as much as the limits allow, and sends the policy back.
+
+    Args:
+        robots: Who send steps.
+        limiter: Says how many updates the steps owe, and how many they allow.
+        store: Takes steps into replay.
+        update: Does one batch of updates.
+        publish: Gives the runners the newest policy.
+    """
+
+    def __init__(
+        self,
+        robots: RobotFeed,
+        limiter: UpdateLimiter,
+        store: Callable[[Segment], None],
+        update: Callable[[], None],
+        publish: Callable[[], None],
+    ) -> None:
+        self._robots, self._limiter = robots, limiter
+        self._store, self._update, self._publish = store, update, publish
+        self._published = -_PUBLISH_INTERVAL  # when robots got the newest policy [s]
+        self._unpublished = True
+
+    def iterate(self, seconds: float) -> None:
+        """Trains for so long [s], and for the batch that is being learned then.
+
+        While the lowest ratio is not reached, nothing more is taken in; robots keep it meanwhile.
+        While every robot is paused, only what is owed is learned.
+        """
+        end = time.monotonic() + seconds
+        self._robots.look()
+        while time.monotonic() < end:
+            if not self._limiter.owes_update():
+                self.take()
+            free = self._limiter.allows_update() and not self._robots.paused
+            if self._limiter.owes_update() or free:
+                self._update()
+                self._unpublished = True
+            else:
+                time.sleep(_IDLE)
+            if self._unpublished and time.monotonic() - self._published > _PUBLISH_INTERVAL:
+                self._publish()
+                self._published, self._unpublished = time.monotonic(), False
+
+    def take(self) -> None:
+        """Takes in what has come."""
+        for segment in self._robots.take():
+            self._store(segment)
+
+    def take_the_rest(self) -> bool:
+        """Takes in what has come, and says whether every robot has ended before that."""
+        self._robots.look()
+        drained = self._robots.drained
+        self.take()
+        return drained
