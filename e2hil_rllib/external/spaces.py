@@ -57,10 +57,16 @@ def _differences(own: dict[str, Any], told: Any, name: str) -> list[str]:
         raise MalformedMessage(f"{name} are described by {short(told)}, expected a map")
     if "entries" in own or "entries" in told:
         return _differing_entries(own, told, name)
+    shape, dtype = told.get("shape"), told.get("dtype")
+    # Looked at first: an array in the place of one of them cannot be compared with `!=`.
+    if not isinstance(shape, list) or any(type(size) is not int for size in shape):
+        raise MalformedMessage(f"{name} have the shape {short(shape)}, expected whole numbers")
+    if not isinstance(dtype, str):
+        raise MalformedMessage(f"{name} have the dtype {short(dtype)}, expected a name")
     texts = [
-        f"{name}: {key} {short(own[key])} here, {short(told.get(key))} at the learner"
+        f"{name}: {key} {short(own[key])} here, {short(told[key])} at the learner"
         for key in ("shape", "dtype")
-        if own[key] != told.get(key)
+        if own[key] != told[key]
     ]
     if texts:
         return texts
