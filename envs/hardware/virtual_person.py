@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.hardware.arm_watch import ArmWatch
+from envs.hardware.laying_down import LayingDown
 from envs.hardware.leading import Leading
 from envs.hardware.virtual import VirtualSO101
 from envs.hardware.virtual_hand import VirtualHand
@@ -104,6 +105,7 @@ class VirtualPerson:
         self._table = VirtualTable(so101, places)
         self._watch = ArmWatch(so101.follower, HOME, clock)
         self._leading = Leading(hand, self._table, clock)
+        self._laying_down = LayingDown(so101.follower, clock)
         self.tally = Tally()
         self.mode = "rest"
         self._set_out(mode)
@@ -132,6 +134,7 @@ class VirtualPerson:
         if self.mode == "rest":
             return
         self._watch.look()
+        self._laying_down.step(self._watch.joints, self._watch.powered)
         self._note_departure()
         if not self._watch.powered:
             self._wait_for_the_arm()
@@ -227,9 +230,10 @@ class VirtualPerson:
             self._watch.at_start and self._watch.still_for > _HARDLY
         ):
             return
-        if not self._leading.has_room() and now - self._came < _LATE:
+        if self._leading.has_room():
+            self._came = now
+        elif now - self._came < _LATE:
             return
-        self._came = now
         if self._look_is_due() and self._table.act(self._person, np.zeros(3)) is not None:
             self._take()
 

@@ -71,6 +71,7 @@ class Robot:
         self.heard: list[str] = []
         self.ends: list[bool] = []
         self.led_steps = self.steps = 0
+        self.leader_follows = True
         self.start, self._time = HOME + 0.03, 0.0
         self._kinematics, self._target = Kinematics(), FOLDED.copy()
         self._anchor = np.zeros(3)
@@ -138,12 +139,13 @@ class Robot:
             left = self._target - self.follower.angles
             largest = max(float(np.abs(left).max()), 1e-9)
             self.follower.angles += left * min(1.0, reach / largest)
-        if self.doing in ("waiting", "acting") and not self.leader.held:
+        mirrors = self.leader_follows and not self.leader.held
+        if mirrors and self.doing in ("waiting", "acting"):
             left = self.follower.angles - self.leader.angles
             self.leader.angles += np.clip(left, -reach / 2, reach / 2)
 
     def _off(self) -> None:
-        self.follower.angles += np.clip(FOLDED - self.follower.angles, -0.05, 0.05)
+        """Lies where it fell."""
 
     def _dead(self) -> None:
         """Holds, and hears nothing."""

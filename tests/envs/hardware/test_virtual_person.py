@@ -145,6 +145,51 @@ def test_a_killed_program_that_comes_back_is_served(mode: str) -> None:
         assert robot.ends[before:] == [True]
 
 
+def test_an_arm_that_loses_its_torque_is_let_go_of_and_laid_down() -> None:
+    robot = Robot("demonstrate")
+    assert robot.run(20.0, lambda: robot.doing == "led")
+    robot.run(0.5)
+    robot.doing = "off"
+    robot.run(0.1)
+    assert not robot.hand.holding
+    robot.follower.angles[:] = [0.3, -1.0, 1.6, 0.4, 0.2, 0.5]
+    assert robot.run(1.0, lambda: robot.follower.held)
+    robot.run(4.0)
+    assert not robot.follower.held
+    np.testing.assert_allclose(robot.follower.angles, FOLDED, atol=0.02)
+
+
+def test_a_hand_leaves_an_arm_that_gets_its_torque_back() -> None:
+    robot = Robot("intervene")
+    robot.doing = "off"
+    robot.follower.angles[:] = HOME
+    assert robot.run(2.0, lambda: robot.follower.held)
+    robot.go_home()
+    robot.run(0.1)
+    assert not robot.follower.held
+
+
+def test_a_start_that_nobody_heard_changes_nothing_on_the_table() -> None:
+    robot = Robot("demonstrate")
+    assert robot.run(20.0, lambda: TAKE_OVER in robot.all_pressed)
+    robot.doing = "dead"
+    cube = robot.cube
+    assert robot.run(10.0, lambda: robot.all_pressed.count(TAKE_OVER) == 2)
+    np.testing.assert_array_equal(robot.cube, cube)
+    robot.scene.place_cube(0, 0.16, 0.0, 0.0)
+    assert robot.run(10.0, lambda: robot.all_pressed.count(TAKE_OVER) == 3)
+    assert np.linalg.norm(places(robot) - robot.cube[:2], axis=1).min() < 0.01
+
+
+def test_a_leader_that_lies_low_is_waited_for_but_not_for_ever() -> None:
+    robot = Robot("intervene", wrong)
+    assert robot.run(20.0, lambda: robot.doing == "acting")
+    began, robot.leader_follows = robot.now, False
+    robot.leader.angles[:] = FOLDED
+    assert robot.run(10.0, lambda: robot.doing == "led")
+    assert 4.0 < robot.now - began < 7.0
+
+
 def test_a_paused_arm_is_told_to_go_on_after_a_while() -> None:
     robot = Robot("intervene", straight)
     robot.until_ended()
