@@ -119,14 +119,16 @@ class Experience:
         else:
             logger.info("checkpoint_buffers=False: %s holds no replay buffers", folder)
 
-    def load(self, folder: Path) -> None:
-        """Read the buffers of a checkpoint, where it has any.
+    def load(self, folder: Path) -> bool:
+        """Read the buffers of a checkpoint; says whether it has any.
 
         Raises:
             ValueError: They were saved with other spaces or capacities.
         """
-        if (folder / REPLAY).is_dir():
-            self.replay.load(folder / REPLAY)
+        if not (folder / REPLAY).is_dir():
+            return False
+        self.replay.load(folder / REPLAY)
+        return True
 
     def check_trunk(self, trained_on: str | None) -> None:
         """Features of another trunk than it was trained on would be noise to a policy.

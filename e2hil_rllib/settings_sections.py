@@ -152,7 +152,7 @@ class Training(Section):
     steps_per_iteration: int | None = None
     """Steps of the environment in an iteration, which is a row of progress.csv."""
     checkpoint_buffers: bool | None = None
-    """Whether checkpoints hold both buffers; without them, a resumed run starts with empty ones."""
+    """Whether checkpoints hold both buffers; else a resumed run fills them from its episodes."""
     torch_threads: int | None = None
     """Threads of each process; networks as small as these are fastest on one."""
 

@@ -35,6 +35,8 @@ class Relay:
         #: Step ids of every chunk that a robot has sent, and each chunk's size by its steps.
         self.sent: set[StepId] = set()
         self.sizes: dict[tuple[str, int], tuple[int, int]] = {}
+        #: The last chunk.
+        self.newest = b""
         self.connections = 0
         self._sockets: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -96,6 +98,7 @@ class Relay:
         steps = range(chunk.first_step, chunk.first_step + chunk.num_steps)
         self.sent |= {(stream, chunk.episode, step) for step in steps}
         self.sizes[stream, sequence] = (len(data), chunk.num_steps)
+        self.newest = data
 
 
 def ids_by_episode(ids: set[StepId]) -> dict[tuple[str, int], list[int]]:

@@ -30,9 +30,18 @@ class RobotRun(Closing):
         folder: For everything.
         settings: Change those of Touch Cube on the virtual arm, section by section.
         seed: Of the person.
+        rate: Control steps per second [Hz].
+        step_size: Largest step of the TCP along an axis [m].
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any], seed: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: dict[str, Any],
+        seed: int = 0,
+        rate: float = 10.0,
+        step_size: float = 0.02,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.run_dir = folder, folder / "run"
         self.station = Station(folder / "arm", cameras=True, seed=seed)
@@ -40,7 +49,12 @@ class RobotRun(Closing):
         port = free_port()
         self.relay = Relay(port)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        env = self.station.env_options(pedal=True, max_episode_steps=100)
+        env = self.station.env_options(
+            pedal=True,
+            max_episode_steps=round(10 * rate),
+            control_hz=rate,
+            step_size=step_size,
+        )
         follower = env["follower"] | {"supervisor": {"hold": 1.0, "ramp": 1.0}}
         values: dict[str, Any] = {
             "task": "envs:SO101Robot-v0",
@@ -66,15 +80,15 @@ class RobotRun(Closing):
         self.wait("record")
         self.station.ask("person", "rest")
 
-    def start_learner(self) -> None:
+    def start_learner(self, program: str = "e2hil_rllib") -> None:
         """Starts it, or lets it go on."""
         arguments = ["train", self.learner_settings, "--run-dir", self.run_dir, "--resume"]
-        self._start("learner", *arguments)
+        self._start("learner", *arguments, program=program)
 
-    def start_robot(self, *arguments: Any) -> None:
+    def start_robot(self, program: str = "e2hil_rllib") -> None:
         """Starts it, with the person who watches it."""
         self.station.ask("person", "intervene")
-        self._start("robot", "robot", self.robot_settings, *arguments)
+        self._start("robot", "robot", self.robot_settings, program=program)
 
     def kill(self, name: str) -> float:
         """Ends a process as a power cut does; returns when [s]."""
@@ -109,8 +123,8 @@ class RobotRun(Closing):
         self.relay.close()
         self.station.close()
 
-    def _start(self, name: str, *arguments: Any) -> None:
-        command = [sys.executable, "-m", "e2hil_rllib", *map(str, arguments)]
+    def _start(self, name: str, *arguments: Any, program: str = "e2hil_rllib") -> None:
+        command = [sys.executable, "-m", program, *map(str, arguments)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(

@@ -246,13 +246,24 @@ def test_the_selection_of_each_iteration_is_logged_and_a_resume_forgets_what_it_
     restored.stop()
 
 
-def test_a_checkpoint_without_buffers_says_so(tmp_path, caplog):
-    algo = make_config(checkpoint_buffers=False).build_algo()
+def test_a_checkpoint_without_buffers_says_so_and_the_episode_log_rebuilds_both(tmp_path, caplog):
+    log = tmp_path / "log"
+    config = make_config(checkpoint_buffers=False).human_in_the_loop(episode_log=log)
+    algo = config.build_algo()
+    algo.train()
     with caplog.at_level("INFO"):
         algo.save_to_path(tmp_path / "checkpoint")
     assert "holds no replay buffers" in caplog.text
     assert not (tmp_path / "checkpoint" / "replay").exists()
+    algo.train()
     algo.stop()
+    restored = E2HiL.from_checkpoint(tmp_path / "checkpoint")
+    logged = read_episodes(log)
+    steps = [(episode.episode, step) for episode in logged for step in range(episode.num_steps)]
+    assert [tuple(pair) for pair in restored.replay.online.ids()] == steps
+    human = sum(int(episode.is_intervention.sum()) for episode in logged)
+    assert 0 < len(restored.replay.demonstrations) == human
+    restored.stop()
 
 
 def test_a_checkpoint_of_another_observation_space_is_refused(tmp_path):

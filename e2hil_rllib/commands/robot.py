@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 from rich.console import Console
 
 from e2hil_rllib.commands.arm_session import announce, arm_session, is_physical
@@ -161,3 +163,7 @@ def _lines(tally: Tally) -> Iterator[str]:
         f"{tally.episodes} episodes, {tally.steps} steps, {tally.human_steps} of them "
         f"({share:.0f} %) led by a person; stood still {tally.holds} times for want of a learner"
     )
+    ages = [age for age in tally.policy_ages if math.isfinite(age)]
+    if ages:
+        median, high = np.percentile(ages, [50, 99])
+        yield f"policy: {median:.2f} s old (p50), {high:.2f} s (p99)"

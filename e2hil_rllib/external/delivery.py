@@ -262,8 +262,13 @@ class Delivery:
         with self._lock:
             if self._connected or reason != self._trouble:
                 where = self._destination
-                logger.warning(
-                    "the learner at %s:%d is not to be had: %s", where.host, where.port, reason
+                over = self._report["stopped"] or self.news.status.get("done")
+                logger.log(
+                    logging.INFO if over else logging.WARNING,
+                    "the learner at %s:%d is not to be had: %s",
+                    where.host,
+                    where.port,
+                    reason,
                 )
             self._connected, self._trouble, self._refused = False, reason, refused
 

@@ -1,0 +1,137 @@
+"""What of the algorithm a checkpoint holds, and how it goes on from one."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+from ray.rllib.algorithms.sac import SAC
+
+from e2hil_rllib.episodes import episode_path, read_episode
+from e2hil_rllib.experience import Experience
+from e2hil_rllib.limiter import UpdateLimiter
+from e2hil_rllib.replay import HumanInTheLoopReplay
+from e2hil_rllib.rollouts import EpisodeCollector
+from e2hil_rllib.segments import Segment
+from e2hil_rllib.selection_log import SelectionLog
+from e2hil_rllib.vision.trunk import saved_trunk
+
+logger = logging.getLogger(__name__)
+
+#: In place of a folder in a checkpoint's configuration: the buffers hold the demonstrations.
+IN_CHECKPOINT = "(in the checkpoint)"
+
+_STATE = "e2hil"
+
+
+class ResumableSAC(SAC):
+    """SAC that goes on exactly where its checkpoint, and its episode log since, left it.
+
+    A checkpoint holds the networks, the optimizers, the temperature, both buffers, the random
+    streams and the counters. Its attributes are set by :meth:`setup` of the algorithm.
+    """
+
+    #: Both buffers.
+    replay: HumanInTheLoopReplay
+    _experience: Experience
+    _collector: EpisodeCollector
+    _limiter: UpdateLimiter
+    _selection_log: SelectionLog | None
+    _human_steps: int
+    _rebuild = False
+
+    def _store(self, segment: Segment) -> None:
+        """Take steps into replay, and count them."""
+        raise NotImplementedError
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """State of RLlib's algorithm, and counters and random streams of this one."""
+        return super().get_state(*args, **kwargs) | {
+            _STATE: {
+                "limiter": self._limiter.state(),
+                "collector": self._collector.state(),
+                "human_steps": self._human_steps,
+                "replay_random_state": self.replay.random_state(),
+                "trunk": self._experience.trunk_fingerprint,
+            }
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`get_state` returned.
+
+        Raises:
+            ValueError: When it was trained on the features of another frozen trunk.
+        """
+        self._experience.check_trunk(state.get(_STATE, {}).get("trunk"))
+        super().set_state(state)
+        if own := state.get(_STATE):
+            self._limiter.set_state(own["limiter"])
+            if self._selection_log is not None:
+                self._selection_log.go_on_from(self._limiter.env_steps)
+            self._human_steps = own["human_steps"]
+            self.replay.set_random_state(own["replay_random_state"])
+            self._recover_logged_episodes(own["collector"])
+            seed = (self.config.seed or 0, self._limiter.env_steps)
+            self.env_runner_group.foreach_env_runner(lambda runner: runner.restart(*seed))
+
+    def save_to_path(self, path: str | Path | None = None, **kwargs: Any) -> str:
+        """Save everything below a folder, sharing old frames with the checkpoints beside it."""
+        if path is not None:
+            path = Path(path).resolve()  # RLlib takes a relative path for a URI
+        saved = Path(super().save_to_path(path, **kwargs))
+        others = [o for o in saved.parent.iterdir() if o != saved and o.is_dir()]
+        self._experience.save(saved, others)
+        return str(saved)
+
+    @classmethod
+    def from_checkpoint(cls, path: Any, *args: Any, **kwargs: Any) -> ResumableSAC:
+        """A new algorithm as it was saved; the weights of a frozen trunk are in the checkpoint."""
+        trunk = saved_trunk(path) if isinstance(path, str | Path) else None
+        if trunk is not None and "config" not in kwargs:
+            file = Path(path) / cls.CLASS_AND_CTOR_ARGS_FILE_NAME
+            (state,), _ = pickle.loads(file.read_bytes())["ctor_args_and_kwargs"]
+            kwargs["config"] = state | {"trunk_weights": str(trunk.resolve())}
+        algorithm: ResumableSAC = super().from_checkpoint(path, *args, **kwargs)
+        return algorithm
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What a checkpoint builds the algorithm from.
+
+        The demonstrations are in its buffers by then, so that their folder may be gone.
+        """
+        config = self.config.copy(copy_frozen=False)
+        if config.demonstrations is not None and config.checkpoint_buffers:
+            config.demonstrations = IN_CHECKPOINT
+        return (config.get_state(),), {}
+
+    def restore_from_path(self, path: str | Path, *args: Any, **kwargs: Any) -> None:
+        """Restore what :meth:`save_to_path` wrote.
+
+        Raises:
+            ValueError: When the checkpoint was saved with other spaces or networks.
+        """
+        if kwargs.get("component") is None:
+            self._rebuild = not self._experience.load(Path(path))
+        super().restore_from_path(Path(path).resolve(), *args, **kwargs)
+
+    def _recover_logged_episodes(self, collector_state: dict[str, Any]) -> None:
+        """Take in what was logged between the checkpoint and the end of that process.
+
+        Where the checkpoint has no buffers, the episodes logged before fill them, uncounted.
+        """
+        since = list(self._collector.resume(collector_state))
+        if self._rebuild and self.config.episode_log is not None:
+            for number in range(self._collector.next_episode):
+                path = episode_path(self.config.episode_log, number)
+                if number not in since and path.exists():
+                    self._experience.add(self._collector.segment_of(read_episode(path)))
+        for number in since:
+            path = episode_path(self.config.episode_log, number)
+            segment = self._collector.recover(read_episode(path))
+            known = collector_state["open_steps"].get(number, 0)
+            if self._rebuild:
+                self._experience.add(segment.part(0, known))
+            self._store(segment.part(known, len(segment)))
+            logger.info("recovered %d steps of %s", len(segment) - known, path)
