@@ -1,0 +1,40 @@
+"""What all tests share: nothing that a busy machine or the way of starting them decides."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections import Counter
+
+import hypothesis
+import pytest
+
+# GNU's readline, which pytest loads, puts a terminal's size into the environment of its children,
+# and pytest-xdist's workers are its children: there, the program would print 80 columns whatever
+# width a test asks for.
+for _size in ("COLUMNS", "LINES"):
+    os.environ.pop(_size, None)
+
+# What an example takes is the machine's other work as well.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Workers get the files with slow tests first, then those with many, and end together."""
+    if hasattr(config, "workerinput"):  # pytest-xdist's mark of a worker
+        tests = Counter(item.path for item in items)
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: (item.path not in slow, -tests[item.path]))
+
+
+def pytest_collection_finish() -> None:
+    """Leaves the half million objects of all imports to no garbage collection.
+
+    Going through them stops all threads for a quarter of a second and more, which virtual servos
+    do not have: they answer within some hundredths.
+    """
+    gc.collect()
+    gc.freeze()
