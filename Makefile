@@ -41,7 +41,7 @@ train: $(STAMP)
 	$(BIN)/e2hil train $(CONFIG) --run-dir $(RUN) --resume
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.run
