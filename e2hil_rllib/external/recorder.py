@@ -72,7 +72,7 @@ class Recorder:
         self._steps: list[Step] = []
         self._first_step = 0
         self._waiting: queue.Queue[_Part | None] = queue.Queue(_MOST_WAITING)
-        self._fault = ""
+        self._fault = self._lost = ""  # why the disk takes nothing now, and why steps are gone
         #: Why nothing more can be recorded at all, "" where nothing is wrong.
         self.failure = ""
         self._closing = threading.Event()
@@ -83,9 +83,9 @@ class Recorder:
     @property
     def fault(self) -> str:
         """Why the robot has to pause: the disk takes nothing; "" where nothing is wrong."""
-        if self._fault:
-            return self._fault
-        if not self._thread.is_alive():
+        if self._lost or self._fault:
+            return self._lost or self._fault
+        if not self._thread.is_alive() and not self._closing.is_set():
             return "the recorder's thread has ended"
         waiting = self._waiting.qsize()
         return f"{waiting} chunks wait for a slow disk" if waiting > _BEHIND else ""
@@ -125,7 +125,7 @@ class Recorder:
         self._closing.set()
         self._waiting.put(None)
         self._thread.join(_JOIN_PATIENCE)
-        return not (self._thread.is_alive() or self._fault or self.failure)
+        return not (self._thread.is_alive() or self._lost or self.failure)
 
     def _pass_on(
         self, count: int, terminated: bool = False, truncated: bool = False, succeed: bool = False
@@ -140,6 +140,7 @@ class Recorder:
         while (part := self._waiting.get()) is not None:
             while not self._appended(part):
                 if self._closing.wait(_RETRY):
+                    self._lost = self._fault
                     logger.error("%d steps are lost: %s", len(part.steps), self._fault)
                     break
 
@@ -159,12 +160,20 @@ class Recorder:
         except (ValueError, TypeError) as error:
             self.failure = str(error)
             logger.error("steps that cannot be sent were dropped: %s", self.failure)
+        except Exception as error:  # whatever it is, the robot has to know
+            self.failure = f"a defect of the recorder: {error!r}"
+            logger.exception("steps were dropped")
         self._fault = ""
         return True
 
     def _chunk(self, part: _Part, sequence: int) -> Chunk:
         observations = [part.start, *(step.observation for step in part.steps)]
         named = [o if isinstance(o, dict) else {FLAT_KEY: o} for o in observations]
+        for each in named:
+            if each.keys() != named[0].keys():
+                raise ValueError(
+                    f"an observation has the entries {list(each)}, one before it {list(named[0])}"
+                )
         return Chunk(
             stream=self._spool.stream,
             sequence=sequence,
