@@ -247,6 +247,8 @@ class VirtualPerson:
 
     def _lead(self) -> None:
         if self._leading.in_vain(self._watch.goes_to_start):
+            if not self._watch.at_start:  # there it would begin an episode
+                self._press(KeyEvent.GIVE_BACK)
             self._wait_for_the_arm()
             return
         if self._look_is_due():

@@ -114,6 +114,7 @@ def test_who_leads_in_vain_lets_go() -> None:
     robot.run(0.5)
     robot.doing = "dead"
     assert robot.run(3.0, lambda: not robot.hand.holding)
+    assert robot.all_pressed[-1] is GIVE_BACK, "or a leader that sinks would lead"
 
 
 def test_an_arm_that_goes_home_while_they_lead_is_let_go_of_before_it_is_there() -> None:
