@@ -155,6 +155,7 @@ class Listener:
             if self._stopping.is_set():
                 connection.close()
                 return
+        logger.info("%s has connected", address)
         try:
             set_up(connection)
             if self._tls is not None:
@@ -170,14 +171,13 @@ class Listener:
         try:
             thread.start()
         except RuntimeError as error:  # out of threads or memory: the others go on
-            logger.warning("%s was turned away: %s", address, error)
+            logger.warning("%s is gone: %s", address, error)
             self._connections.leave(thread)
             connection.close()
 
     def _converse(self, connection: socket.socket, address: tuple[Any, ...]) -> None:
         """Serves one client to its end."""
         reason = "it has hung up"
-        logger.info("%s has connected", address)
         try:
             with connection:
                 end = time.monotonic() + self._strangers.patience

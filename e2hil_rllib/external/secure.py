@@ -184,6 +184,8 @@ def connect(host: str, port: int, context: ssl.SSLContext | None, timeout: float
 def tls_fault(error: ssl.SSLError) -> str:
     """What went wrong between two sides that try to speak TLS, in words."""
     reason = error.reason or ""
+    if isinstance(error, ssl.SSLEOFError):
+        return "the other side has hung up in the midst of TLS"
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
         return "the other side does not speak TLS"
     if reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_SHARED_CIPHER"):
