@@ -11,6 +11,7 @@ from tests.benchmarks import (
     bench_arm,
     bench_bus,
     bench_expert,
+    bench_fuzz,
     bench_learner,
     bench_simulation,
     bench_training,
@@ -24,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[], object]] = {
     "expert": bench_expert.main,
     "bus": bench_bus.main,
     "arm": bench_arm.main,
+    "fuzz": bench_fuzz.main,
     "pendulum": bench_training.pendulum,
     "touch_cube": bench_training.touch_cube,
 }
