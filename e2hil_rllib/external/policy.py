@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -12,6 +13,7 @@ from ray.rllib.core.columns import Columns
 
 from e2hil_rllib.action_scale import ActionScale
 from e2hil_rllib.encoders import FLAT_KEY, camera_names
+from e2hil_rllib.external.codec import MalformedMessage
 from e2hil_rllib.external.delivery import Refused
 from e2hil_rllib.external.spaces import differences
 from e2hil_rllib.external.weights import Weights
@@ -68,10 +70,13 @@ class LocalPolicy:
         for name, space in self._spaces.items():
             described = told.get(name) if isinstance(told, dict) else None
             found += differences(space, described, name)
-        if welcome.get("trunk") != self._trunk:
+        trunk = welcome.get("trunk")
+        if not isinstance(trunk, str):
+            raise MalformedMessage(f"the frozen trunk is {short(trunk)}, expected a fingerprint")
+        if trunk != self._trunk:
             found.append(
                 f"vision: the frozen trunk's weights are {self._trunk or 'none'} here and "
-                f"{welcome.get('trunk') or 'none'} at the learner"
+                f"{trunk or 'none'} at the learner"
             )
         if found:
             raise Refused(

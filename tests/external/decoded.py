@@ -23,5 +23,7 @@ WHATEVER: st.SearchStrategy[Any] = st.recursive(
 
 def maps_like(message: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     """Maps with the keys of a sound one, some of whose values are other ones, or missing."""
-    fields = {key: st.just(value) | ARRAYS | WHATEVER for key, value in message.items()}
+    # Not `st.just`, which puts whole arrays into its own description.
+    sound = {key: st.builds(lambda value=value: value) for key, value in message.items()}
+    fields = {key: value | ARRAYS | WHATEVER for key, value in sound.items()}
     return st.fixed_dictionaries({}, optional=fields)
