@@ -77,7 +77,12 @@ class E2HiL(ResumableSAC):
         if connector is not None:
             self.robots = RobotFeed(self.env_runner_group, self._collector)
             self.robot_training = RobotTraining(
-                self.robots, self._limiter, self._store, self._update, self._send_weights
+                self.robots,
+                self._limiter,
+                self._store,
+                self._update,
+                self._send_weights,
+                connector.policy_interval,
             )
         self._human_steps = 0
         folder, interval = self.config.selection_log, self.config.steps_per_iteration

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,6 @@ from e2hil_rllib.robot_feed import RobotFeed
 from e2hil_rllib.segments import Segment
 
 _IDLE = 0.02  # how often it looks for steps, while there is nothing to learn [s]
-_PUBLISH_INTERVAL = 0.5  # between two policies for robots, at least [s]
 
 
 class RobotTraining:
@@ -22,6 +22,7 @@ class RobotTraining:
         store: Takes steps into replay.
         update: Does one batch of updates.
         publish: Gives the runners the newest policy.
+        publish_interval: Between two of them, at least [s].
     """
 
     def __init__(
@@ -31,10 +32,12 @@ class RobotTraining:
         store: Callable[[Segment], None],
         update: Callable[[], None],
         publish: Callable[[], None],
+        publish_interval: float,
     ) -> None:
         self._robots, self._limiter = robots, limiter
         self._store, self._update, self._publish = store, update, publish
-        self._published = -_PUBLISH_INTERVAL  # when robots got the newest policy [s]
+        self._publish_interval = publish_interval
+        self._published = -math.inf  # when robots got the newest policy [s]
         self._unpublished = True
 
     def iterate(self, seconds: float) -> None:
@@ -54,7 +57,7 @@ class RobotTraining:
                 self._unpublished = True
             else:
                 time.sleep(_IDLE)
-            if self._unpublished and time.monotonic() - self._published > _PUBLISH_INTERVAL:
+            if self._unpublished and time.monotonic() - self._published > self._publish_interval:
                 self._publish()
                 self._published, self._unpublished = time.monotonic(), False
 

@@ -209,6 +209,8 @@ class External(Section):
     """Minibatches per step that are done before the learner takes more steps in."""
     highest_update_ratio: float = Field(default=4.0, gt=0)
     """Minibatches per step after which the learner waits for more steps."""
+    policy_interval: float = Field(default=0.5, ge=0, le=3600)
+    """Between two policies for the robots, at least [s]; more where the network is slow."""
     chunk_steps: int = Field(default=10, gt=0, le=500)
     """Steps that a robot sends at once."""
     spool: str | None = None

@@ -101,7 +101,7 @@ def _with_environment(config: E2HiLConfig, settings: Settings, run: RunFolder) -
     config.environment(observation_space=observed, action_space=taken)
     names = (
         "host", "port", "token_file", "certificate", "private_key", "lowest_update_ratio",
-        "highest_update_ratio",
+        "highest_update_ratio", "policy_interval",
     )  # fmt: skip
     config.external(inbox=run.inbox, **{name: getattr(external, name) for name in names})
     return config

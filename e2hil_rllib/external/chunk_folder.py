@@ -22,6 +22,7 @@ class ChunkFolder:
     """The chunks of one stream that are on this disk.
 
     It may belong to one process only. What a kill left of a file is removed at the beginning.
+    Numbers and sizes may be asked for while another thread writes: they are copied in one piece.
 
     Args:
         folder: Where they are; made if there is none.
@@ -43,7 +44,7 @@ class ChunkFolder:
     @property
     def total_bytes(self) -> int:
         """Size of all files, [bytes]."""
-        return sum(self._sizes.values())
+        return sum(tuple(self._sizes.values()))
 
     @property
     def sequences(self) -> list[int]:

@@ -26,6 +26,7 @@ class Connector:
         lowest_update_ratio: Minibatches per step of a robot that are done before more steps are
             taken in.
         highest_update_ratio: Minibatches per step after which the learner waits for more steps.
+        policy_interval: Between two policies for the robots, at least [s].
         seconds_per_iteration: How long a training iteration lasts [s].
 
     Raises:
@@ -41,6 +42,7 @@ class Connector:
     private_key: str | None = None
     lowest_update_ratio: float = 0.25
     highest_update_ratio: float = 4.0
+    policy_interval: float = 0.5
     seconds_per_iteration: float = 0.8
 
     def __post_init__(self) -> None:
@@ -56,6 +58,10 @@ class Connector:
             raise ValueError(
                 f"external.seconds_per_iteration is {self.seconds_per_iteration}, expected more "
                 "than 0 and at most 60"
+            )
+        if not 0 <= self.policy_interval <= 3600:
+            raise ValueError(
+                f"external.policy_interval is {self.policy_interval}, expected 0 to 3600"
             )
         if (self.certificate is None) != (self.private_key is None):
             raise ValueError("external.certificate and private_key go together: set both or none")

@@ -60,20 +60,18 @@ class Spool:
     @property
     def waiting_bytes(self) -> int:
         """How much waits for the learner, [bytes]."""
-        with self._mutex:
-            return self._chunks.total_bytes
+        return self._chunks.total_bytes
 
     @property
     def first(self) -> int:
         """The number of the oldest chunk that waits, or of the next one where none does."""
-        with self._mutex:
-            return min(self._chunks.sequences, default=self._next)
+        following = self._next  # read first: a chunk that comes meanwhile is the oldest then
+        return min(self._chunks.sequences, default=following)
 
     @property
     def following(self) -> int:
         """The number of the next chunk."""
-        with self._mutex:
-            return self._next
+        return self._next
 
     def append(self, make: Callable[[int], bytes]) -> int:
         """Takes a chunk. It is on the disk when this returns.
@@ -108,9 +106,11 @@ class Spool:
             return sequence
 
     def waiting(self) -> list[tuple[int, Path]]:
-        """The number and the file of each chunk that waits, oldest first; see `read`."""
-        with self._mutex:
-            return [(sequence, self._chunks.path(sequence)) for sequence in self._chunks.sequences]
+        """The number and the file of each chunk that waits, oldest first; see `read`.
+
+        Does not wait for a slow disk, as a control loop may ask.
+        """
+        return [(sequence, self._chunks.path(sequence)) for sequence in self._chunks.sequences]
 
     def read(self, sequence: int) -> bytes:
         """Reads a chunk that waits.
