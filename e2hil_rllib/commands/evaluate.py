@@ -11,7 +11,14 @@ from rich.table import Table
 from e2hil_rllib.checkpoints import CheckpointError, CheckpointStore
 from e2hil_rllib.commands.build import ray_session, restore
 from e2hil_rllib.commands.display import thousands
-from e2hil_rllib.evaluation_log import EvaluatedEpisode, judgement, summarize
+from e2hil_rllib.commands.evaluate_robot import evaluate_on_robot
+from e2hil_rllib.evaluation_log import (
+    EvaluatedEpisode,
+    judgement,
+    read_evaluations,
+    summarize,
+    write_evaluations,
+)
 from e2hil_rllib.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -49,25 +56,37 @@ def evaluate(algorithm: E2HiL, step: int, episodes: int, seed: int) -> list[Eval
 def evaluate_path(path: Path, episodes: int | None, seed: int | None, console: Console) -> None:
     """Evaluates a run or a checkpoint and prints what it comes to.
 
+    One that was trained on a robot is evaluated on it, and the run remembers that.
+
     Raises:
         UserError: There is no such run or checkpoint, or it cannot be loaded.
     """
     run, checkpoint = find_checkpoint(path)
     settings = run.settings()
     wanted = settings.evaluation
+    episodes = wanted.episodes if episodes is None else episodes
+    seed = wanted.seed if seed is None else seed
     console.print(f"Evaluating {checkpoint}.", highlight=False)
-    with ray_session(settings):
-        algorithm = restore(checkpoint)
-        try:
-            results = evaluate(
-                algorithm,
-                CheckpointStore.step_of(checkpoint),
-                wanted.episodes if episodes is None else episodes,
-                wanted.seed if seed is None else seed,
-            )
-        finally:
-            algorithm.stop()
-    print_evaluation(console, results)
+    if settings.robots is not None:
+        results = evaluate_on_robot(settings, checkpoint, episodes, seed, console)
+        _remember(run, results)
+    else:
+        with ray_session(settings):
+            algorithm = restore(checkpoint)
+            try:
+                step = CheckpointStore.step_of(checkpoint)
+                results = evaluate(algorithm, step, episodes, seed)
+            finally:
+                algorithm.stop()
+    if results:
+        print_evaluation(console, results)
+
+
+def _remember(run: RunFolder, results: list[EvaluatedEpisode]) -> None:
+    """Writes an evaluation into a run, in the place of an earlier one of the same policy."""
+    steps = {episode.step for episode in results}
+    earlier = [e for e in read_evaluations(run.evaluation) if e.step not in steps]
+    write_evaluations(run.evaluation, sorted([*earlier, *results], key=lambda e: e.step))
 
 
 def print_evaluation(console: Console, episodes: list[EvaluatedEpisode]) -> None:

@@ -271,5 +271,11 @@ class _Training:
                 self._evaluate(step)
             episodes = [e for e in read_evaluations(self._run.evaluation) if e.step == step]
             print_evaluation(self._console, episodes)
+        else:
+            self._console.print(
+                f"To measure the policy on the robot: e2hil eval {self._run.root}",
+                highlight=False,
+                soft_wrap=True,
+            )
         page = write_report(self._run)
         self._console.print(f"Report: {page}", highlight=False)

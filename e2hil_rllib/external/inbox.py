@@ -26,6 +26,16 @@ class InboxError(UserError):
 class _Stream:
     chunks: ChunkFolder
     first: int  # the first number that is not finished
+    gap_end: int = 0  # of those before it, what is not here never comes
+
+    def following(self, sequence: int) -> int | None:
+        """This number if its chunk is here; else the next one after a gap; None to wait for it."""
+        if sequence in self.chunks:
+            return sequence
+        if sequence >= self.gap_end:
+            return None
+        later = (number for number in self.chunks.sequences if number > sequence)
+        return self.following(min(min(later, default=self.gap_end), self.gap_end))
 
     def has(self, sequence: int) -> bool:
         return sequence < self.first or sequence in self.chunks
@@ -85,13 +95,10 @@ class Inbox:
         check_index("first", first)
         with self._mutex:
             here = self._stream(stream)
-            kept = [sequence for sequence in here.chunks.sequences if sequence < first]
-            if not kept and here.first < first:
-                write_sealed(_state_path(self.folder / stream), str(first).encode())
-                here.first = first
-            for sequence in range(here.first, first) if kept else ():
-                if not here.has(sequence):
-                    here.chunks.write(sequence, LOST)
+            if first > max(here.first, here.gap_end):
+                self._write_state(stream, here.first, first)
+                here.gap_end = first
+                logger.info("The recording %s goes on with chunk %d.", stream, first)
 
     def receive(self, stream: str, sequence: int, data: bytes) -> bool:
         """Takes a chunk. It is on the disk when this returns, so that it may be acknowledged.
@@ -138,8 +145,10 @@ class Inbox:
             sequence = here.first if here else 0
         while True:
             with self._mutex:
-                if here is None or sequence not in here.chunks:
+                found = here.following(sequence) if here else None
+                if here is None or found is None:
                     return
+                sequence = found
                 data = here.chunks.read(sequence) if sequence >= start else None
             if data == LOST:
                 logger.error("Chunk %d of the recording %s is lost.", sequence, stream)
@@ -162,7 +171,8 @@ class Inbox:
         with self._mutex:
             here = self._streams.get(stream)
             first = here.first if here else 0
-            for sequence in range(first, up_to_sequence + 1):
+            gap_end = here.gap_end if here else 0
+            for sequence in range(max(first, gap_end), up_to_sequence + 1):
                 if here is None or sequence not in here.chunks:
                     raise ValueError(
                         f"chunk {sequence} of the recording {stream} has not come, so that the "
@@ -170,7 +180,7 @@ class Inbox:
                     )
             if here is None or up_to_sequence < first:
                 return
-            write_sealed(_state_path(self.folder / stream), str(up_to_sequence + 1).encode())
+            self._write_state(stream, up_to_sequence + 1, gap_end)
             here.first = up_to_sequence + 1
             with writing(self.folder / stream):
                 _delete_finished(here)
@@ -185,6 +195,9 @@ class Inbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _write_state(self, stream: str, first: int, gap_end: int) -> None:
+        write_sealed(_state_path(self.folder / stream), f"{first} {gap_end}".encode())
+
     def _stream(self, name: str) -> _Stream:
         """A stream, which begins here if nothing is known of it."""
         if name not in self._streams:
@@ -197,13 +210,13 @@ class Inbox:
         chunks = ChunkFolder(folder)
         state = _state_path(folder)
         try:
-            first = int(read_sealed(state)) if state.exists() else 0
+            numbers = [int(text) for text in read_sealed(state).split()] if state.exists() else [0]
         except DamagedFileError as error:
             raise InboxError(
                 f"{error}, so that nobody knows which chunks in {folder} were taken over already. "
                 "Restore it, or move the folder away and keep it."
             ) from error
-        stream = _Stream(chunks, first)
+        stream = _Stream(chunks, *numbers)
         _delete_finished(stream)
         return stream
 

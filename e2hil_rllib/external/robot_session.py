@@ -64,6 +64,8 @@ class RobotSession:
             WriteError: The disk is full: nothing is acknowledged, and the robot keeps the chunk.
         """
         kind = message.get("type")
+        if not isinstance(kind, str):
+            raise MalformedMessage(f"a message of type {short(kind)}, expected a text")
         if kind == "HELLO" and self._stream is None:
             yield from self._welcome(message)
         elif kind == "CHUNK" and self._stream is not None:
@@ -110,9 +112,10 @@ class RobotSession:
 
     def _fault_of(self, hello: dict[str, Any]) -> str:
         """Why a robot may not deliver, "" where it may."""
-        if hello.get("protocol") != PROTOCOL:
+        protocol = hello.get("protocol")
+        if type(protocol) is not int or protocol != PROTOCOL:
             return (
-                f"the robot speaks protocol {short(hello.get('protocol'))} and the server "
+                f"the robot speaks protocol {short(protocol)} and the server "
                 f"{PROTOCOL}: install the same version on both"
             )
         token = hello.get("token")
