@@ -1,6 +1,7 @@
 """What an arm has to be before it may move: complete, calibrated and configured."""
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from envs.hardware.errors import NoAnswer
 from envs.hardware.registers import MODEL_NUMBER, REGISTERS, Area
 
 _LOG = logging.getLogger(__name__)
+
+_LATER = 0.2  # [s]
 
 PHASE_MULTI_TURN = 0x10
 """Phase bit of an angle that counts turns; the arm's joints know one turn only."""
@@ -69,7 +72,7 @@ def identify(bus: FeetechBus, calibration: Calibration) -> dict[str, str]:
     missing, strangers = [], []
     for joint, motor in calibration.motors.items():
         try:
-            model = bus.ping(motor.id)
+            model = _patiently_pinged(bus, motor.id)
         except NoAnswer:
             missing.append(f"{joint} (motor {motor.id})")
             continue
@@ -90,6 +93,15 @@ def identify(bus: FeetechBus, calibration: Calibration) -> dict[str, str]:
     major = bus.sync_read("Firmware_Major_Version", ids)
     minor = bus.sync_read("Firmware_Minor_Version", ids)
     return {name: f"{major[m.id]}.{minor[m.id]}" for name, m in calibration.motors.items()}
+
+
+def _patiently_pinged(bus: FeetechBus, servo_id: int) -> int:
+    """Asks a motor for its model, and again a little later: a busy computer misses answers."""
+    try:
+        return bus.ping(servo_id)
+    except NoAnswer:
+        time.sleep(_LATER)
+        return bus.ping(servo_id)
 
 
 def check_calibration(bus: FeetechBus, calibration: Calibration) -> None:
