@@ -12,6 +12,9 @@ from envs.hardware.virtual_table import FULL_SPEED, VirtualTable
 FloatArray = NDArray[np.float64]
 
 _TAKING_HOLD = 0.25  # [s]
+# A leader gets a moment to hold itself up: one that falls while its torque comes back seems to be
+# in somebody's hand.
+_LETTING_GO = 0.6  # [s]
 _SMOOTHING = 0.08  # of the hand's velocity [s]
 _LEASH = 0.03  # between where the hand wants the leader and where it is [m]
 _LOWEST = 0.003  # the leader's own table [m]
@@ -43,6 +46,8 @@ class Leading:
         self._wanted, self._velocity, self._tcp = np.zeros(3), np.zeros(3), np.zeros(3)
         self._lag, self._leader = np.zeros(3), np.zeros(3)
         self._began = self._stepped = 0.0
+        self._leads = False
+        self._leaves_at: float | None = None
         self._follower: deque[tuple[float, FloatArray]] = deque()
         self._doubts = self._cornered = 0
 
@@ -81,6 +86,7 @@ class Leading:
     def begin(self) -> None:
         """Takes hold of the leader where it is."""
         self._hand.grab()
+        self._leads, self._leaves_at = True, None
         self._tcp = self._leader = self._hand.tcp
         self._began = self._stepped = self._clock()
         self._follower.clear()
@@ -109,9 +115,23 @@ class Leading:
         self._hand.lead_to(self._tcp)
 
     def end(self) -> float:
-        """Lets go; returns how long the hand has led [s]."""
-        self._hand.let_go()
-        return self._clock() - self._began
+        """Leads no more, and lets go soon; returns how long the hand has led, if it did [s]."""
+        if not self._leads:
+            return 0.0
+        now, self._leads = self._clock(), False
+        self._leaves_at = now + _LETTING_GO
+        return now - self._began
+
+    def let_go_gently(self) -> None:
+        """Lets go of a leader that is no longer led once it has had time to hold itself."""
+        if self._leaves_at is not None and self._clock() >= self._leaves_at:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Takes the hand off now if it has led."""
+        if self._leaves_at is not None:
+            self._leaves_at = None
+            self._hand.let_go()
 
     def _waiting(self) -> FloatArray:
         """The wanted velocity, less where the follower is far behind, shape (3,) [m/s]."""

@@ -7,7 +7,7 @@ whether it heard a key, not whether it still lives. What an arm does tells.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from envs.hardware.arm_watch import ArmWatch
 from envs.hardware.laying_down import LayingDown
 from envs.hardware.leading import Leading
+from envs.hardware.person_tally import Tally
 from envs.hardware.virtual import VirtualSO101
 from envs.hardware.virtual_hand import VirtualHand
 from envs.hardware.virtual_table import LOOKS, VirtualTable
@@ -43,30 +44,6 @@ _LATE = 4.0  # a leader that has not come by then does not come [s]
 _LEFT = 0.05  # a joint that has gone so far has left the start [rad]
 _VERDICT = 0.2  # from a touch to the key [s]
 _SPREAD = 0.3  # standard deviation of the logarithm of a delay
-
-
-@dataclass
-class Tally:
-    """What a person has done so far.
-
-    Attributes:
-        episodes: that they saw.
-        successes: episodes that they ended as such.
-        takeovers: how often they took the leader.
-        led: how long they led [s].
-    """
-
-    episodes: int = 0
-    successes: int = 0
-    takeovers: int = 0
-    led: float = 0.0
-
-    def __str__(self) -> str:
-        """In words."""
-        return (
-            f"{self.episodes} episodes, {self.successes} successes, {self.takeovers} takeovers, "
-            f"led for {self.led:.1f} s"
-        )
 
 
 class _Doing(Enum):
@@ -98,7 +75,7 @@ class VirtualPerson:
         settings: PersonSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._clock, self._hand, self._pedal = clock, hand, so101.pedal
+        self._clock, self._pedal = clock, so101.pedal
         places, delays = (np.random.default_rng([seed, stream]) for stream in range(2))
         self._delays = delays
         self._settings, self._seed = settings or PersonSettings(burst=_BURST), seed
@@ -122,7 +99,8 @@ class VirtualPerson:
         one_of("what a person does", mode, MODES)
         if self._doing is _Doing.LEADING:
             self._press(KeyEvent.GIVE_BACK)
-            self._let_go()
+        self._let_go()
+        self._leading.let_go()
         self._set_out(mode)
 
     def step(self) -> None:
@@ -134,6 +112,7 @@ class VirtualPerson:
         if self.mode == "rest":
             return
         self._watch.look()
+        self._leading.let_go_gently()
         self._laying_down.step(self._watch.joints, self._watch.powered)
         self._note_departure()
         if not self._watch.powered:
@@ -158,6 +137,7 @@ class VirtualPerson:
         self._touched: float | None = None  # when they will have noticed a touch
         self._looked = self._pressed = self._homeward = -math.inf
         self._came = self._clock()  # the leader, to where the follower is
+        self._reminded = True
         self._presses = 0
 
     def _await_start(self) -> None:
@@ -189,7 +169,7 @@ class VirtualPerson:
         if self.mode == "demonstrate":
             self._take()
         else:
-            self._doing, self._presses = _Doing.WATCHING, 0
+            self._doing, self._presses, self._reminded = _Doing.WATCHING, 0, True
             self._press_to_begin()
 
     def _press_to_begin(self) -> None:
@@ -234,6 +214,10 @@ class VirtualPerson:
             self._came = now
         elif now - self._came < _LATE:
             return
+        elif not self._reminded:  # perhaps nobody has heard that they do not lead any more
+            self._press(KeyEvent.GIVE_BACK)
+            self._came, self._reminded = now, True
+            return
         if self._look_is_due() and self._table.act(self._person, np.zeros(3)) is not None:
             self._take()
 
@@ -269,6 +253,7 @@ class VirtualPerson:
     def _watch_anew(self) -> None:
         self._doing, self._presses = _Doing.WATCHING, 2
         self._pressed = self._came = self._clock()
+        self._reminded = False
 
     def _wait_for_the_arm(self) -> None:
         """Leaves the leader alone until the arm stands at its start."""
@@ -277,8 +262,7 @@ class VirtualPerson:
         self._doing, self._touched = _Doing.AWAITING, None
 
     def _let_go(self) -> None:
-        if self._hand.holding:
-            self.tally.led += self._leading.end()
+        self.tally.led += self._leading.end()
 
     def _look_is_due(self) -> bool:
         now = self._clock()

@@ -26,7 +26,9 @@ def test_a_demonstration_is_led_from_the_first_step_to_the_cube() -> None:
     assert robot.ends == [True] * 4
     assert set(robot.all_pressed) == {TAKE_OVER, SUCCESS}
     assert robot.person.tally.episodes == robot.person.tally.successes == 4
-    assert robot.person.tally.led > 4 * 0.5 and not robot.hand.holding
+    assert robot.person.tally.led > 4 * 0.5 and robot.hand.holding, "until it holds itself"
+    robot.run(0.8)
+    assert not robot.hand.holding
 
 
 def test_a_demonstration_takes_under_ten_seconds() -> None:
@@ -151,10 +153,11 @@ def test_an_arm_that_loses_its_torque_is_let_go_of_and_laid_down() -> None:
     assert robot.run(20.0, lambda: robot.doing == "led")
     robot.run(0.5)
     robot.doing = "off"
-    robot.run(0.1)
+    robot.run(0.8)
     assert not robot.hand.holding
     robot.follower.angles[:] = [0.3, -1.0, 1.6, 0.4, 0.2, 0.5]
-    assert robot.run(1.0, lambda: robot.follower.held)
+    robot.run(0.5)
+    assert robot.follower.held
     robot.run(4.0)
     assert not robot.follower.held
     np.testing.assert_allclose(robot.follower.angles, FOLDED, atol=0.02)
@@ -188,7 +191,7 @@ def test_a_leader_that_lies_low_is_waited_for_but_not_for_ever() -> None:
     began, robot.leader_follows = robot.now, False
     robot.leader.angles[:] = FOLDED
     assert robot.run(10.0, lambda: robot.doing == "led")
-    assert 4.0 < robot.now - began < 7.0
+    assert 4.0 < robot.now - began < 9.0
 
 
 def test_a_paused_arm_is_told_to_go_on_after_a_while() -> None:
