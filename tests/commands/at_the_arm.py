@@ -17,6 +17,8 @@ from tests.station import Station
 QUICK = {"reset_speed": 1.5, "letting_go": {"ramp_time": 0.3}}
 """Options of a follower that hurries between episodes."""
 
+MARGIN = 0.06
+"""How late an answer may come, for the servos' process may have to wait for a core [s]."""
 
 _PATIENCE = 60.0  # [s]
 
@@ -73,6 +75,8 @@ class PersonAtTheArm(io.TextIOBase):
 def settings_of(station: Station, **options: Any) -> Settings:
     """Settings of a station's arms, without cameras, quick between episodes."""
     env = station.env_options(**options)
+    for arm in ("follower", "leader"):
+        env[arm]["margin"] = MARGIN
     env["follower"] |= QUICK
     env["cameras"] = None
     env = {"start_noise": 0.0} | env

@@ -24,7 +24,7 @@ from envs.kinematics import Kinematics
 
 SHORT = 0.1  # s
 BUSY = 5
-"""How often a line is measured until it is quick: other work may take the processor meanwhile."""
+"""How often a line is measured at most: other work may take the processor meanwhile."""
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,10 @@ def test_lost_and_damaged_packets_are_a_fault_of_the_line(arm: VirtualArm) -> No
         (FaultRates(corrupted=0.08), " 0 damaged"),
     ):
         arm.port.disturb(rates)
-        line = check(arm, seconds=0.5)[-1]
+        for _ in range(BUSY):
+            line = check(arm, seconds=0.5)[-1]
+            if nothing not in line.what:
+                break
         assert line.where == "line" and line.level is Level.FAULT
         assert nothing not in line.what
         assert "three-wire cables" in line.step
