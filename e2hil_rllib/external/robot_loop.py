@@ -139,7 +139,8 @@ class RobotLoop:
             elif self._done or self._hindrance():
                 break
             due = self._wait_until(due)
-        self._recorder.cut()
+        # An episode that was cut off here may have been a success before.
+        self._recorder.end(terminated=False, succeed=outcome.succeed)
         if outcome.steps:
             self.tally.episodes += 1
             self.tally.outcomes.append(outcome.frozen())
