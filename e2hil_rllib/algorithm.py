@@ -81,7 +81,7 @@ class E2HiL(ResumableSAC):
                 self._limiter,
                 self._store,
                 self._update,
-                self._send_weights,
+                self._publish,
                 connector.policy_interval,
             )
         self._human_steps = 0
@@ -183,6 +183,12 @@ class E2HiL(ResumableSAC):
         self.env_runner_group.sync_weights(
             from_worker_or_learner_group=self.learner_group, inference_only=True
         )
+
+    def _publish(self) -> None:
+        """Give robots the newest policy."""
+        assert self.robots
+        self._send_weights()
+        self.robots.publish()
 
     def _next_batch(self) -> MultiAgentBatch:
         """All minibatches of one update: for each learner in turn ``utd_ratio`` of them."""

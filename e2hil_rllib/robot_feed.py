@@ -49,6 +49,10 @@ class RobotFeed:
         """Lets the robots know how training goes: plain values by name."""
         self._each(lambda runner: runner.tell(status))
 
+    def publish(self) -> None:
+        """Gives robots the policy that the runners were sent last."""
+        self._each(lambda runner: runner.publish())
+
     @property
     def paused(self) -> bool:
         """Whether every robot that is connected is paused, and there is one."""

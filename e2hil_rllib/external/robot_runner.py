@@ -62,6 +62,7 @@ class RobotEnvRunner(EnvRunner, Checkpointable):
                 "trunk": "" if features is None else features.trunk.fingerprint,
             }
         )
+        self._policy: dict[str, np.ndarray] = {}
         self._roster = Roster()
         self._inbox: Inbox | None = None
         self._listener: Listener | None = None
@@ -122,7 +123,12 @@ class RobotEnvRunner(EnvRunner, Checkpointable):
         return self._roster.robots()
 
     def restart(self, *seeds: int) -> None:
-        """Nothing here is drawn; a robot seeds its own environment."""
+        """Begins anew with the first episode that is not finished, after an algorithm was set back.
+
+        Nothing here is drawn; a robot seeds its own environment.
+        """
+        if self._inbox is not None:
+            self._arrivals = Arrivals(self._inbox, self._check)
 
     def get_metrics(self) -> dict[str, Any]:
         """How many robots there are, and how many chunks they keep back."""
@@ -151,14 +157,23 @@ class RobotEnvRunner(EnvRunner, Checkpointable):
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Takes a new policy, and gives it to the robots."""
+        """Takes a new policy, which robots get by `publish`.
+
+        RLlib sets a policy also while an algorithm is built and restored: one that was just drawn
+        at random, for example, with which no arm should move.
+        """
         weights = state.get(COMPONENT_RL_MODULE)
         if weights is None:
             return
         if isinstance(weights, ray.ObjectRef):
             weights = ray.get(weights)
         tensors = weights.get(DEFAULT_MODULE_ID, weights)
-        self._bulletin.publish({name: np.array(value) for name, value in tensors.items()})
+        self._policy = {name: np.array(value) for name, value in tensors.items()}
+
+    def publish(self) -> None:
+        """Gives robots the policy that was set last."""
+        if self._policy:
+            self._bulletin.publish(self._policy)
 
     def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What a checkpoint builds the runner from."""
@@ -177,6 +192,9 @@ class RobotEnvRunner(EnvRunner, Checkpointable):
         Raises:
             ValueError: Its observations or actions are not those of the spaces.
         """
+        for key in chunk.observations:
+            if key not in self._spaces:
+                raise ValueError(f"observation {key!r} is in none of the spaces")
         for key, space in self._spaces.items():
             array = chunk.observations.get(key)
             found = None if array is None else (array.shape[1:], array.dtype)
