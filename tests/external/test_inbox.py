@@ -218,6 +218,7 @@ class InboxAndItsModel(RuleBasedStateMachine):
         self.disk = FragileDisk(Path(self.root.name))
         self.received: dict[str, set[int]] = {"a": set(), "b": set()}
         self.finished = {"a": -1, "b": -1}
+        self.gap_end = {"a": 0, "b": 0}
         self.open()
 
     def teardown(self) -> None:
@@ -248,6 +249,7 @@ class InboxAndItsModel(RuleBasedStateMachine):
     @rule(stream=st.sampled_from("ab"), sequence=st.integers(0, 7), calls=kills, lost=cuts)
     def receive(self, stream: str, sequence: int, calls: int | None, lost: int | None) -> None:
         known = self.received[stream]
+        known |= {sequence} & set(range(self.finished[stream] + 1))  # finished as a gap
 
         def act() -> None:
             assert deliver(self.inbox, stream, sequence) == [sequence not in known]
@@ -256,6 +258,15 @@ class InboxAndItsModel(RuleBasedStateMachine):
         if not self.survives(act, calls, lost) and not deliver(self.inbox, stream, sequence)[0]:
             known.add(sequence)  # it came to the disk, and was not told any more
         known.add(sequence)
+
+    @rule(stream=st.sampled_from("ab"), first=st.integers(0, 9), calls=kills, lost=cuts)
+    def begin_stream(self, stream: str, first: int, calls: int | None, lost: int | None) -> None:
+        def act() -> None:
+            self.inbox.begin(stream, first)
+
+        if not self.survives(act, calls, lost):
+            act()  # the robot connects again
+        self.gap_end[stream] = max(self.gap_end[stream], first)
 
     @rule(stream=st.sampled_from("ab"), more=st.integers(0, 3), calls=kills, lost=cuts)
     def finish(self, stream: str, more: int, calls: int | None, lost: int | None) -> None:
@@ -287,8 +298,9 @@ class InboxAndItsModel(RuleBasedStateMachine):
             return
         for stream, known in self.received.items():
             first = self.finished[stream] + 1
-            gap = min(set(range(first, 20)) - known)
-            expected = [(n, body(stream, n)) for n in range(first, gap)]
+            start = max(first, self.gap_end[stream])
+            missing = min(set(range(start, 20)) - known)
+            expected = [(n, body(stream, n)) for n in range(first, missing) if n in known]
             assert list(self.inbox.chunks(stream)) == expected
             files = (self.inbox.folder / stream).glob("chunk_*")
             assert {int(path.stem[6:]) for path in files} == {n for n in known if n >= first}
