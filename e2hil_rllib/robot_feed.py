@@ -65,7 +65,7 @@ class RobotFeed:
         return bool(self.robots) and all(robot.stopped for robot in self.robots)
 
     def in_words(self) -> str:
-        """How the robots are doing, e.g. "1 robot, paused"."""
+        """How the robots are doing, e.g. "2 robots, 1 paused"."""
         connected = [robot for robot in self.robots if robot.connected]
         if not connected:
             return "waiting for a robot" if not self.robots else "the robot is away"

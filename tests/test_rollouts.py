@@ -6,7 +6,9 @@ import pytest
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from e2hil_rllib.episodes import read_episodes
-from e2hil_rllib.rollouts import ActionScale, EpisodeCollector
+from e2hil_rllib.external.arrivals import Arrival
+from e2hil_rllib.external.chunk import Chunk
+from e2hil_rllib.rollouts import EpisodeCollector
 from e2hil_rllib.segments import INTERVENTION, POLICY
 
 SPACE = gym.spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))
@@ -37,13 +39,6 @@ def chunks(infos, *, cut_at=None, truncated=False, terminated=False):
 
 def collector(**kwargs):
     return EpisodeCollector(SPACE, **({"interventions": True} | kwargs))
-
-
-def test_scale_is_its_own_inverse():
-    scale = ActionScale(SPACE)
-    assert scale.to_unit(np.array([-2, 10], np.float32)).tolist() == [-1, 1]
-    action = np.array([0.3, 7.0], np.float32)
-    assert np.allclose(scale.to_environment(scale.to_unit(action)), action, atol=1e-6)
 
 
 def test_the_executed_action_is_stored_in_the_critics_units():
@@ -162,3 +157,146 @@ def test_a_logged_episode_is_never_overwritten(tmp_path):
         else:
             with pytest.raises(error, match=r"episode_000000.parquet holds an episode of another"):
                 c.collect(chunk)
+
+
+def arrival(first_step, steps, *, episode=0, stream="arm", ends=None, human=(), **changes):
+    """Steps of a robot whose observation counts them, as they arrive; `ends` is terminated or cut.
+
+    The action of step t is (t / 10, t), in the environment's units.
+    """
+    times = np.arange(first_step, first_step + steps + 1)
+    values = {
+        "observations": {"state": np.stack([times, times], 1).astype(np.float32)},
+        "actions": np.stack([times[:-1] / 10, times[:-1]], 1).astype(np.float32),
+        "rewards": times[:-1].astype(np.float32),
+        "is_intervention": np.isin(times[:-1], human),
+        "terminated": ends == "terminated",
+        "truncated": ends == "cut",
+        "succeed": False,
+        "fps": 25.0,
+        "task": "reach",
+    } | changes
+    chunk = Chunk(stream, 0, episode, first_step, **values)
+    return Arrival(f"{stream}/{episode}/0", stream, 0, chunk)
+
+
+def cut_off(episode=0, stream="arm"):
+    return Arrival(f"{stream}/{episode}/0", stream, 0, None)
+
+
+def test_a_robots_steps_come_in_the_critics_units_with_who_acted_and_how_it_ended():
+    frames = np.zeros((3, 4, 4, 3), np.uint8)
+    observations = {"state": np.zeros((3, 2)), "front": frames}
+    c = collector()
+    segment = c.receive(
+        arrival(
+            0, 2, ends="terminated", human=[1], observations=observations,
+            actions=np.array([[1.0, 2.5], [2.00005, -0.00005]], np.float32),
+        )
+    )  # fmt: skip
+    assert (segment.episode, segment.first_step) == (0, 0)
+    assert segment.actions.tolist() == [[0.5, -0.5], [1, -1]] and segment.actions.dtype == "f4"
+    assert segment.source.tolist() == [POLICY, INTERVENTION]
+    assert segment.terminated.tolist() == [False, True]
+    assert segment.observations["state"].dtype == np.float32
+    assert segment.observations["front"].dtype == np.uint8
+
+
+def test_chunks_of_several_robots_make_an_episode_each(tmp_path):
+    c = collector(episode_log=tmp_path)
+    places = [
+        (segment.episode, segment.first_step, len(segment))
+        for segment in (
+            c.receive(arrival(0, 3)),
+            c.receive(arrival(0, 2, stream="other")),
+            c.receive(arrival(3, 2, ends="cut")),
+            c.receive(arrival(2, 4, stream="other", ends="terminated", succeed=True)),
+            c.receive(arrival(0, 1, episode=7)),
+        )
+    ]
+    assert places == [(0, 0, 3), (1, 0, 2), (0, 3, 2), (1, 2, 4), (2, 0, 1)]
+    first, second = read_episodes(tmp_path)
+    assert (first.num_steps, first.terminated, first.truncated) == (5, False, True)
+    assert (second.num_steps, second.terminated, second.succeed) == (6, True, True)
+    assert (first.origin, second.origin) == ("arm/0/0", "other/0/0")
+    assert (first.fps, first.task) == (25.0, "reach")
+    assert first.observations["state"][:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.allclose(first.actions, [[t / 10, t] for t in range(5)], atol=1e-5)
+    assert [outcome.num_steps for outcome in c.outcomes] == [5, 6]
+
+
+def test_an_episode_that_goes_no_further_is_truncated_after_the_last_step_that_came(tmp_path):
+    c = collector(episode_log=tmp_path)
+    c.receive(arrival(0, 3))
+    assert c.receive(cut_off()) is None
+    (episode,) = read_episodes(tmp_path)
+    assert (episode.num_steps, episode.terminated, episode.truncated) == (3, False, True)
+    assert c.receive(arrival(0, 1, episode=1)).episode == 1
+
+
+def test_a_robots_human_where_none_was_announced_is_an_error():
+    c = collector(interventions=False)
+    c.receive(arrival(0, 2))
+    with pytest.raises(ValueError, match=r"episode 0 of the robot arm: a human acted, but"):
+        c.receive(arrival(2, 2, human=[3]))
+
+
+def test_a_robots_episode_is_never_written_over_another_runs(tmp_path):
+    collector(episode_log=tmp_path).receive(arrival(0, 1, ends="cut"))
+    with pytest.raises(
+        FileExistsError, match=r"episode_000000.parquet holds an episode of another"
+    ):
+        collector(episode_log=tmp_path).receive(arrival(0, 1, stream="other", ends="cut"))
+
+
+def test_an_open_episode_of_a_robot_goes_on_with_its_number_and_its_new_steps_alone(tmp_path):
+    c = collector(episode_log=tmp_path)
+    c.receive(arrival(0, 1, stream="other", ends="cut"))
+    for first_step in (0, 4):
+        c.receive(arrival(first_step, 4))
+    state = c.state()
+    assert state["open_steps"] == {1: 8} and state["open_origins"] == {"arm/0/0": 1}
+    c.receive(arrival(8, 4))  # after the checkpoint, and before the kill
+    again = collector(episode_log=tmp_path)
+    assert list(again.resume(state)) == []
+    assert again.state() == state
+    # A robot's chunks need not be those that they were, after a gap for example.
+    assert again.receive(arrival(0, 6)) is None
+    assert again.state() == state
+    fresh = again.receive(arrival(6, 4))
+    assert (fresh.episode, fresh.first_step, len(fresh)) == (1, 8, 2)
+    assert fresh.observations["state"][:, 0].tolist() == [8, 9, 10]
+    assert fresh.rewards.tolist() == [8, 9]
+    last = again.receive(arrival(10, 2, ends="terminated"))
+    assert (last.first_step, last.terminated.tolist()) == (10, [False, True])
+    _, episode = read_episodes(tmp_path)
+    assert episode.observations["state"][:, 0].tolist() == list(range(13)), "it is logged whole"
+    assert again.receive(arrival(0, 1, episode=1)).episode == 2
+
+
+def test_a_robots_episode_that_was_logged_after_the_checkpoint_is_taken_once(tmp_path):
+    c = collector(episode_log=tmp_path)
+    c.receive(arrival(0, 4))
+    state = c.state()
+    c.receive(arrival(4, 4, ends="cut"))
+    c.receive(arrival(0, 3, episode=1, ends="terminated"))
+    again = collector(episode_log=tmp_path)
+    assert list(again.resume(state)) == [0, 1]
+    for episode in read_episodes(tmp_path):
+        again.recover(episode)
+    # The process ended before they were deleted from the inbox, and so they come again.
+    for it in (arrival(0, 4), arrival(4, 4, ends="cut"), cut_off(), arrival(0, 3, episode=1)):
+        assert again.receive(it) is None
+    assert again.state() | {"outcomes": 0} == c.state() | {"outcomes": 0}
+    assert [outcome.num_steps for outcome in again.outcomes] == [8, 3]
+    assert again.receive(arrival(0, 2, episode=2)).episode == 2
+    assert len(read_episodes(tmp_path)) == 2
+
+
+def test_an_environments_open_episode_is_not_waited_for_after_a_resume():
+    c = collector()
+    c.collect(next(chunks([info()] * 4, cut_at=2)))
+    c.receive(arrival(0, 3))
+    again = collector()
+    assert list(again.resume(c.state())) == []
+    assert again.state()["open_steps"] == {1: 3}
