@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from e2hil_rllib.settings import ALGORITHM_SECTIONS, Settings, changed_keys, load_settings
 from e2hil_rllib.settings_file import SettingsError
+from e2hil_rllib.settings_sections import External
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 SMALL = "task: Pendulum-v1\nstop: {steps: 100}\n"
@@ -63,6 +64,14 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
         (
             "training: {hidden_sizes: [64, x]}",
             "'training.hidden_sizes' is 'x', expected: a valid i",
+        ),
+        ("external: {prot: 1}", "there is no key 'external.prot'. Did you mean port?"),
+        ("external: {port: 0}", "'external.port' is 0, expected: greater than or equal to 1"),
+        ("external: {chunk_steps: 501}", "'external.chunk_steps' is 501, expected: less than"),
+        ("external: {hold_after: 0}", "'external.hold_after' is 0, expected: greater than 0"),
+        (
+            "external: {lowest_update_ratio: 3, highest_update_ratio: 2}",
+            "lowest_update_ratio (3.0) cannot exceed highest_update_ratio (2.0)",
         ),
     ],
 )
@@ -153,6 +162,7 @@ def test_every_key_says_what_it_is_for() -> None:
                 check(type(field.default))
 
     check(Settings)
+    check(External)
 
 
 @pytest.mark.parametrize("section", ALGORITHM_SECTIONS)
@@ -189,3 +199,35 @@ def test_the_file_of_trunk_weights_is_named_absolutely(tmp_path: Path) -> None:
         resolved = settings.resolved()["vision"]["trunk_weights"]
         assert (resolved == given) is kept
         assert kept or Path(resolved).is_absolute()
+
+
+ARM = SMALL + "env: {follower: {port: /dev/ttyACM0}}\n"
+
+
+def test_a_physical_arm_is_in_a_process_of_its_own_and_others_where_the_file_says_so(
+    tmp_path: Path,
+) -> None:
+    assert settings_of(tmp_path, SMALL).robots is None
+    arm = settings_of(tmp_path, ARM)
+    assert arm.physical and arm.external is None and arm.robots == External()
+    for text in (SMALL, ARM):
+        robots = settings_of(tmp_path, text + "external: {port: 4000}\n").robots
+        assert robots is not None and robots.port == 4000
+
+
+def test_with_robots_checkpoints_come_by_time_unless_the_file_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    minutes = "checkpoint: {every_minutes: 2}\n"
+    assert settings_of(tmp_path, SMALL).checkpoint_minutes is None
+    assert settings_of(tmp_path, SMALL + minutes).checkpoint_minutes == 2
+    assert settings_of(tmp_path, ARM).checkpoint_minutes == 5
+    assert settings_of(tmp_path, ARM + minutes).checkpoint_minutes == 2
+
+
+def test_a_run_may_go_on_with_its_robots_elsewhere(tmp_path: Path) -> None:
+    old = settings_of(tmp_path, SMALL + "external: {port: 4000, token_file: secret}\n")
+    again = settings_of(tmp_path, old.to_yaml())
+    assert again.resolved() == old.resolved() and again.external == old.external
+    moved = settings_of(tmp_path, old.to_yaml(), "external.host=0.0.0.0", "external.port=1")
+    assert changed_keys(old, moved) == []
