@@ -27,7 +27,7 @@ _DOES = {
     "intervene": "lets the policy act and takes over when it gets nowhere",
     "rest": "rests until told otherwise, as by typing person demonstrate",
 }
-_FOR_THE_HAND = (["grab"], ["let"], ["move"], ["gripper"])
+_FOR_THE_HAND = (["grab"], ["let"], ["move"], ["gripper"], ["person"])
 
 
 class VirtualArmError(UserError):
@@ -64,16 +64,7 @@ def serve_virtual(
     if person is not None and hand_leads:
         raise VirtualArmError("--person and --hand exclude each other: there is one leader to lead")
     with _stop_when_asked() as stop:
-        try:
-            so101 = VirtualSO101(folder, cameras)
-        except (VirtualFolderError, OSError) as error:
-            raise VirtualArmError(f"The virtual SO101 cannot be started: {error}") from error
-        except RuntimeError as error:
-            raise VirtualArmError(
-                f"The virtual SO101 cannot be started: {error}; or leave its cameras out: "
-                f"e2hil virtual --dir {folder} --no-cameras"
-            ) from error
-        with so101, _settings_file(so101, folder, person) as file:
+        with _started(folder, cameras) as so101, _settings_file(so101, folder, person) as file:
             _introduce(so101, file, console, person)
             hand, lines = VirtualHand(so101.leader, seed), LineReader()
             somebody = VirtualPerson(so101, hand, person or "rest", seed)
@@ -85,7 +76,7 @@ def serve_virtual(
                 time.sleep(PERIOD)
                 try:
                     for line in lines.poll():
-                        if line.split()[:1] in _FOR_THE_HAND and turns is not None:
+                        if turns is not None and line.split()[:1] in _FOR_THE_HAND:
                             turns = None
                             say("hand: no longer leads by itself")
                         for answer in typed.carry_out(line):
@@ -154,6 +145,19 @@ def take_turns(
         end = clock() + resting
         while clock() < end:
             yield
+
+
+def _started(folder: Path, cameras: bool) -> VirtualSO101:
+    """Starts the arms; says what to do where that fails."""
+    try:
+        return VirtualSO101(folder, cameras)
+    except (VirtualFolderError, OSError) as error:
+        raise VirtualArmError(f"The virtual SO101 cannot be started: {error}") from error
+    except RuntimeError as error:
+        raise VirtualArmError(
+            f"The virtual SO101 cannot be started: {error}; or leave its cameras out: "
+            f"e2hil virtual --dir {folder} --no-cameras"
+        ) from error
 
 
 @contextmanager
