@@ -63,36 +63,39 @@ def serve_virtual(
     """
     if person is not None and hand_leads:
         raise VirtualArmError("--person and --hand exclude each other: there is one leader to lead")
-    with _stop_when_asked() as stop:
-        with _started(folder, cameras) as so101, _settings_file(so101, folder, person) as file:
-            _introduce(so101, file, console, person)
-            hand, lines = VirtualHand(so101.leader, seed), LineReader()
-            somebody = VirtualPerson(so101, hand, person or "rest", seed)
-            typed, say = VirtualConsole(so101, hand, somebody), partial(_say, console)
-            for place, arm in enumerate((so101.follower, so101.leader) if rates else ()):
-                arm.port.disturb(rates or FaultRates(), seed + place)
-            turns = take_turns(hand, say) if hand_leads else None
-            while not stop:
-                time.sleep(PERIOD)
-                try:
-                    for line in lines.poll():
-                        if turns is not None and line.split()[:1] in _FOR_THE_HAND:
-                            turns = None
-                            say("hand: no longer leads by itself")
-                        for answer in typed.carry_out(line):
-                            say(answer)
-                    if turns is not None:
-                        next(turns)
-                    elif somebody.mode == "rest":
-                        hand.step()
-                    else:
-                        somebody.step()
-                    so101.check()
-                except RuntimeError as error:
-                    raise VirtualArmError(f"The virtual SO101 failed: {error.__cause__}") from error
-            if person is not None:
-                say(f"person: {somebody.tally}")
-            _sum_up(so101, rates is not None, console)
+    with (
+        _stop_when_asked() as stop,
+        _started(folder, cameras) as so101,
+        _settings_file(so101, folder, person) as file,
+    ):
+        _introduce(so101, file, console, person)
+        hand, lines = VirtualHand(so101.leader, seed), LineReader()
+        somebody = VirtualPerson(so101, hand, person or "rest", seed)
+        typed, say = VirtualConsole(so101, hand, somebody), partial(_say, console)
+        for place, arm in enumerate((so101.follower, so101.leader) if rates else ()):
+            arm.port.disturb(rates or FaultRates(), seed + place)
+        turns = take_turns(hand, say) if hand_leads else None
+        while not stop:
+            time.sleep(PERIOD)
+            try:
+                for line in lines.poll():
+                    if turns is not None and line.split()[:1] in _FOR_THE_HAND:
+                        turns = None
+                        say("hand: no longer leads by itself")
+                    for answer in typed.carry_out(line):
+                        say(answer)
+                if turns is not None:
+                    next(turns)
+                elif somebody.mode == "rest":
+                    hand.step()
+                else:
+                    somebody.step()
+                so101.check()
+            except RuntimeError as error:
+                raise VirtualArmError(f"The virtual SO101 failed: {error.__cause__}") from error
+        if person is not None:
+            say(f"person: {somebody.tally}")
+        _sum_up(so101, rates is not None, console)
 
 
 def fault_rates(
