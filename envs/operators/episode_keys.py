@@ -163,7 +163,7 @@ class EpisodeKeys(gymnasium.Wrapper):
                 if not self._stands:
                     self.operator.give_back()
                 self.operator.idle(positions)
-        self._stands = True
+            self._stands = True
         time.sleep(_PERIOD)
 
     def close(self) -> None:
