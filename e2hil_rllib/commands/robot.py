@@ -79,7 +79,8 @@ def run_robot(
                 )
             finally:
                 if not recorder.close():
-                    announce(console, f"not everything could be saved: {recorder.fault}")
+                    reason = recorder.failure or recorder.fault
+                    announce(console, f"not everything could be saved: {reason}")
                 delivery.report(paused=True, stopped=stopped)
         _deliver_the_rest(delivery, folder, console)
     _sum_up(tally, console)
