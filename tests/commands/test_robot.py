@@ -6,6 +6,7 @@ import io
 import math
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,10 +77,13 @@ def test_what_keeps_it_from_starting_is_said_before_anything_is_made(
     error: type[Exception],
     message: str,
 ) -> None:
+    def made(*_: Any) -> None:
+        raise AssertionError("it has begun")
+
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "Spool", made)
     with pytest.raises(error, match=message):
         run_robot(settings_with(external=external), "reach", console)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_says_it_as_a_message(tmp_path: Path) -> None:
@@ -126,7 +130,9 @@ def test_the_learners_side_gets_the_same_settings(tmp_path: Path, settings: Sett
 def test_it_runs_its_episodes_and_the_learner_gets_every_step(
     settings: Settings, learner: RobotEnvRunner, console: Console
 ) -> None:
+    begun = time.monotonic()
     tally = run_robot(settings, "reach", console, episodes=2)
+    assert time.monotonic() - begun > 0.1 * (tally.steps - 4), "a simulated arm takes its time"
     chunks = [arrival.chunk for arrival in learner.sample() if arrival.chunk]
     assert tally.episodes == 2 == sum(chunk.ends_episode for chunk in chunks)
     assert tally.steps == sum(chunk.num_steps for chunk in chunks) > 2
