@@ -123,12 +123,35 @@ cli_arm.register(app)
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="Run folder.")], debug: Debug = False) -> None:
-    """Draw the curves of a run, finished or not, as pictures and as one page."""
+def report(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Run folder; with --compare, folders of comparisons.")
+    ],
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Compare methods: tables and figures of all trials."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="With --compare: folder to write; by default report/ in the first one."),
+    ] = None,
+    markdown: Annotated[
+        bool,
+        typer.Option("--markdown", help="With --compare: only print Table I as Markdown."),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Draw the curves of a run, finished or not, as pictures and as one page; compare methods."""
+    from e2hil_rllib.commands.compare import compare as write_or_print
+    from e2hil_rllib.commands.compare import only_run
     from e2hil_rllib.report import write_report
     from e2hil_rllib.run_folder import RunFolder
 
     with user_errors(debug):
+        if compare:
+            write_or_print(paths, out, markdown, console)
+            return
+        run = only_run(paths, out, markdown)
         console.print(f"Report: {write_report(RunFolder(run))}", highlight=False)
 
 

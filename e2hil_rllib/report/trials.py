@@ -1,0 +1,231 @@
+"""The finished trials of a comparison: rows of `results.csv`, one or more folders pooled."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2hil_rllib.errors import UserError
+from e2hil_rllib.run_folder import RunFolder
+
+RESULTS = "results.csv"
+_RUNS = "trials/*/*/seed_*"
+
+#: The methods of the comparison in the order of tables and legends; others follow by name.
+METHODS = ("e2hil", "hil_serl", "random", "upper_only", "lower_only", "log_influence", "rlpd10")
+
+
+class ComparisonError(UserError):
+    """A comparison cannot be reported; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial.
+
+    Attributes:
+        task: What was learned, e.g. touch_cube.
+        method: How, e.g. e2hil.
+        seed: Of everything that is drawn.
+        steps: Of training.
+        success_rate: In the last deterministic evaluation without the operator, 0 to 1.
+        intervention_rate: Human-controlled steps of training over all of them, 0 to 1.
+        human_steps: Human-controlled steps of training.
+        human_steps_to_90: Those until 90 % success was reached; infinite if it never was.
+        evaluation_episodes: Behind `success_rate`.
+        config_hash: Of the trial's settings.
+        code_version: By which it was trained.
+        run: Its run folder.
+        origin: Its file and line, for messages.
+    """
+
+    task: str
+    method: str
+    seed: int
+    steps: int
+    success_rate: float
+    intervention_rate: float
+    human_steps: float
+    human_steps_to_90: float
+    evaluation_episodes: int
+    config_hash: str
+    code_version: str
+    run: RunFolder
+    origin: str
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What there may be only once in a comparison."""
+        return self.task, self.method, self.seed
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Trials, and what has to be said of them.
+
+    Attributes:
+        trials: Sorted by task, method and seed.
+        notes: What was left out and why, and what makes trials hard to compare.
+    """
+
+    trials: Sequence[Trial]
+    notes: Sequence[str]
+
+    @property
+    def tasks(self) -> list[str]:
+        """In their order."""
+        return list(dict.fromkeys(trial.task for trial in self.trials))
+
+    @property
+    def methods(self) -> list[str]:
+        """In their order."""
+        return sorted({trial.method for trial in self.trials}, key=method_order)
+
+    def of(self, task: str, method: str) -> list[Trial]:
+        """A method's trials on a task, by seed."""
+        return [t for t in self.trials if (t.task, t.method) == (task, method)]
+
+
+def method_order(method: str) -> tuple[int, str]:
+    """Sorts methods."""
+    return METHODS.index(method) if method in METHODS else len(METHODS), method
+
+
+def read_comparison(folders: Sequence[Path]) -> Comparison:
+    """Reads and pools the results of comparisons.
+
+    A row that cannot be read is left out and named. Of rows of the same task, method, seed and
+    settings the last one counts, since a trial that was run again is appended.
+
+    Args:
+        folders: Each with a `results.csv`.
+
+    Raises:
+        ComparisonError: A folder has no results, no row can be read, or two rows are of the same
+            task, method and seed but of other settings.
+    """
+    notes: list[str] = []
+    trials: dict[tuple[str, str, int], Trial] = {}
+    for folder in folders:
+        for trial in _read_results(folder, notes):
+            earlier = trials.get(trial.key)
+            if earlier is not None:
+                notes.append(_repeated(earlier, trial))
+            trials[trial.key] = trial
+    if not trials:
+        raise ComparisonError(
+            " ".join(["There is no finished trial to report yet.", *notes])
+            + " A row comes with the end of each trial."
+        )
+    ordered = sorted(trials.values(), key=lambda t: (t.task, method_order(t.method), t.seed))
+    for folder in folders:
+        notes += _unfinished(folder, ordered)
+    return Comparison(ordered, [*notes, *_differences(ordered)])
+
+
+def _repeated(earlier: Trial, trial: Trial) -> str:
+    """Says which of two rows counts.
+
+    Raises:
+        ComparisonError: They are of different settings.
+    """
+    what = f"task {trial.task}, method {trial.method}, seed {trial.seed}"
+    if earlier.config_hash != trial.config_hash:
+        raise ComparisonError(
+            f"Two rows are of {what}, but of different settings: {earlier.origin} (config_hash "
+            f"{earlier.config_hash}) and {trial.origin} (config_hash {trial.config_hash}). They "
+            "cannot be pooled: remove one of the rows, or report the folders apart."
+        )
+    return f"{earlier.origin}: left out, {trial.origin} is of the same {what}, and counts."
+
+
+def _read_results(folder: Path, notes: list[str]) -> Iterable[Trial]:
+    path = folder / RESULTS
+    if not path.is_file():
+        raise ComparisonError(
+            f"{folder} is not the folder of a comparison: it has no {RESULTS}. Name the folder "
+            "that tune_scripts/compare_methods.py wrote."
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ComparisonError(
+            f"{path} is damaged: it is no text ({error}). Restore it, or remove it and run the "
+            "comparison again: it writes the rows of what is finished."
+        ) from error
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        notes.append(f"{path}: the last line is left out, it has no end, as a kill leaves it.")
+    reader = csv.DictReader(io.StringIO(whole), strict=True)
+    try:
+        for row in reader:
+            origin = f"{path}, line {reader.line_num}"
+            try:
+                trial = _trial_of(row, folder, origin)
+            except (KeyError, TypeError, ValueError) as error:
+                fault = f"there is no column {error}" if isinstance(error, KeyError) else error
+                notes.append(f"{origin}: left out, the row is damaged: {fault}.")
+                continue
+            yield trial
+    except csv.Error as error:
+        notes.append(f"{path}, line {reader.line_num} and what follows: left out, {error}.")
+
+
+def _trial_of(row: Mapping[str, str], folder: Path, origin: str) -> Trial:
+    if None in row or None in row.values():
+        raise ValueError(f"it does not have {len([name for name in row if name])} cells")
+
+    def number(name: str, highest: float = math.inf) -> float:
+        value = float(row[name])
+        if not (math.isfinite(value) and 0 <= value <= highest):
+            limit = f"0 to {highest:g}" if math.isfinite(highest) else "0 or more"
+            raise ValueError(f"{name} is {row[name]}, expected {limit}")
+        return value
+
+    for name in ("task", "method", "config_hash", "run_dir"):
+        if not row[name]:
+            raise ValueError(f"{name} is empty")
+    return Trial(
+        task=row["task"],
+        method=row["method"],
+        seed=int(row["seed"]),
+        steps=int(number("steps")),
+        success_rate=number("success_rate", 1),
+        intervention_rate=number("intervention_rate", 1),
+        human_steps=number("human_steps"),
+        human_steps_to_90=number("human_steps_to_90") if row["human_steps_to_90"] else math.inf,
+        evaluation_episodes=int(number("evaluation_episodes")),
+        config_hash=row["config_hash"],
+        code_version=row["code_version"],
+        run=RunFolder(folder / row["run_dir"]),
+        origin=origin,
+    )
+
+
+def _unfinished(folder: Path, trials: Iterable[Trial]) -> list[str]:
+    """Names the run folders that have no row: still running, or crashed."""
+    finished = {trial.run.root.resolve() for trial in trials}
+    runs = sorted(folder.glob(_RUNS))
+    names = [str(run.relative_to(folder)) for run in runs if run.resolve() not in finished]
+    if not names:
+        return []
+    return [f"{folder}: trials without a row, left out: {', '.join(names)}."]
+
+
+def _differences(trials: Sequence[Trial]) -> list[str]:
+    """Says what differs between trials that should be alike."""
+    notes = []
+    versions = sorted({trial.code_version for trial in trials})
+    if len(versions) > 1:
+        notes.append(f"Trials of different code versions are pooled: {', '.join(versions)}.")
+    for task in dict.fromkeys(trial.task for trial in trials):
+        for what in ("steps", "evaluation_episodes"):
+            values = sorted({getattr(trial, what) for trial in trials if trial.task == task})
+            if len(values) > 1:
+                found = ", ".join(str(value) for value in values)
+                notes.append(f"Task {task}: trials differ in {what}: {found}.")
+    return notes

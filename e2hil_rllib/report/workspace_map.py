@@ -1,0 +1,157 @@
+"""Figure 6: where over the table pruned and kept samples lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Arc, Rectangle
+
+from e2hil_rllib.report.page import Table
+from e2hil_rllib.report.style import GREY, STYLE
+
+_CELL = 0.01  # [m]
+#: Samples that a cell needs for its share of pruned ones to be drawn.
+_FEWEST = 10
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What an arm reaches, seen from above in its base's frame [m, degrees].
+
+    Attributes:
+        box: Corners of the workspace: lowest x and y, highest x and y.
+        axis: x of the axis that the arm turns about; its y is 0.
+        radii: From that axis, how near and how far the TCP comes with the jaws straight down.
+        turn: How far the arm turns to each side.
+    """
+
+    box: tuple[float, float, float, float]
+    axis: float
+    radii: tuple[float, float]
+    turn: float
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedSamples:
+    """Samples of a method on a task, of all of its seeds.
+
+    Attributes:
+        place: x and y of the TCP, shape (n, 2) [m].
+        kept: Whether the selection kept each, bool (n,).
+    """
+
+    place: np.ndarray
+    kept: np.ndarray
+
+    def inside(self, reach: Reach) -> np.ndarray:
+        """Which of them lie in the workspace, bool (n,)."""
+        low, high = np.array(reach.box[:2]), np.array(reach.box[2:])
+        return np.asarray(((self.place >= low) & (self.place <= high)).all(axis=1))
+
+
+def place_table(by_method: Mapping[str, PlacedSamples], reach: Reach, task: str) -> Table:
+    """How many samples of each method lie in and out of the workspace, and are pruned there."""
+    rows = []
+    for method, samples in by_method.items():
+        inside = samples.inside(reach)
+        cells = [_pruned(samples.kept[part]) for part in (inside, ~inside)]
+        rows.append((task, method, str(len(inside)), f"{1 - inside.mean():.1%}", *cells))
+    head = ("task", "method", "samples", "out of the workspace", "pruned inside", "pruned outside")
+    return head, rows
+
+
+def draw_places(
+    by_method: Mapping[str, PlacedSamples], reach: Reach, title: str, path: Path
+) -> None:
+    """Draws for each method the kept samples, the pruned ones, and the share of pruned ones.
+
+    Args:
+        by_method: At least one method with at least one sample.
+        reach: Of the arm.
+        title: Of the figure.
+        path: The PNG to write.
+    """
+    places = np.concatenate([samples.place for samples in by_method.values()])
+    edges = _edges(places, reach)
+    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
+        size = (11.4, 2.45 * len(by_method) + 0.6)
+        figure = Figure(figsize=size, dpi=150, layout="constrained")
+        figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")
+        grid = figure.subplots(len(by_method), 3, squeeze=False, sharex=True, sharey=True)
+        for row, (method, samples) in zip(grid, by_method.items(), strict=True):
+            _draw_row(figure, row, method, samples, edges)
+        for axes in grid.flat:
+            _draw_reach(axes, reach)
+            axes.set(aspect="equal", xlim=edges[1][[-1, 0]], ylim=edges[0][[0, -1]])
+        for axes in grid[-1]:
+            axes.set_xlabel("y, left of the arm [m]")
+        figure.savefig(path, format="png")
+
+
+def _draw_row(
+    figure: Figure,
+    row: np.ndarray,
+    method: str,
+    samples: PlacedSamples,
+    edges: tuple[np.ndarray, np.ndarray],
+) -> None:
+    x, y = samples.place.T
+    kept, pruned = (
+        np.histogram2d(x[chosen], y[chosen], bins=edges)[0]
+        for chosen in (samples.kept, ~samples.kept)
+    )
+    counted = kept + pruned
+    share = np.where(counted >= _FEWEST, 100 * pruned / np.maximum(counted, 1), np.nan)
+    average = 100 * (1 - samples.kept.mean())
+    for axes, values, name, colours, label in (
+        (row[0], _percent_of(kept), "kept", "Blues", "of kept, a cell [%]"),
+        (row[1], _percent_of(pruned), "pruned", "Oranges", "of pruned, a cell [%]"),
+        (row[2], share, f"share pruned ({average:.0f} % of all)", "cividis", "pruned [%]"),
+    ):
+        highest = np.nanmax(values, initial=0.0, where=np.isfinite(values)) or 1.0
+        image = axes.pcolormesh(edges[1], edges[0], values, cmap=colours, vmin=0, vmax=highest)
+        figure.colorbar(image, ax=axes, label=label, shrink=0.85)
+        axes.set_title(f"{method}: {name}", fontsize=10)
+    row[0].set_ylabel("x, ahead of the arm [m]")
+
+
+def _percent_of(counts: np.ndarray) -> np.ndarray:
+    """Shares of the sum in percent; NaN where there is nothing."""
+    return np.where(counts > 0, 100 * counts / max(counts.sum(), 1), np.nan)
+
+
+def _edges(places: np.ndarray, reach: Reach) -> tuple[np.ndarray, np.ndarray]:
+    """Edges of the cells along x and along y, around the samples and what the arm reaches."""
+    furthest = reach.radii[1]
+    of_arm = [(reach.axis, -furthest), (reach.axis + furthest, furthest)]
+    corners = np.concatenate([places, np.reshape(reach.box, (2, 2)), of_arm])
+    first = np.floor(corners.min(axis=0) / _CELL - 1)
+    last = np.ceil(corners.max(axis=0) / _CELL + 1)
+    along_x, along_y = (np.arange(a, b + 1) * _CELL for a, b in zip(first, last, strict=True))
+    return along_x, along_y
+
+
+def _draw_reach(axes: Axes, reach: Reach) -> None:
+    """Dashed: the workspace; thin: from where to where the arm reaches."""
+    x, y, last_x, last_y = reach.box
+    axes.add_patch(
+        Rectangle((y, x), last_y - y, last_x - x, fill=False, linestyle="--", edgecolor="black")
+    )
+    for radius in reach.radii:
+        axes.add_patch(
+            Arc(
+                (0.0, reach.axis), 2 * radius, 2 * radius, theta1=90 - reach.turn,
+                theta2=90 + reach.turn, color=GREY, linewidth=1,
+            )
+        )  # fmt: skip
+    axes.plot(0.0, reach.axis, "+", color=GREY)
+
+
+def _pruned(kept: np.ndarray) -> str:
+    return f"{1 - kept.mean():.1%}" if len(kept) else "-"
