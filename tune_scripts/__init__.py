@@ -1,0 +1,1 @@
+"""Experiments as Ray Tune sweeps over settings files."""

@@ -1,0 +1,174 @@
+"""Which trials a comparison consists of, and which of them are still to be run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from e2hil_rllib.errors import UserError
+from e2hil_rllib.progress import STEP, read_rows
+from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.settings import Settings, changed_keys, load_settings
+from e2hil_rllib.settings_file import SettingsError, hint
+from tune_scripts.methods import apply_method, with_settings
+from tune_scripts.results import is_of
+
+# They change how a result is made, not which, or are columns of their own.
+_NOT_HASHED = {"seed", "checkpoint", "resources"}
+
+
+class PlanError(UserError):
+    """A comparison that cannot be run as asked; the message says what to do instead."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a comparison.
+
+    Attributes:
+        task: Name of its settings file.
+        method: One of `tune_scripts.methods.METHODS`.
+        seed: Of everything that is drawn.
+        settings: Of the run, as the method has them; its demonstrations are to be recorded.
+        config_hash: Of these settings.
+    """
+
+    task: str
+    method: str
+    seed: int
+    settings: Settings
+    config_hash: str
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"{self.task} {self.method} seed {self.seed}"
+
+    @property
+    def run_dir(self) -> str:
+        """Its run folder, relative to the comparison's."""
+        return f"trials/{self.task}/{self.method}/seed_{self.seed}"
+
+
+def load_task(folder: Path, name: str, overrides: Iterable[str]) -> Settings:
+    """The settings of a task.
+
+    Args:
+        folder: Of settings files.
+        name: Of one of them, without its ending.
+        overrides: `key.of.section=value` texts.
+
+    Raises:
+        SettingsError: There is no such file, or a key or a value of it is wrong.
+        PlanError: It cannot be compared in simulation.
+    """
+    names = [path.stem for path in sorted(folder.glob("*.yaml"))]
+    if name not in names:
+        raise SettingsError(f"There is no task {name!r} in {folder}.{hint(name, names)}")
+    settings = load_settings(folder / f"{name}.yaml", list(overrides))
+    if settings.robots is not None:
+        raise PlanError(f"The task {name} is one of a robot; name tasks in simulation.")
+    resources = settings.resources
+    if resources.num_env_runners or resources.num_learners:
+        raise PlanError(
+            f"The task {name} has resources.num_env_runners={resources.num_env_runners} and "
+            f"num_learners={resources.num_learners}, but a trial is one process. Add "
+            "--set resources.num_env_runners=0 --set resources.num_learners=0; more trials run "
+            "at once instead."
+        )
+    return settings
+
+
+def plan_trials(
+    tasks: Mapping[str, Settings], methods: Sequence[str], seeds: Iterable[int]
+) -> list[Trial]:
+    """All trials, ordered by seed, so that early results compare all methods.
+
+    Args:
+        tasks: Settings of each task by name.
+        methods: Names of methods.
+        seeds: Of the trials.
+
+    Raises:
+        SettingsError: There is no such method, or it does not fit the settings.
+    """
+    trials = []
+    for seed in seeds:
+        for task, base in tasks.items():
+            for method in methods:
+                settings = with_settings(apply_method(base, method), f"seed={seed}")
+                trials.append(Trial(task, method, seed, settings, config_hash(settings)))
+    return trials
+
+
+def config_hash(settings: Settings) -> str:
+    """Twelve digits that stay the same on another machine, for another seed, and after a resume.
+
+    Where demonstrations are recorded, how often a checkpoint is written and which processors are
+    used is not part of it; steps and evaluation are.
+    """
+    values = settings.model_dump(exclude=_NOT_HASHED, exclude_defaults=True)
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def is_finished(
+    trial: Trial, rows: Iterable[Mapping[str, Any]], code: str, any_version: bool
+) -> bool:
+    """Whether a comparison's table has the result of a trial.
+
+    Args:
+        trial: The trial.
+        rows: Of the table.
+        code: Version of the present code.
+        any_version: Take results of other code as well.
+    """
+    return any(
+        is_of(row, trial.task, trial.method, trial.seed)
+        and row["config_hash"] == trial.config_hash
+        and (any_version or row["code_version"] == code)
+        for row in rows
+    )
+
+
+def check_begun(trial: Trial, out: Path, begun_by: Sequence[str], code: str) -> None:
+    """Refuses to go on with a run that is not this trial's.
+
+    Args:
+        trial: A trial that is still to be run.
+        out: Folder of the comparison.
+        begun_by: Versions of the code that have worked on the run; none if it is new.
+        code: Version of the present code; it must be among them if there are any.
+
+    Raises:
+        PlanError: The run was started with other settings, has more steps, or is one of other code.
+    """
+    run = RunFolder(out / trial.run_dir)
+    if not run.config.exists():
+        return
+    # Where the demonstrations are is no part of the plan.
+    changed = [
+        key for key in changed_keys(run.settings(), trial.settings)
+        if not key.startswith("demonstrations.")
+    ]  # fmt: skip
+    if changed:
+        raise PlanError(
+            f"{run.root} was started with other values of {', '.join(changed)}. Name another "
+            "folder with --out, or remove this one."
+        )
+    rows = read_rows(run.progress) if run.progress.exists() else []
+    if rows and rows[-1][STEP] > trial.settings.stop.steps:
+        raise PlanError(
+            f"{run.root} is at step {rows[-1][STEP]:.0f} already, beyond the "
+            f"{trial.settings.stop.steps} wanted. Name another folder with --out, or more --steps."
+        )
+    if begun_by and code not in begun_by:
+        raise PlanError(
+            f"{run.root} was begun by the code {' and '.join(begun_by)}, the present one is "
+            f"{code}. Check that one out, or name another folder with --out, or add --any-version "
+            "to go on with it and to count results of other code as finished."
+        )

@@ -1,0 +1,132 @@
+"""What a comparison shows: a line for each trial that ends, and a live count."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
+from rich.console import Console
+from rich.status import Status
+
+from e2hil_rllib.errors import UserError
+from tune_scripts.results import ErrorRow, append_row
+from tune_scripts.trial import Assignment
+
+ERRORS = "errors.csv"
+
+
+class SweepProgress(tune.Callback):
+    """Counts trials as they start and end, and keeps their errors.
+
+    Args:
+        console: Where to show it.
+        total: Trials of the comparison.
+        finished: Those that were finished before.
+
+    Attributes:
+        failed: Name and error of each trial that failed.
+    """
+
+    def __init__(self, console: Console, total: int, finished: int) -> None:
+        self._console = console
+        self._total = total
+        self._finished = finished
+        self._running: set[str] = set()
+        self.failed: list[tuple[str, str]] = []
+        self._status = Status(self._count(), console=console)
+
+    def __enter__(self) -> SweepProgress:
+        self._status.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._status.stop()
+
+    def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
+        """Tune stores its callbacks to go on by itself, which is not made use of."""
+        return tune.Callback, ()
+
+    def on_trial_start(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        """Counts a trial that starts."""
+        self._running.add(trial.trial_id)
+        self._status.update(self._count())
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        """Shows what a finished trial has come to."""
+        self._finished += 1
+        self._say(f"{_name(trial)}: {in_words(trial.last_result['row'])}")
+        self._ended(trial)
+
+    def on_trial_error(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        """Shows a trial's error, and writes it down."""
+        assignment = Assignment(**trial.config["assignment"])
+        error = error_of(trial)
+        self.failed.append((_name(trial), error))
+        row = ErrorRow(
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            task=assignment.task,
+            method=assignment.method,
+            seed=assignment.seed,
+            error=error,
+            config_hash=assignment.config_hash,
+            code_version=assignment.code_version,
+            run_dir=assignment.run_dir,
+        )
+        append_row(Path(assignment.out) / ERRORS, row)
+        self._say(f"{_name(trial)} failed: {error}")
+        self._ended(trial)
+
+    def _ended(self, trial: TuneTrial) -> None:
+        self._running.discard(trial.trial_id)
+        self._status.update(self._count())
+
+    def _say(self, text: str) -> None:
+        ended = self._finished + len(self.failed)
+        self._console.print(
+            f"[{ended}/{self._total}] {text}", highlight=False, markup=False, soft_wrap=True
+        )
+
+    def _count(self) -> str:
+        return (
+            f"{self._finished} of {self._total} trials finished, {len(self._running)} running, "
+            f"{len(self.failed)} failed"
+        )
+
+
+def in_words(row: dict[str, Any]) -> str:
+    """A finished trial in a line."""
+    success = ""
+    if row["success_rate"] is not None:
+        low, high = 100 * row["success_low"], 100 * row["success_high"]
+        success = (
+            f"{100 * row['success_rate']:.0f} % ({low:.0f} to {high:.0f} %) of "
+            f"{row['evaluation_episodes']} episodes, "
+        )
+    to_goal = row["human_steps_to_90"]
+    reached = "never at 90 % alone" if to_goal is None else f"{to_goal} of them until 90 % alone"
+    return (
+        f"{success}{row['human_steps']} human steps of {row['steps']}, {reached}, "
+        f"{row['wall_seconds']:.0f} s"
+    )
+
+
+def error_of(trial: TuneTrial) -> str:
+    """Why a trial failed, in one line."""
+    error = trial.get_pickled_error()
+    cause = getattr(error, "cause", None) or error
+    text = " ".join(str(cause).split()) or "no message"
+    return text if isinstance(cause, UserError) else f"{type(cause).__name__}: {text}"
+
+
+def _name(trial: TuneTrial) -> str:
+    assignment = Assignment(**trial.config["assignment"])
+    return f"{assignment.task} {assignment.method} seed {assignment.seed}"
