@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 _PIECE = 1 << 16  # bytes taken from the socket at once
 _IDLE = 0.05  # how often it looks for new chunks [s]
 _REPORTS = 0.25  # from an answer to a report to the next report [s]
+_RECONNECT = 3.0  # for the last report, where no connection stands [s]
 _FIRST_RETRY, _LONGEST_RETRY = 0.2, 5.0  # after a connection was lost [s]
 _ANSWERS = Limits(max_values=100_000, max_depth=10)
 _JOIN_PATIENCE = 15.0  # [s]
@@ -95,7 +96,8 @@ class Delivery:
         window: int = 16,
         patience: float = 10.0,
     ) -> None:
-        self._spool, self._destination, self._check = spool, destination, check
+        self._spool, self._check = spool, check
+        self._destination = destination
         self._window, self._patience = window, patience
         #: What the learner has said.
         self.news = News()
@@ -131,7 +133,9 @@ class Delivery:
             self._report = report
 
     def flush(self, seconds: float) -> bool:
-        """Waits until the learner has every chunk and, while it is connected, the newest report.
+        """Waits until the learner has every chunk and the newest report.
+
+        Where there is no learner and no chunk waits, it gives up after three seconds.
 
         Args:
             seconds: How long at most [s].
@@ -140,9 +144,11 @@ class Delivery:
             Whether it has every chunk.
         """
         end = time.monotonic() + seconds
+        hopeless = time.monotonic() + _RECONNECT
         while time.monotonic() < end:
             with self._lock:
-                told = self._told == self._reports or not self._connected
+                told = self._told == self._reports
+                told |= not self._connected and time.monotonic() > hopeless
             if told and not self._spool.waiting():
                 return True
             time.sleep(_IDLE)
@@ -216,7 +222,7 @@ class Delivery:
 
     def _hear(self, answer: dict[str, Any], talk: _Talk) -> None:
         kind, sequence = answer.get("type"), answer.get("sequence")
-        if kind == "ACK" and sequence in talk.chunks:
+        if kind == "ACK" and type(sequence) is int and sequence in talk.chunks:
             self._spool.acknowledge(sequence)
             del talk.chunks[sequence]
             with self._lock:
@@ -261,15 +267,9 @@ class Delivery:
     def _lose(self, reason: str, refused: bool = False) -> None:
         with self._lock:
             if self._connected or reason != self._trouble:
+                # No warning: whoever waits for the learner says so, and says it once.
                 where = self._destination
-                over = self._report["stopped"] or self.news.status.get("done")
-                logger.log(
-                    logging.INFO if over else logging.WARNING,
-                    "the learner at %s:%d is not to be had: %s",
-                    where.host,
-                    where.port,
-                    reason,
-                )
+                logger.info("no learner at %s:%d: %s", where.host, where.port, reason)
             self._connected, self._trouble, self._refused = False, reason, refused
 
 

@@ -121,6 +121,7 @@ class RobotLoop:
 
     def _run_episode(self, observation: Any) -> bool:
         """Runs an episode to its end; says whether the person has paused the robot."""
+        self._refuse_others(observation)
         self._recorder.begin(observation)
         ended, info, outcome = False, {}, _Outcome()
         due = time.monotonic()
@@ -156,11 +157,28 @@ class RobotLoop:
     ) -> None:
         human = bool(info.get("is_intervention", False))
         done = np.asarray(info["teleop_action"], np.float32) if human else action
+        if human and done not in self._env.action_space:
+            raise RobotError(
+                f"The environment reports the human's action {done}, which is not in its action "
+                f"space {self._env.action_space}. It has to report the action that it executed."
+            )
         self._recorder.add(Step(done, reward, human, observation))
         outcome.add(human, bool(info.get("succeed", False)), reward)
         self.tally.steps += 1
         self.tally.human_steps += human
         self.tally.policy_ages.append(self._delivery.news.policy_age)
+
+    def _refuse_others(self, observation: Any) -> None:
+        """The learner would leave out what its spaces do not hold, and only its log would say so.
+
+        Raises:
+            RobotError: The environment returns something else than its space says.
+        """
+        if observation not in self._env.observation_space:
+            raise RobotError(
+                f"The environment's observation is not in its space: got {_layout(observation)}, "
+                f"expected {self._env.observation_space}. Mend the environment, or wrap it."
+            )
 
     def _take_policy(self) -> None:
         """Swaps the newest weights in, between two steps."""
@@ -180,8 +198,11 @@ class RobotLoop:
             return self._recorder.fault
         silence = self._delivery.news.silence
         if silence > self._hold_after:
+            trouble = self._delivery.status.trouble
+            if trouble:
+                return f"the learner is away: {trouble} ('e2hil train CONFIG --resume' starts it)"
             said = "it has not answered yet" if math.isinf(silence) else "it has fallen silent"
-            return f"the learner is away: {self._delivery.status.trouble or said}"
+            return f"the learner is away: {said}"
         return ""
 
     def _wait_until_ready(self) -> None:
@@ -233,3 +254,14 @@ class _Outcome:
 
     def frozen(self) -> EpisodeOutcome:
         return EpisodeOutcome(self.steps, self.human_steps, self.succeed, self.rewards)
+
+
+def _layout(observation: Any) -> str:
+    """Shapes, types and ranges of an observation's entries."""
+    entries = observation if isinstance(observation, dict) else {"": observation}
+    parts = []
+    for name, value in entries.items():
+        array = np.asarray(value)
+        limits = f" from {array.min():.4g} to {array.max():.4g}" if array.size else ""
+        parts.append(f"{name} {array.dtype} {array.shape}{limits}".strip())
+    return "; ".join(parts)

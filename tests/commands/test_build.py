@@ -33,7 +33,14 @@ def settings_with(**values: Any) -> Settings:
         ({"evaluation_env": {"cubes": "left"}}, "in 'evaluation_env': .*did you mean 'cube_pos"),
         ({"resources": {"num_gpus_per_learner": 99.0}}, "need 99 GPUs, PyTorch finds"),
         ({"training": {"actor_lr": -1.0}}, "actor_lr"),
-        ({"task": "envs:SO101Robot-v0", "env": {"follower": {}}}, "training on one is not there"),
+        (
+            {
+                "task": "envs:SO101Robot-v0",
+                "env": {"follower": {}},
+                "demonstrations": {"record": 1},
+            },
+            "the robot is in a process of its own. Record with 'e2hil record",
+        ),
     ],
 )
 def test_what_cannot_be_made_is_told_with_its_section(

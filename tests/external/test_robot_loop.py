@@ -399,11 +399,39 @@ def test_what_can_never_be_recorded_ends_it_with_the_reason(
     robot: Robot, learner: Learner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env = Arm()
-    monkeypatch.setattr(env, "_seen", lambda: np.array([math.nan], np.float32))
+    monkeypatch.setattr(
+        env, "_seen", lambda: np.array([math.nan if env.steps else 0.0], np.float32)
+    )
     env.at[8] = lambda: until(lambda: bool(robot.recorder.failure))
     with pytest.raises(RobotError, match=r"What the environment returns is refused: .*not finite"):
         robot.loop(env).run(seed=0)
     assert env.steps == 8
+
+
+@pytest.mark.parametrize(
+    ("seen", "fault"),
+    [
+        (np.zeros(1, np.float64), r"got float64 \(1,\) from 0 to 0, expected Box"),
+        (np.zeros(2, np.float32), r"got float32 \(2,\)"),
+        (np.full(1, -1.0, np.float32), r"from -1 to -1"),
+    ],
+)
+def test_an_environment_that_breaks_its_space_is_refused_beside_the_robot(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch, seen: np.ndarray, fault: str
+) -> None:
+    """The learner would leave every chunk out, and only its log would say so."""
+    env = Arm()
+    monkeypatch.setattr(env, "_seen", lambda: seen)
+    with pytest.raises(RobotError, match=fault):
+        robot.loop(env).run(seed=0)
+    assert env.steps == 0
+
+
+def test_a_human_action_outside_of_the_box_is_refused_beside_the_robot(robot: Robot) -> None:
+    env = Arm()
+    env.infos[3] = {"is_intervention": True, "teleop_action": np.full(1, 101.0, np.float32)}
+    with pytest.raises(RobotError, match="not in its action space"):
+        robot.loop(env).run(seed=0)
 
 
 def test_a_learner_that_does_not_fit_ends_it_with_the_reason(
