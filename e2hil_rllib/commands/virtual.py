@@ -27,6 +27,12 @@ _DOES = {
     "intervene": "lets the policy act and takes over when it gets nowhere",
     "rest": "rests until told otherwise, as by typing person demonstrate",
 }
+_ALONE = ("doctor {}", "teleop {}", "record {}")
+_WITH_PERSON = (
+    "record {} --out demos    # while the person demonstrates",
+    "train {} --set demonstrations.path=demos    # type: person intervene",
+    "robot {}    # beside it, in a third terminal",
+)
 _FOR_THE_HAND = (["grab"], ["let"], ["move"], ["gripper"], ["person"])
 
 
@@ -199,8 +205,8 @@ def _introduce(
     if person is not None:
         _say(console, f"person: {_DOES[person]}; pedal {so101.pedal_link}")
     _say(console, "In another terminal, try:")
-    for command in ("doctor", "teleop", "record"):
-        _say(console, f"  e2hil {command} {file}")
+    for command in _WITH_PERSON if person in ("demonstrate", "intervene") else _ALONE:
+        _say(console, f"  e2hil {command.format(file)}")
     _say(console, "Type help and Enter for the hand on the leader and for faults.")
     _say(console, "Ctrl-C stops the arms and removes these files.")
 
