@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.experiment import Trial as TuneTrial
 from rich.console import Console
 from rich.status import Status
@@ -16,6 +16,7 @@ from tune_scripts.results import ErrorRow, append_row
 from tune_scripts.trial import Assignment
 
 ERRORS = "errors.csv"
+_LONGEST_ERROR = 600
 
 
 class SweepProgress(tune.Callback):
@@ -121,10 +122,21 @@ def in_words(row: dict[str, Any]) -> str:
 
 def error_of(trial: TuneTrial) -> str:
     """Why a trial failed, in one line."""
-    error = trial.get_pickled_error()
+    # Tune's own reader looks where the file is only later.
+    file = trial.pickled_error_file
+    if file is None:
+        text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+        return _shortened(text) or "no message"
+    error = cloudpickle.loads(Path(file).read_bytes())
     cause = getattr(error, "cause", None) or error
-    text = " ".join(str(cause).split()) or "no message"
+    text = _shortened(str(cause))
     return text if isinstance(cause, UserError) else f"{type(cause).__name__}: {text}"
+
+
+def _shortened(text: str) -> str:
+    """In one line; of a long text its end, where a traceback has the error."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_ERROR else f"... {line[-_LONGEST_ERROR:]}"
 
 
 def _name(trial: TuneTrial) -> str:

@@ -1,0 +1,87 @@
+"""The tables of a comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tune_scripts.results import ErrorRow, ResultRow, TableError, append_row, is_of, read_results
+
+ROW = ResultRow(
+    task="touch_cube", method="e2hil", seed=0, steps=6000, success_rate=0.5, success_low=0.4,
+    success_high=0.6, human_steps=928, human_steps_to_90=None, intervention_rate=0.15,
+    episodes=120, updates=11_992, wall_seconds=412.5, evaluation_episodes=50,
+    config_hash="0123456789ab", code_version="abc", run_dir="trials/touch_cube/e2hil/seed_0",
+)  # fmt: skip
+
+
+def test_the_columns_are_those_of_the_contract(tmp_path):
+    append_row(tmp_path / "results.csv", ROW)
+    header, row = (tmp_path / "results.csv").read_text().splitlines()
+    assert header == (
+        "task,method,seed,steps,success_rate,success_low,success_high,human_steps,"
+        "human_steps_to_90,intervention_rate,episodes,updates,wall_seconds,evaluation_episodes,"
+        "config_hash,code_version,run_dir"
+    )
+    assert row == (
+        "touch_cube,e2hil,0,6000,0.5,0.4,0.6,928,,0.15,120,11992,412.5,50,0123456789ab,abc,"
+        "trials/touch_cube/e2hil/seed_0"
+    )
+
+
+def test_rows_are_read_back(tmp_path):
+    path = tmp_path / "results.csv"
+    assert read_results(path) == []
+    for seed in range(3):
+        append_row(path, dataclasses.replace(ROW, seed=seed, code_version='a,"b"\n'))
+    rows = read_results(path)
+    assert [row["seed"] for row in rows] == ["0", "1", "2"]
+    assert rows[0]["code_version"] == 'a,"b"\n'
+    assert [is_of(row, "touch_cube", "e2hil", 1) for row in rows] == [False, True, False]
+
+
+def test_processes_that_end_together_lose_no_row(tmp_path: Path):
+    path = tmp_path / "results.csv"
+    code = (
+        "import sys, dataclasses; from pathlib import Path\n"
+        "from tests.tune_scripts.test_results import ROW, append_row\n"
+        "for n in range(10):\n"
+        "    append_row(Path(sys.argv[1]), dataclasses.replace(ROW, seed=n, method=sys.argv[2]))\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in ("a", "b", "c")
+    ]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    rows = read_results(path)
+    assert sorted((row["method"], int(row["seed"])) for row in rows) == [
+        (name, seed) for name in "abc" for seed in range(10)
+    ]
+    assert [entry.name for entry in tmp_path.glob("*.tmp")] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("task,seed\na,1\n", "has the columns"), ("", "has the columns"), (None, "expected 17 cells")],
+)
+def test_a_table_of_another_kind_is_refused_and_stays_as_it_is(tmp_path, text, message):
+    path = tmp_path / "results.csv"
+    append_row(path, ROW)
+    before = path.read_text()[:-20] + "x" if text is None else text
+    before = before.replace(",trials", "") if text is None else before
+    path.write_text(before)
+    with pytest.raises(TableError, match=message):
+        append_row(path, ROW)
+    assert path.read_text() == before
+
+
+def test_errors_have_a_table_of_their_own(tmp_path):
+    row = ErrorRow("2026-01-01", "touch_cube", "e2hil", 0, "on fire", "01", "abc", "trials/x")
+    append_row(tmp_path / "errors.csv", row)
+    assert (tmp_path / "errors.csv").read_text().splitlines() == [
+        "time,task,method,seed,error,config_hash,code_version,run_dir",
+        "2026-01-01,touch_cube,e2hil,0,on fire,01,abc,trials/x",
+    ]

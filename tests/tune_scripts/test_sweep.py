@@ -1,0 +1,182 @@
+"""A whole comparison: killed and gone on with, with a trial that crashes, and what it refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import ray
+from rich.console import Console
+from typer.testing import CliRunner
+
+from e2hil_rllib.episodes import episode_files
+from e2hil_rllib.progress import STEP, read_rows
+from e2hil_rllib.run_folder import RunFolder
+from tests.tune_scripts.reach import write_task
+from tune_scripts import sweep
+from tune_scripts.compare_methods import BUDGETS, app
+from tune_scripts.plan import PlanError, Trial, load_task, plan_trials
+from tune_scripts.results import read_results
+from tune_scripts.sweep import Ended, Share, run_sweep
+
+ROOT = Path(__file__).parents[2]
+STEPS = 160
+
+
+@pytest.fixture
+def trials(tmp_path: Path) -> list[Trial]:
+    """One that trains for some seconds, from demonstrations, and one whose environment breaks."""
+    configs = tmp_path / "configs"
+    write_task(
+        configs, "reach", env={"human_every": 1}, demonstrations={"record": 2},
+        human_in_the_loop={}, stop={"steps": STEPS},
+    )  # fmt: skip
+    write_task(configs, "broken", env={"fault": "crash"})
+    tasks = {name: load_task(configs, name, []) for name in ("reach", "broken")}
+    return plan_trials(tasks, ["hil_serl"], range(1))
+
+
+def kill_in_the_middle(arguments: list[str], checkpoints: Path, patience: float = 90.0) -> None:
+    """Runs a comparison and kills it as soon as a trial has checkpoints behind it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tune_scripts.compare_methods", *arguments], cwd=ROOT
+    )
+    end = time.monotonic() + patience
+    try:
+        while not any(int(path.name[-9:]) >= 20 for path in checkpoints.glob("step_*")):
+            assert process.poll() is None, "the comparison ended before it could be killed"
+            assert time.monotonic() < end, "no checkpoint was written"
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_a_killed_comparison_goes_on_and_a_trial_that_crashes_stops_no_other(tmp_path, trials):
+    out = tmp_path / "out"
+    run = RunFolder(out / trials[0].run_dir)
+    arguments = ["--tasks", "reach", "--methods", "hil_serl", "--seeds", "1", "--out", str(out)]
+    arguments += ["--configs", str(tmp_path / "configs"), "--any-version"]
+    kill_in_the_middle(arguments, run.checkpoints().folder)
+    assert read_results(out / "results.csv") == []
+    began = read_rows(run.progress)
+    recorded = [path.read_bytes() for path in episode_files(out / "demonstrations/reach/seed_0")]
+
+    said = io.StringIO()
+    ended = run_sweep(trials, out, Console(file=said, width=200), any_version=True)
+
+    assert (ended, ended.exit_status) == (Ended(open=1, failed=1), 1)
+    (row,) = read_results(out / "results.csv")
+    assert (row["task"], row["method"], row["seed"]) == ("reach", "hil_serl", "0")
+    assert (row["steps"], row["run_dir"]) == (str(STEPS), trials[0].run_dir)
+    assert "Going on from" in run.root.with_name("seed_0.log").read_text()
+    steps = [row[STEP] for row in read_rows(run.progress)]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == STEPS > began[-1][STEP]
+    assert [p.read_bytes() for p in episode_files(out / "demonstrations/reach/seed_0")] == recorded
+    with (out / "errors.csv").open() as file:
+        (failed,) = csv.DictReader(file)
+    assert (failed["task"], failed["run_dir"]) == ("broken", trials[1].run_dir)
+    assert "the motor is on fire" in failed["error"]
+    assert "[2/2]" in said.getvalue()
+    assert "failed: broken hil_serl seed 0: Training stopped: the motor is on fire" in " ".join(
+        said.getvalue().split()
+    )
+
+    again = run_sweep(trials[:1], out, Console(quiet=True), any_version=True)
+    assert (again, again.exit_status) == (Ended(open=0, failed=0), 0)
+    assert len(read_results(out / "results.csv")) == 1
+
+
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
+    """Trials that would have been run, by name; Ray and its resources are stood in for."""
+    started: list[list[str]] = []
+    monkeypatch.setattr(sweep, "_ray", lambda address, share: contextlib.nullcontext())
+    monkeypatch.setattr(
+        sweep, "_tune", lambda assignments, *rest: started.append([a.task for a in assignments])
+    )
+    yield started
+
+
+def test_what_somebody_stopped_is_said_to_be_open(tmp_path, trials, without_ray):
+    said = io.StringIO()
+    ended = run_sweep(trials, tmp_path / "out", Console(file=said, width=200))
+    assert without_ray == [["reach", "broken"]]
+    assert ended.exit_status == 130
+    assert "2 trials are open; the same command goes on with them" in said.getvalue()
+
+
+def test_two_comparisons_cannot_use_one_folder(tmp_path, trials, without_ray):
+    with (
+        sweep._only_one(tmp_path / "out"),
+        pytest.raises(PlanError, match="Another comparison is running"),
+    ):
+        run_sweep(trials, tmp_path / "out", Console(quiet=True))
+
+
+def test_demonstrations_of_other_settings_are_not_taken(tmp_path, trials, without_ray):
+    run_sweep(trials, tmp_path / "out", Console(quiet=True))
+    write_task(
+        tmp_path / "configs", "reach", env={"human_every": 1, "limit": 21},
+        demonstrations={"record": 2}, human_in_the_loop={},
+    )  # fmt: skip
+    other = plan_trials({"reach": load_task(tmp_path / "configs", "reach", [])}, ["e2hil"], [0])
+    with pytest.raises(PlanError, match="recorded with other settings"):
+        run_sweep(other, tmp_path / "out", Console(quiet=True))
+
+
+def test_a_share_that_no_machine_has_is_refused(monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    with (
+        pytest.raises(PlanError, match="cpus-per-trial is 3, but Ray has 2"),
+        sweep._ray(None, Share(cpus=3)),
+    ):
+        pass
+    with (
+        pytest.raises(PlanError, match="gpus-per-trial is 1, but Ray has 0"),
+        sweep._ray(None, Share(cpus=1, gpus=1)),
+    ):
+        pass
+
+
+def test_options_take_several_values_and_errors_name_what_to_do(tmp_path):
+    arguments = ["--tasks", "touch_cube", "pikc_cube", "--set", "seed=1", "env.reward=dense"]
+    done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2
+    assert "There is no task 'pikc_cube'" in done.output
+    assert "Did you mean pick_cube" in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_plans_tasks_methods_seeds_and_budgets(tmp_path, monkeypatch):
+    planned: list[tuple[Sequence[Trial], Share]] = []
+
+    def run(trials, out, console, share, address, any_version):
+        planned.append((trials, share))
+        return Ended(0, 0)
+
+    monkeypatch.setattr(sweep, "run_sweep", run)
+    common = ["--tasks", "touch_cube", "--methods", "random", "rlpd10", "--out", str(tmp_path)]
+    assert CliRunner().invoke(app, [*common, "--seeds", "2", "--first-seed", "7"]).exit_code == 0
+    shares = ["--cpus-per-trial", "0.5", "--gpus-per-trial", "0.25", "--steps", "70"]
+    overrides = ["--set", "training.gamma=0.9", "env.reward=dense"]
+    assert CliRunner().invoke(app, [*common, *shares, *overrides]).exit_code == 0
+    (first, _), (second, share) = planned
+    assert [trial.name for trial in first] == [
+        f"touch_cube {method} seed {seed}" for seed in (7, 8) for method in ("random", "rlpd10")
+    ]
+    assert {trial.settings.stop.steps for trial in first} == {BUDGETS["touch_cube"]}
+    settings = second[0].settings
+    assert (len(second), share, settings.stop.steps) == (10, Share(0.5, 0.25), 70)
+    assert (settings.training.gamma, settings.env["reward"]) == (0.9, "dense")
+    assert settings.resources.num_gpus_per_learner == 0.25
