@@ -108,8 +108,8 @@ class Figures:
             by_method = self._by_method(task, self._changes)
             if not by_method:
                 self._notes.append(
-                    f"{task}: left out, no progress.csv has three rows with the learner's "
-                    "entropy_change and policy_entropy."
+                    f"{task}: left out, no progress.csv has the learner's policy_entropy in three "
+                    "rows with its entropy_change in the middle one."
                 )
                 continue
             drawn = [m for m in _DRAWN if m in by_method] or list(by_method)[:1]
@@ -124,7 +124,8 @@ class Figures:
         self._page.heading("Figure 5, right, and Table II: |c| by source")
         self._page.paragraph(
             "All logged samples of all seeds. The largest tenth: samples with |c| above the 90th "
-            "percentile of the method."
+            "percentile of the method. Pruned: left out by the mask; where the selection is off, "
+            "what it would have left out."
         )
         head: Sequence[str] = ()
         rows: list[Sequence[str]] = []

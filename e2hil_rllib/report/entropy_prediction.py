@@ -23,6 +23,12 @@ PREDICTED = _LEARNER + "entropy_change"
 ENTROPY = _LEARNER + "policy_entropy"
 UPDATES = "num_updates_lifetime"
 
+#: Iterations that a correlation needs.
+_FEWEST = 8
+
+_PREDICTED = "predicted: mean c [nats / unit step]"
+_MEASURED = "measured [nats / 1000 updates]"
+
 _QUARTERS = ("1st", "2nd", "3rd", "4th")
 _QUARTER_COLOURS = ("#440154", "#31688e", "#35b779", "#c2a500")  # from dark to light
 _QUARTER_MARKERS = "o^sD"
@@ -50,28 +56,37 @@ def entropy_changes(columns: Columns) -> EntropyChanges | None:
     """Takes the changes from the columns of a `progress.csv`.
 
     An iteration's slope is taken between the iterations before and after it, whose entropies are
-    means over their updates.
+    means over their updates. An iteration without a judged minibatch has no prediction.
 
     Returns:
-        None where a column is missing, or fewer than three iterations have all of them.
+        None where a column is missing, or no iteration has both changes.
     """
     if not {PREDICTED, ENTROPY, UPDATES} <= columns.keys():
         return None
-    table = np.stack([columns[name] for name in (STEP, PREDICTED, ENTROPY, UPDATES)])
-    steps, predicted, entropy, updates = table[:, np.isfinite(table).all(axis=0)]
-    if len(steps) < 3 or not (np.diff(updates) > 0).all():
-        return None
+    table = np.stack([columns[name] for name in (STEP, ENTROPY, UPDATES, PREDICTED)])
+    table = table[:, np.isfinite(table[:3]).all(axis=0)]
+    table = table[:, np.diff(table[2], prepend=-1) > 0]  # otherwise nothing was learned since
+    steps, entropy, updates, predicted = table
     slope = 1000 * (entropy[2:] - entropy[:-2]) / (updates[2:] - updates[:-2])
-    steps, predicted = steps[1:-1], predicted[1:-1]
-    quarter = np.minimum(4 * (steps - 1e-9) // columns[STEP][-1], 3).astype(int)
-    return EntropyChanges(steps, predicted, slope, quarter)
+    both = np.isfinite(predicted[1:-1])
+    if not both.any():
+        return None
+    at = steps[1:-1][both]
+    quarter = np.minimum(4 * (at - 1e-9) // columns[STEP][-1], 3).astype(int)
+    return EntropyChanges(at, predicted[1:-1][both], slope[both], quarter)
 
 
 def correlations(changes: EntropyChanges) -> list[tuple[float, float]]:
-    """Pearson's and the rank correlation, over all of training and over each quarter."""
+    """Pearson's and the rank correlation, over all of training and over each quarter.
+
+    Both are NaN for fewer than eight iterations, of which any correlation may come by chance.
+    """
     parts = [np.ones(len(changes.steps), bool), *(changes.quarter == q for q in range(4))]
     pairs = [(changes.predicted[part], changes.measured[part]) for part in parts]
-    return [(pearson(*pair), spearman(*pair)) for pair in pairs]
+    nothing = (math.nan, math.nan)
+    return [
+        (pearson(*pair), spearman(*pair)) if len(pair[0]) >= _FEWEST else nothing for pair in pairs
+    ]
 
 
 def correlation_table(by_method: Mapping[str, Sequence[EntropyChanges]], task: str) -> Table:
@@ -80,9 +95,10 @@ def correlation_table(by_method: Mapping[str, Sequence[EntropyChanges]], task: s
     for method, seeds in by_method.items():
         of_seeds = np.array([correlations(changes) for changes in seeds])
         cells = [_pair(of_seeds[:, part]) for part in range(5)]
-        rows.append((task, method, str(len(seeds)), *cells))
+        iterations = sum(len(changes.steps) for changes in seeds)
+        rows.append((task, method, str(len(seeds)), str(iterations), *cells))
     quarters = [f"{name} quarter" for name in _QUARTERS]
-    return ("task", "method", "seeds", "Pearson / rank: all", *quarters), rows
+    return ("task", "method", "seeds", "iterations", "Pearson / rank: all", *quarters), rows
 
 
 def draw_predictions(
@@ -96,7 +112,7 @@ def draw_predictions(
         path: The PNG to write.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(10.4, 3.9 * len(by_method) + 0.4), dpi=150, layout="constrained")
+        figure = Figure(figsize=(11.4, 4.0 * len(by_method) + 0.4), dpi=150, layout="constrained")
         figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")
         parts = figure.subfigures(len(by_method), 1, squeeze=False)[:, 0]
         for part, (method, seeds) in zip(parts, by_method.items(), strict=True):
@@ -110,18 +126,17 @@ def _draw_method(part: SubFigure, method: str, seeds: Sequence[EntropyChanges]) 
     )
     first = seeds[0]
     for name, values, colour, label in (
-        ("c", first.predicted, BLUE, "predicted: mean c [nats]"),
-        ("dh", first.measured, ORANGE, "measured\n[nats / 1000 updates]"),
+        ("c", first.predicted, BLUE, _PREDICTED),
+        ("dh", first.measured, ORANGE, _MEASURED),
     ):
         axes[name].axhline(0, color=GREY, linewidth=0.8)
         axes[name].plot(first.steps, values, color=colour, linewidth=1.2)
-        axes[name].set(ylabel=label)
+        axes[name].set_title(f"{method}, one seed, {label}", fontsize=10, fontweight="normal")
+        _symmetric_log(axes[name], values, "y")
         axes[name].set_xlim(0, None)
         axes[name].xaxis.set_major_formatter(lambda s, _: f"{s:,.0f}".replace(",", "\u2009"))
-    _symmetric_log(axes["c"].yaxis.axes, first.predicted, "y")
     axes["c"].sharex(axes["dh"])
     axes["c"].tick_params(labelbottom=False)
-    axes["c"].set(title=f"{method}: entropy change over training, one seed")
     axes["dh"].set(xlabel="steps of the environment")
     _draw_pairs(axes["pairs"], seeds)
 
@@ -134,24 +149,23 @@ def _draw_pairs(axes: Axes, seeds: Sequence[EntropyChanges]) -> None:
             np.concatenate([c.predicted[m] for c, m in zip(seeds, chosen, strict=True)]),
             np.concatenate([c.measured[m] for c, m in zip(seeds, chosen, strict=True)]),
             s=11, color=_QUARTER_COLOURS[quarter], marker=_QUARTER_MARKERS[quarter], alpha=0.65,
-            linewidths=0, label=f"{_QUARTERS[quarter]} quarter: {_pair(of_seeds[:, 1 + quarter])}",
+            linewidths=0, label=f"{_QUARTERS[quarter]} quarter:\n{_pair(of_seeds[:, 1 + quarter])}",
         )  # fmt: skip
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.axvline(0, color=GREY, linewidth=0.8)
     _symmetric_log(axes, np.concatenate([c.predicted for c in seeds]), "x")
-    axes.set(
-        title=f"All seeds ({len(seeds)}), Pearson / rank",
-        xlabel="predicted: mean c [nats]",
-        ylabel="measured [nats / 1000 updates]",
-    )
+    _symmetric_log(axes, np.concatenate([c.measured for c in seeds]), "y")
+    axes.set(xlabel=_PREDICTED, ylabel=_MEASURED)
+    axes.set_title(f"iterations of all seeds ({len(seeds)})", fontsize=10, fontweight="normal")
     axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=9, markerscale=1.6,
-        handletextpad=0.2, title=f"all: {_pair(of_seeds[:, 0])}", title_fontsize=9,
+        loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9, markerscale=1.6,
+        handletextpad=0.2, title_fontsize=9, alignment="left", labelspacing=0.9,
+        title=f"Pearson / rank\ncorrelation\nall: {_pair(of_seeds[:, 0])}\n",
     )  # fmt: skip
 
 
 def _symmetric_log(axes: Axes, values: np.ndarray, axis: str) -> None:
-    """Spreads c, which spans decades on both sides of zero; its smaller half stays linear."""
+    """Spreads values over decades on both sides of zero; the smaller half of them stays linear."""
     middle = float(np.median(np.abs(values)))
     if middle > 0 and np.abs(values).max() > 20 * middle:
         setter = axes.set_xscale if axis == "x" else axes.set_yscale

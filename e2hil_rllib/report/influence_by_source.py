@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -24,25 +25,40 @@ _MARKERS = dict(zip(SOURCE_NAMES, "osD", strict=True))
 _OFFSETS = dict(zip(SOURCE_NAMES, (-0.24, 0.0, 0.24), strict=True))
 
 
-def magnitudes_by_source(seeds: Sequence[LoggedSamples]) -> dict[str, np.ndarray]:
-    """|c| of all samples of all seeds by source; "all" comes first, absent sources are left out."""
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """|c| of n samples, shape (n,), and whether each was kept, bool (n,)."""
+
+    magnitude: np.ndarray
+    kept: np.ndarray
+
+
+def judged_by_source(seeds: Sequence[LoggedSamples]) -> dict[str, Judged]:
+    """All samples of all seeds by source; "all" comes first, absent sources are left out."""
     magnitude = np.concatenate([samples.magnitude for samples in seeds])
+    kept = np.concatenate([samples.kept for samples in seeds])
     source = np.concatenate([samples.source for samples in seeds])
-    by_source = {name: magnitude[source == code] for code, name in enumerate(SOURCE_NAMES)}
-    return {"all": magnitude} | {name: values for name, values in by_source.items() if len(values)}
+    found = {"all": Judged(magnitude, kept)}
+    for code, name in enumerate(SOURCE_NAMES):
+        chosen = source == code
+        if chosen.any():
+            found[name] = Judged(magnitude[chosen], kept[chosen])
+    return found
 
 
 def source_table(by_method: Mapping[str, Sequence[LoggedSamples]], task: str) -> Table:
-    """Percentiles of |c| by method and source, and who fills the upper tail.
+    """Percentiles of |c| by method and source, who fills the upper tail, and who is pruned.
 
     The tail are the samples with the largest tenth of |c| of a method.
     """
     rows = []
     for method, seeds in by_method.items():
-        sources = magnitudes_by_source(seeds)
-        largest = np.percentile(sources["all"], _TAIL)
-        in_tail = max(1, int((sources["all"] >= largest).sum()))
-        for name, values in sources.items():
+        sources = judged_by_source(seeds)
+        everything = sources["all"].magnitude
+        largest = np.percentile(everything, _TAIL)
+        for name, judged in sources.items():
+            values = judged.magnitude
+            share_of_tail = (values >= largest).sum() / (everything >= largest).sum()
             rows.append(
                 (
                     task,
@@ -50,13 +66,14 @@ def source_table(by_method: Mapping[str, Sequence[LoggedSamples]], task: str) ->
                     name,
                     str(len(values)),
                     *(f"{value:.3g}" for value in np.percentile(values, PERCENTILES)),
-                    f"{len(values) / len(sources['all']):.1%}",
-                    f"{(values >= largest).sum() / in_tail:.1%}",
+                    f"{len(values) / len(everything):.1%}",
+                    f"{share_of_tail:.1%}",
+                    f"{1 - judged.kept.mean():.1%}",
                 )
             )
     percentiles = [f"{p}th" if p != 50 else "median" for p in PERCENTILES]
-    head = ("task", "method", "source", "samples", *percentiles, "of all", "of the largest tenth")
-    return head, rows
+    shares = ("of all", "of the largest tenth", "pruned")
+    return ("task", "method", "source", "samples", *percentiles, *shares), rows
 
 
 def draw_sources(by_method: Mapping[str, Sequence[LoggedSamples]], title: str, path: Path) -> bool:
@@ -70,8 +87,8 @@ def draw_sources(by_method: Mapping[str, Sequence[LoggedSamples]], title: str, p
     Returns:
         Whether there was a |c| above zero to draw; without one, nothing is written.
     """
-    by_source = {method: magnitudes_by_source(seeds) for method, seeds in by_method.items()}
-    if not any(sources["all"].any() for sources in by_source.values()):
+    by_source = {method: judged_by_source(seeds) for method, seeds in by_method.items()}
+    if not any(sources["all"].magnitude.any() for sources in by_source.values()):
         return False
     with matplotlib.rc_context(STYLE):
         size = (8.0, 1.7 + 0.62 * len(by_method))
@@ -80,7 +97,7 @@ def draw_sources(by_method: Mapping[str, Sequence[LoggedSamples]], title: str, p
         for row, sources in enumerate(by_source.values()):
             for name in SOURCE_NAMES:
                 if name in sources:
-                    points = np.percentile(sources[name], (5, 25, 50, 75, 95))
+                    points = np.percentile(sources[name].magnitude, (5, 25, 50, 75, 95))
                     _draw_range(axes, row + _OFFSETS[name], points, name)
         axes.set_xscale("log")
         axes.set_yticks(range(len(by_source)), by_source)

@@ -34,18 +34,18 @@ class Panel:
     scale: float = 1.0
 
 
-EVALUATED = Panel("Success without the human, evaluated", "episodes [%]", "evaluation", 100)
+EVALUATED = Panel("Success without the human", "evaluated episodes [%]", "evaluation", 100)
 PANELS = (
     EVALUATED,
     Panel(
-        "Success in training, last 100 episodes",
-        "episodes, with the human's help [%]",
+        "Success in training, with the human's help",
+        "last 100 episodes [%]",
         "env_runners/success_rate",
         100,
     ),
     Panel(
-        "Interventions, last 100 episodes",
-        "steps led by the human [%]",
+        "Interventions: steps led by the human",
+        "steps of the last 100 episodes [%]",
         "env_runners/intervention_rate",
         100,
     ),
@@ -144,6 +144,7 @@ def _draw_panel(
         (lines[method],) = axes.plot(
             band.steps, scale * band.mean, color=look.colour, linestyle=look.dashes, linewidth=1.7,
             marker=look.marker, markersize=5, markevery=(number * every // 7, every),
+            zorder=3 - number / 100,
         )  # fmt: skip
     axes.set(title=panel.title, xlabel="steps of the environment", ylabel=panel.axis)
     axes.set_xlim(left=0)

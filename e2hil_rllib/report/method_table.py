@@ -34,7 +34,9 @@ _HEAD = (
 EXPLANATION = (
     "Interquartile mean over seeds with its 95 % interval (percentile bootstrap, stratified over "
     "tasks). Success: deterministic evaluation without the operator, at the end of training. "
-    "Human steps to 90 %: median over seeds; seeds that never got there count as infinite. P: "
+    "Human steps: in training, without demonstrations; to 90 %: until 90 % of the last 20 episodes "
+    "of training succeeded without one, median over seeds, of which those that never got there "
+    "count as infinite. P: "
     f"chance that a seed succeeds more often than one of {BASELINE} (Mann-Whitney; a tie counts "
     "half)."
 )
@@ -93,7 +95,7 @@ def warnings(comparison: Comparison) -> list[str]:
         if named:
             found.append(
                 f"Warning: fewer than {FEWEST_SEEDS} seeds on {task} ({', '.join(named)}): the "
-                "intervals are too short, and say little."
+                "intervals are too short and say little; a single seed has none."
             )
         if len(set(few.values()) - {0}) > 1:
             numbers = ", ".join(f"{method} {seeds}" for method, seeds in few.items())

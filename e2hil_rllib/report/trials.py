@@ -13,6 +13,7 @@ from e2hil_rllib.errors import UserError
 from e2hil_rllib.run_folder import RunFolder
 
 RESULTS = "results.csv"
+_ERRORS = "errors.csv"
 _RUNS = "trials/*/*/seed_*"
 
 #: The methods of the comparison in the order of tables and legends; others follow by name.
@@ -35,7 +36,8 @@ class Trial:
         success_rate: In the last deterministic evaluation without the operator, 0 to 1.
         intervention_rate: Human-controlled steps of training over all of them, 0 to 1.
         human_steps: Human-controlled steps of training.
-        human_steps_to_90: Those until 90 % success was reached; infinite if it never was.
+        human_steps_to_90: Those until 90 % of the last 20 episodes succeeded without a human step;
+            infinite if that was never so.
         evaluation_episodes: Behind `success_rate`.
         config_hash: Of the trial's settings.
         code_version: By which it was trained.
@@ -168,7 +170,7 @@ def _read_results(folder: Path, notes: list[str]) -> Iterable[Trial]:
                 trial = _trial_of(row, folder, origin)
             except (KeyError, TypeError, ValueError) as error:
                 fault = f"there is no column {error}" if isinstance(error, KeyError) else error
-                notes.append(f"{origin}: left out, the row is damaged: {fault}.")
+                notes.append(f"{origin}: the row is left out, {fault}.")
                 continue
             yield trial
     except csv.Error as error:
@@ -180,10 +182,10 @@ def _trial_of(row: Mapping[str, str], folder: Path, origin: str) -> Trial:
         raise ValueError(f"it does not have {len([name for name in row if name])} cells")
 
     def number(name: str, highest: float = math.inf) -> float:
-        value = float(row[name])
+        value = float(row[name]) if row[name] else math.nan
         if not (math.isfinite(value) and 0 <= value <= highest):
             limit = f"0 to {highest:g}" if math.isfinite(highest) else "0 or more"
-            raise ValueError(f"{name} is {row[name]}, expected {limit}")
+            raise ValueError(f"{name} is {row[name] or 'empty'}, expected {limit}")
         return value
 
     for name in ("task", "method", "config_hash", "run_dir"):
@@ -209,11 +211,12 @@ def _trial_of(row: Mapping[str, str], folder: Path, origin: str) -> Trial:
 def _unfinished(folder: Path, trials: Iterable[Trial]) -> list[str]:
     """Names the run folders that have no row: still running, or crashed."""
     finished = {trial.run.root.resolve() for trial in trials}
-    runs = sorted(folder.glob(_RUNS))
+    runs = sorted(run for run in folder.glob(_RUNS) if run.is_dir())
     names = [str(run.relative_to(folder)) for run in runs if run.resolve() not in finished]
     if not names:
         return []
-    return [f"{folder}: trials without a row, left out: {', '.join(names)}."]
+    why = f" {folder / _ERRORS} says why trials failed." if (folder / _ERRORS).exists() else ""
+    return [f"{folder}: trials without a row, left out: {', '.join(names)}.{why}"]
 
 
 def _differences(trials: Sequence[Trial]) -> list[str]:

@@ -19,6 +19,12 @@ _CELL = 0.01  # [m]
 #: Samples that a cell needs for its share of pruned ones to be drawn.
 _FEWEST = 10
 
+_COLUMNS = (
+    ("kept", "Blues", "kept samples that lie in a cell [%]"),
+    ("pruned", "Oranges", "pruned samples that lie in a cell [%]"),
+    ("share pruned", "cividis", "samples of a cell that are pruned [%]"),
+)
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -79,28 +85,42 @@ def draw_places(
     """
     places = np.concatenate([samples.place for samples in by_method.values()])
     edges = _edges(places, reach)
+    maps = [_maps(samples, edges) for samples in by_method.values()]
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
-        size = (11.4, 2.45 * len(by_method) + 0.6)
-        figure = Figure(figsize=size, dpi=150, layout="constrained")
+        size = (11.4, 2.35 * len(by_method) + 1.2)
+        figure = Figure(figsize=size, dpi=150, layout="compressed")
         figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")
         grid = figure.subplots(len(by_method), 3, squeeze=False, sharex=True, sharey=True)
-        for row, (method, samples) in zip(grid, by_method.items(), strict=True):
-            _draw_row(figure, row, method, samples, edges)
-        for axes in grid.flat:
-            _draw_reach(axes, reach)
-            axes.set(aspect="equal", xlim=edges[1][[-1, 0]], ylim=edges[0][[0, -1]])
-        for axes in grid[-1]:
-            axes.set_xlabel("y, left of the arm [m]")
+        for column, (name, colours, label) in enumerate(_COLUMNS):
+            # A few extreme cells must not make all others pale.
+            known = np.concatenate([m[column][np.isfinite(m[column])] for m in maps])
+            highest = np.percentile(known, 98) if known.any() else 1.0
+            for axes, method, values in zip(grid[:, column], by_method, maps, strict=True):
+                image = axes.pcolormesh(
+                    edges[1], edges[0], values[column], cmap=colours, vmin=0, vmax=highest
+                )
+                axes.set_title(f"{method}: {name}", fontsize=10)
+                _draw_reach(axes, reach)
+                axes.set(aspect="equal", xlim=edges[1][[-1, 0]], ylim=edges[0][[0, -1]])
+            figure.colorbar(
+                image,
+                ax=grid[:, column],
+                label=label,
+                location="bottom",
+                extend="max",
+                aspect=30,
+                pad=0.03,
+            )
+            grid[-1, column].set_xlabel("y, left of the arm [m]")
+        for axes in grid[:, 0]:
+            axes.set_ylabel("x, ahead [m]")
         figure.savefig(path, format="png")
 
 
-def _draw_row(
-    figure: Figure,
-    row: np.ndarray,
-    method: str,
-    samples: PlacedSamples,
-    edges: tuple[np.ndarray, np.ndarray],
-) -> None:
+def _maps(
+    samples: PlacedSamples, edges: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each cell, in percent: of the kept samples, of the pruned ones, pruned of its own."""
     x, y = samples.place.T
     kept, pruned = (
         np.histogram2d(x[chosen], y[chosen], bins=edges)[0]
@@ -108,17 +128,7 @@ def _draw_row(
     )
     counted = kept + pruned
     share = np.where(counted >= _FEWEST, 100 * pruned / np.maximum(counted, 1), np.nan)
-    average = 100 * (1 - samples.kept.mean())
-    for axes, values, name, colours, label in (
-        (row[0], _percent_of(kept), "kept", "Blues", "of kept, a cell [%]"),
-        (row[1], _percent_of(pruned), "pruned", "Oranges", "of pruned, a cell [%]"),
-        (row[2], share, f"share pruned ({average:.0f} % of all)", "cividis", "pruned [%]"),
-    ):
-        highest = np.nanmax(values, initial=0.0, where=np.isfinite(values)) or 1.0
-        image = axes.pcolormesh(edges[1], edges[0], values, cmap=colours, vmin=0, vmax=highest)
-        figure.colorbar(image, ax=axes, label=label, shrink=0.85)
-        axes.set_title(f"{method}: {name}", fontsize=10)
-    row[0].set_ylabel("x, ahead of the arm [m]")
+    return _percent_of(kept), _percent_of(pruned), share
 
 
 def _percent_of(counts: np.ndarray) -> np.ndarray:
