@@ -1,0 +1,98 @@
+"""Table I: its figures, its warnings and its forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from e2hil_rllib.report.method_table import (
+    as_markdown,
+    as_numbers,
+    as_table,
+    method_rows,
+    warnings,
+)
+from e2hil_rllib.report.statistics import interquartile_mean_estimate
+from e2hil_rllib.report.trials import Comparison, read_comparison
+from tests.report.comparisons import result, write_results
+
+
+def comparison_of(folder: Path, rows: list[dict[str, Any]]) -> Comparison:
+    write_results(folder, rows)
+    return read_comparison([folder])
+
+
+def five(method: str, rates: list[float], **values: Any) -> list[dict[str, Any]]:
+    return [result(method, seed, rate, **values) for seed, rate in enumerate(rates)]
+
+
+def test_each_figure_is_the_statistic_of_its_seeds(tmp_path: Path) -> None:
+    rates = [0.2, 0.9, 0.7, 0.8, 1.0]
+    ours = five("e2hil", rates)
+    for row, to_90 in zip(ours, (100, "", "", 300, 200), strict=True):
+        row["human_steps_to_90"] = to_90
+    rows = method_rows(
+        comparison_of(tmp_path, [*ours, *five("hil_serl", [0.5, 0.6, 0.7, 0.1, 0.2])])
+    )
+    e2hil, hil_serl = rows
+    assert e2hil.success == interquartile_mean_estimate([np.array(rates)])
+    assert e2hil.success.value == pytest.approx(0.8)
+    assert e2hil.human_steps is not None and e2hil.human_steps.value == 402
+    assert (e2hil.human_steps_to_90, e2hil.reached_90) == (300, 3)
+    assert np.isinf(hil_serl.human_steps_to_90 or 0) and hil_serl.reached_90 == 0
+    # Of 25 pairs, 0.2 beats one and ties with one; 0.7 beats four and ties; the others beat all.
+    assert e2hil.improvement is not None
+    assert e2hil.improvement.value == pytest.approx((1.5 + 4.5 + 15) / 25)
+    assert hil_serl.improvement is None
+    _, cells = as_table(rows)
+    assert cells[0][3].startswith("80.0 (") and cells[0][6] == "300 (3 of 5 seeds)"
+    assert cells[1][6] == "never (0 of 5 seeds)" and cells[1][7] == ""
+
+
+def test_all_tasks_have_a_row_for_methods_that_were_run_on_all(tmp_path: Path) -> None:
+    rows = []
+    for task, rate in (("reach", 0.4), ("touch_cube", 0.8)):
+        rows += five("e2hil", [rate] * 5, task=task)
+        rows += five("hil_serl", [rate] * 5, task=task)
+    comparison = comparison_of(tmp_path, [*rows, *five("random", [0.5] * 5)])
+    found = {(row.task, row.method): row for row in method_rows(comparison)}
+    assert len(found) == 7 and ("all tasks", "random") not in found
+    row = found["all tasks", "e2hil"]
+    assert row.success.value == pytest.approx(0.6) and row.seeds == 5
+    # Drawn within the tasks, every resample is the same.
+    assert (row.success.low, row.success.high) == pytest.approx((0.6, 0.6))
+    assert row.improvement is not None and row.improvement.value == 0.5
+    assert row.human_steps is None and row.human_steps_to_90 is None
+
+
+def test_few_and_uneven_seeds_and_a_missing_baseline_are_said(tmp_path: Path) -> None:
+    comparison = comparison_of(tmp_path, [*five("e2hil", [0.5] * 5), result("random", 0)])
+    few, uneven, missing = warnings(comparison)
+    assert "fewer than 5 seeds on touch_cube (random 1)" in few
+    assert "different numbers of seeds on touch_cube: e2hil 5, random 1" in uneven
+    assert missing == "touch_cube has no hil_serl to compare with."
+    e2hil, single = method_rows(comparison)
+    assert e2hil.improvement is None and np.isnan(single.success.low)
+    assert as_table([single])[1][0][3] == "50.0"  # one seed has no interval
+    text = as_markdown([single], warnings(comparison))
+    assert few in text and "nan" not in text.split("\n\n")[0]
+    enough = five("e2hil", [0.5] * 5) + five("hil_serl", [0.5] * 5)
+    assert warnings(comparison_of(tmp_path / "b", enough)) == []
+
+
+def test_forms_have_as_many_cells_as_heads(tmp_path: Path) -> None:
+    rows = method_rows(comparison_of(tmp_path, [result("e2hil", 0), result("hil_serl", 0)]))
+    for head, cells in (as_table(rows), as_numbers(rows)):
+        assert {len(line) for line in cells} == {len(head)}
+    head, cells = as_numbers(rows)
+    numbers = dict(zip(head, cells[0], strict=True))
+    assert (numbers["success"], numbers["success_low"], numbers["improvement"]) == (
+        "0.5",
+        "",
+        "0.5",
+    )
+    lines = as_markdown(rows, []).splitlines()
+    assert {line.count("|") for line in lines[:4]} == {9} and lines[1].startswith("| --- |")
