@@ -1,19 +1,20 @@
 """Compares methods on tasks over seeds, as one Ray Tune experiment.
 
     python -m tune_scripts.compare_methods --tasks touch_cube pick_cube \
-        --methods e2hil hil_serl random --seeds 5 --out results/methods
+        --methods e2hil hil_serl random --seeds 5 --out runs/methods
 
-The same command goes on where it was stopped or killed. Results are those of one version of the
-code, so run it from a clone that nobody works in (`git clone . ../comparison`).
+The same command goes on where it was stopped or killed; a trial that goes on counts the episodes
+since its checkpoint, and may end up to an iteration (100 steps) later than asked. Results are those
+of one version of the code, so run it from a clone that nobody works in (`git clone . ../sweep`).
 
 Written before the first run
 ----------------------------
 Tasks and settings: the files touch_cube, pick_cube, pick_place_cube and stack_blocks of configs/,
 as they are: a box of 16 x 30 x 14 cm, 20 mm a step at 10 Hz, observation of the arm's state and of
 the objects' places, 10 demonstrations of the simulated person (the same ones for all methods of a
-task and seed), who has skill 0.8 and attention 0.9, watches in the same way whatever the method is,
-and draws the same slips for the same seed. All other numbers are the paper's (METHOD: UTD 2,
-batch 256, K = 8, percentiles 5 and 90).
+task and seed), who has skill 0.8 and attention 0.9, sees what happens and not the method, and draws
+from a stream of their own: until the first update, all methods live through the same. All other
+numbers are the paper's (UTD 2, batch 256, K = 8, percentiles 5 and 90).
 
 Budgets: `BUDGETS`, with the reason for each. Success saturates, so what tells methods apart is
 first of all the human's work, and success at a budget at which the baseline still fails sometimes.
