@@ -31,6 +31,9 @@ from e2hil_rllib.settings_file import SettingsError
 class Counter:
     """Counts 100 steps in each iteration; calls `on_step` with the steps so far."""
 
+    robots: Any = None
+    robot_training: Any = None
+
     def __init__(self, step: int = 0, on_step: Callable[[int], None] = lambda step: None) -> None:
         self.step = step
         self.on_step = on_step
