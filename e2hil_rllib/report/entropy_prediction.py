@@ -175,5 +175,6 @@ def _symmetric_log(axes: Axes, values: np.ndarray, axis: str) -> None:
 def _pair(of_seeds: np.ndarray) -> str:
     """Pearson's and the rank correlation, means over the seeds (n, 2) that have them."""
     known = [column[np.isfinite(column)] for column in of_seeds.T]
-    values = [float(column.mean()) if len(column) else math.nan for column in known]
-    return " / ".join("-" if math.isnan(value) else f"{value:+.2f}" for value in values)
+    if not all(len(column) for column in known):
+        return "too few"
+    return " / ".join(f"{column.mean():+.2f}" for column in known)

@@ -58,6 +58,8 @@ def test_few_iterations_have_no_correlation() -> None:
     assert changes is not None and len(changes.steps) == 12
     everything, *quarters = correlations(changes)
     assert everything == pytest.approx((1, 1)) and np.isnan(quarters).all()
+    _, (row,) = correlation_table({"e2hil": [changes]}, "reach")
+    assert row[4:6] == ("+1.00 / +1.00", "too few")
 
 
 @pytest.mark.parametrize("missing", [PREDICTED, ENTROPY, UPDATES])
