@@ -102,7 +102,8 @@ class Figures:
             "Predicted: mean c of the judged minibatches of an iteration (Eq. 9, for a step of "
             "size 1). Measured: slope of the policy's entropy from the iteration before to the "
             "one after. Correlations over iterations, means over seeds, for all of training and "
-            "its quarters; too few are less than eight. For log_influence, c is taken without the density."
+            "its quarters; too few are less than eight. For log_influence, c is taken without the "
+            "density."
         )
         for task in self._comparison.tasks:
             by_method = self._by_method(task, self._changes)
