@@ -51,9 +51,7 @@ class Learner:
 
     def start(self) -> None:
         self.inbox = Inbox(self.folder)
-        session = partial(
-            RobotSession, self.inbox, self.bulletin, self.roster, self.token
-        )
+        session = partial(RobotSession, self.inbox, self.bulletin, self.roster, self.token)
         self.listener = Listener(LOOPBACK, self.port, session)
         self.port = self.listener.port
 
