@@ -60,7 +60,7 @@ def rollout(env: Any, *, to_numpy: bool, lookback: int) -> list[SingleAgentEpiso
     """Chunks that RLlib's own env runner samples: whole episodes and cut ones."""
     config = PPOConfig().environment(env).env_runners(
         num_env_runners=0, episodes_to_numpy=to_numpy, episode_lookback_horizon=lookback
-    )  # fmt: skip
+    ).debugging(seed=0)  # fmt: skip
     if env is ImageEnv:
         config.rl_module(rl_module_spec=RLModuleSpec(module_class=RandomModule))
     runner = SingleAgentEnvRunner(config=config, worker_index=0)
