@@ -49,6 +49,8 @@ def measure(
         }
         with RobotRun(folder, settings, rate=rate, step_size=_TIP_SPEED / rate) as run:
             run.start_learner(_TIMED)
+            # One after the other: a virtual arm misses answers while both are being imported.
+            until(lambda: "waiting for a robot" in run.printed("learner"), "a learner that waits")
             run.start_robot(_TIMED)
             until(lambda: len(run.relay.sent) > 3 * rate, "the first steps")
             end = time.monotonic() + seconds
