@@ -83,7 +83,7 @@ def test_a_killed_comparison_goes_on_and_a_trial_that_crashes_stops_no_other(tmp
     assert steps == sorted(set(steps))
     # What was logged after the checkpoint is taken in before the next whole iteration.
     assert row["steps"] == f"{steps[-1]:.0f}"
-    assert STEPS <= steps[-1] < STEPS + ITERATION and STEPS > began[-1][STEP]
+    assert STEPS <= steps[-1] < STEPS + ITERATION and began[-1][STEP] < STEPS
     assert [p.read_bytes() for p in episode_files(out / "demonstrations/reach/seed_0")] == recorded
     with (out / "errors.csv").open() as file:
         (failed,) = csv.DictReader(file)
