@@ -6,7 +6,6 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any
 
@@ -17,11 +16,12 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
-from torch import Tensor, nn
+from torch import Tensor
 
+from e2hil_rllib.entropy_probe import EntropyProbe
 from e2hil_rllib.flat_parameters import FlatParameters
 from e2hil_rllib.losses import actor_loss, critic_loss, critic_target, temperature_loss
-from e2hil_rllib.networks import Gaussian
+from e2hil_rllib.networks import Gaussian, frozen_parameters
 from e2hil_rllib.noise import NoiseStream
 from e2hil_rllib.replay import SOURCE
 from e2hil_rllib.rl_module import E2HiLTorchRLModule
@@ -57,6 +57,7 @@ class E2HiLTorchLearner(TorchLearner):
         self._actor_updates = 0
         self._statistics: dict[str, list[float]] = defaultdict(list)
         self._judged: JudgedSamples | None = None
+        self._probe: EntropyProbe | None = None  # of the update under way
 
     def _make_modules_ddp_if_necessary(self) -> None:
         """Gradients are averaged in :meth:`_step`, not by DDP.
@@ -114,8 +115,17 @@ class E2HiLTorchLearner(TorchLearner):
         sum(losses.values()).backward()
         for name in self._flat if self._updates_actor else ("critic",):
             self._step(name)
+        self._measure_entropy_change(batch)
         self._target.move_towards(self._flat["critic"], self.config.tau)
         return {}, losses, {}
+
+    def _measure_entropy_change(self, batch: dict[str, Any]) -> None:
+        """What this update did to the entropy, where the selection was diagnosed."""
+        if self._probe is not None:
+            (module_id,) = batch
+            change = self._probe.change(self._e2hil_module(module_id))
+            self._statistics["entropy_change_measured"].append(change)
+            self._probe = None
 
     @property
     def _updates_actor(self) -> bool:
@@ -180,9 +190,9 @@ class E2HiLTorchLearner(TorchLearner):
         """Masked actor loss (Eq. 12) and temperature loss of the minibatch."""
         policy = module.policy(latent)
         action, log_prob = policy.sample(self._learning_noise.normal_like(policy.mean))
-        with _frozen(module.critics):
+        with frozen_parameters(module.critics):
             q = module.critics.from_observation_part(observation_part, action).amin(dim=0)
-        selection = self._select(module, config, policy, observation_part, batch)
+        selection = self._select(module, config, policy, latent, observation_part, batch)
         mask = selection.mask if selection is not None and config.selection_enabled else None
         with torch.no_grad():
             self._statistics["temperature"].append(module.temperature.item())
@@ -200,6 +210,7 @@ class E2HiLTorchLearner(TorchLearner):
         module: E2HiLTorchRLModule,
         config: AlgorithmConfig,
         policy: Gaussian,
+        latent: Tensor,
         observation_part: Tensor,
         batch: dict[str, Any],
     ) -> Selection | None:
@@ -215,9 +226,11 @@ class E2HiLTorchLearner(TorchLearner):
             log_prob, q, module.temperature, config.selection, self._selection_noise.generator
         )
         if diagnose:
-            for name, value in selection_statistics(selection, batch[SOURCE]).items():
+            settings = config.selection
+            for name, value in selection_statistics(selection, batch[SOURCE], settings).items():
                 self._statistics[name].append(value)
-            self._judged = judged_samples(selection, batch, config.selection)
+            self._judged = judged_samples(selection, batch, settings)
+            self._probe = EntropyProbe(latent.detach(), noise, -log_prob.mean().item())
         return selection
 
     def _step(self, name: str) -> None:
@@ -285,13 +298,3 @@ class E2HiLTorchLearner(TorchLearner):
             self._learning_noise.set_state(random_state["learning"])
             self._selection_noise.set_state(random_state["selection"])
             self._actor_updates = random_state["actor_updates"]
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """Let gradients pass through a module without reaching its parameters."""
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -159,3 +160,13 @@ class CriticEnsemble(nn.Module):
     def forward(self, latent: Tensor, action: Tensor) -> Tensor:
         """Q-values (E, B) of latents (B, L) and actions (B, d)."""
         return self.from_observation_part(self.observation_part(latent), action)
+
+
+@contextmanager
+def frozen_parameters(module: nn.Module) -> Iterator[None]:
+    """Let gradients pass through a module without reaching its parameters."""
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)

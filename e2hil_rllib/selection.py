@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -103,16 +104,20 @@ def select_samples(
     return Selection(influence, lower, upper, mask)
 
 
-def selection_statistics(selection: Selection, source: Tensor) -> dict[str, float]:
+def selection_statistics(
+    selection: Selection, source: Tensor, settings: SelectionSettings
+) -> dict[str, float]:
     """What is logged of a selection, over the batch and for each source in it.
 
     ``influence_mean`` is the mean of |c|, ``entropy_change`` the mean of c (the predicted change
-    of entropy for a unit step, Eq. 9), ``influence_lower``/``influence_upper`` the bounds;
-    with a source's name behind them, they are the 5th and 95th percentile of that source's |c|.
+    of entropy for a unit step, Eq. 9), ``entropy_change_learned`` that of the samples which the
+    actor learns from, ``influence_lower``/``influence_upper`` the bounds; with a source's name
+    behind them, they are the 5th and 95th percentile of that source's |c|.
 
     Args:
         selection: Of the batch.
         source: Shape (B,), codes of :data:`~e2hil_rllib.replay.SOURCE_NAMES`.
+        settings: By which it was selected.
 
     Returns:
         Values by name; a source without samples is left out.
@@ -121,9 +126,11 @@ def selection_statistics(selection: Selection, source: Tensor) -> dict[str, floa
     magnitude = np.abs(influence)
     kept = selection.mask.cpu().numpy()
     codes = source.cpu().numpy()
+    learned = influence[kept] if settings.enabled else influence
     statistics = {
         "influence_mean": float(magnitude.mean()),
         "entropy_change": float(influence.mean()),
+        "entropy_change_learned": float(learned.mean()) if learned.size else math.nan,
         "influence_lower": float(selection.lower),
         "influence_upper": float(selection.upper),
         "kept_fraction": float(kept.mean()),

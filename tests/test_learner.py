@@ -179,6 +179,7 @@ def test_diagnostics_do_not_change_what_is_learned():
     assert not changed(often, once)
     metrics = groups[0]._learner.flush_metrics()["default_policy"]
     assert {"influence_mean", "entropy_change", "kept_fraction_demonstration"} <= set(metrics)
+    assert {"entropy_change_learned", "entropy_change_measured"} <= set(metrics)
 
 
 @pytest.mark.parametrize(
