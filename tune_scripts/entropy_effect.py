@@ -1,0 +1,73 @@
+"""What a gradient step on one sample really does to the policy's entropy, to first order.
+
+The influence c(s) predicts it from K actions with a tabular policy in mind (Eq. 9, 10 of the E2HiL
+paper); here it is the exact derivative of the network's entropy along the sample's own descent
+direction, so that the prediction can be held against it sample by sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from e2hil_rllib.networks import frozen_parameters
+from e2hil_rllib.rl_module import E2HiLTorchRLModule
+
+
+@dataclass(frozen=True)
+class EntropyEffects:
+    """Change of entropy for a step of plain gradient descent of size 1 on each of n samples.
+
+    Attributes:
+        own: At the sample's own state [nats], shape (n,).
+        whole: Of the mean over all states of the batch [nats], shape (n,).
+    """
+
+    own: Tensor
+    whole: Tensor
+
+
+def entropy_effects(
+    module: E2HiLTorchRLModule,
+    latent: Tensor,
+    chosen: Sequence[int],
+    draws: int,
+    generator: torch.Generator,
+) -> EntropyEffects:
+    """The effects of some samples of a batch.
+
+    A sample's loss is that of the actor, its mean over many reparametrised actions; entropies are
+    means of −log π over as many. With L_i and H the loss of sample i and an entropy, a step of size
+    1 along −∇L_i changes H by −⟨∇H, ∇L_i⟩.
+
+    Args:
+        module: Its parameters stay as they are.
+        latent: Of the batch's states, shape (B, L).
+        chosen: Rows of the samples.
+        draws: Actions for each state.
+        generator: Where they are drawn from.
+    """
+    parameters = list(module.actor.parameters())
+    size = module.actor.action_size
+    noise = torch.randn((draws, len(latent), size), generator=generator)
+
+    def gradient(value: Tensor, again: bool) -> Tensor:
+        parts = torch.autograd.grad(value, parameters, retain_graph=again)
+        return torch.cat([part.reshape(-1) for part in parts])
+
+    own, whole = [], []
+    with frozen_parameters(module.critics):
+        _, log_prob = module.policy(latent).sample(noise)
+        of_all = gradient(-log_prob.mean(), False)
+        for row in chosen:
+            one = latent[row : row + 1]
+            actions, log_prob = module.policy(one).sample(noise[:, row : row + 1])
+            part = module.critics.observation_part(one)
+            q = module.critics.from_observation_part(part, actions).amin(dim=0)
+            down = -gradient((module.temperature * log_prob - q).mean(), True)
+            own.append(gradient(-log_prob.mean(), False) @ down)
+            whole.append(of_all @ down)
+    return EntropyEffects(torch.stack(own), torch.stack(whole))

@@ -1,0 +1,124 @@
+"""The picture and the phases of an examination."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from e2hil_rllib.files import swapped_in
+from e2hil_rllib.report.style import BLUE, GREEN, GREY, ORANGE, STYLE
+
+Row = Mapping[str, str | int | float]
+
+# Title, then the measures with label, colour and dashes.
+_PANELS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
+    (
+        "pruned again, of what K = 256 prunes",
+        (
+            ("pruned_again_many", "K = 256, drawn anew", GREY, "--"),
+            ("pruned_again_8", "K of the run", BLUE, "-"),
+        ),
+    ),
+    (
+        "rank correlation of c with\nthe true effect at its state",
+        (
+            ("effect_own_log", "without the density, K = 256", GREEN, "--"),
+            ("effect_own_many", "K = 256", ORANGE, ":"),
+            ("effect_own_8", "K of the run", BLUE, "-"),
+        ),
+    ),
+    (
+        "true effect on the entropy\n[nats / unit step], by part",
+        (
+            ("own_above", "above the upper bound", ORANGE, "-"),
+            ("own_kept", "kept", BLUE, "-"),
+            ("own_below", "below the lower bound", GREY, "--"),
+        ),
+    ),
+    (
+        "|c| ranks as …\n(rank correlation)",
+        (
+            ("rank_density", "the log density", ORANGE, "-"),
+            ("rank_advantage", "the spread of the advantage", GREEN, "--"),
+        ),
+    ),
+    (
+        "share above the upper bound",
+        (
+            ("upper_policy", "policy", BLUE, "-"),
+            ("upper_intervention", "intervention", ORANGE, "-"),
+            ("upper_demonstration", "demonstration", GREEN, "--"),
+        ),
+    ),
+    (
+        "Q − reward that was got",
+        (
+            ("bias_policy", "policy", BLUE, "-"),
+            ("bias_intervention", "intervention", ORANGE, "-"),
+            ("bias_demonstration", "demonstration", GREEN, "--"),
+        ),
+    ),
+)
+
+
+def draw_examination(rows: Sequence[Row], path: Path) -> None:
+    """Draws each measure over the steps: a line is the mean over seeds, a dot a seed.
+
+    Args:
+        rows: Of an examination; at least one.
+        path: The PNG to write.
+    """
+    groups = list(dict.fromkeys((row["task"], row["method"]) for row in rows))
+    with matplotlib.rc_context(STYLE | {"font.size": 9, "axes.titlesize": 9}):
+        size = (3.1 * len(_PANELS), 2.7 * len(groups) + 0.6)
+        figure = Figure(figsize=size, dpi=110, layout="constrained")
+        grid = figure.subplots(len(groups), len(_PANELS), squeeze=False, sharex="row")
+        for number, (line, (task, method)) in enumerate(zip(grid, groups, strict=True)):
+            chosen = [r for r in rows if (r["task"], r["method"]) == (task, method)]
+            for axes, (title, measures) in zip(line, _PANELS, strict=True):
+                _draw(axes, chosen, measures)
+                if number == 0:
+                    axes.set_title(title)
+                    axes.legend(fontsize=7.5, loc="best")
+                if number == len(groups) - 1:
+                    axes.set_xlabel("steps of the environment")
+            line[0].set_ylabel(f"{task}\n{method}", fontweight="bold")
+        figure.savefig(path, format="png")
+
+
+def _draw(axes: Axes, rows: Sequence[Row], measures: Sequence[tuple[str, str, str, str]]) -> None:
+    steps = sorted({int(row["step"]) for row in rows})
+    axes.axhline(0, color=GREY, linewidth=0.6)
+    for name, label, colour, dashes in measures:
+        points = [(int(row["step"]), float(row[name])) for row in rows]
+        means = [mean_known(value for at, value in points if at == step) for step in steps]
+        axes.plot(steps, means, color=colour, linestyle=dashes, label=label, linewidth=1.5)
+        axes.plot(*np.array(points).T, ".", color=colour, alpha=0.35, markersize=4)
+
+
+def write_phases(rows: Sequence[Row], path: Path) -> None:
+    """Writes the mean of each measure by task, method and quarter of training."""
+    keys = list(dict.fromkeys((r["task"], r["method"], r["quarter"]) for r in rows))
+    skipped = {"task", "method", "seed", "step", "quarter", "drawn_from"}
+    names = [name for name in rows[0] if name not in skipped]
+    with swapped_in(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("task", "method", "quarter", "checkpoints", *names))
+        for key in sorted(keys, key=str):
+            chosen = [r for r in rows if (r["task"], r["method"], r["quarter"]) == key]
+            means = [mean_known(float(row[name]) for row in chosen) for name in names]
+            writer.writerow((*key, len(chosen), *(f"{mean:.4g}" for mean in means)))
+
+
+def mean_known(values: Iterable[float]) -> float:
+    """Mean of those that are not NaN; NaN where there is none."""
+    known = [value for value in values if not math.isnan(value)]
+    return fmean(known) if known else math.nan
