@@ -14,11 +14,12 @@ from e2hil_rllib.evaluation_log import read_evaluations
 from e2hil_rllib.progress import STEP, as_columns, read_rows
 from e2hil_rllib.report.curves import Columns
 from e2hil_rllib.report.entropy_prediction import (
+    MEASURES,
     EntropyChanges,
+    Measure,
     correlation_table,
-    draw_predictions,
-    entropy_changes,
 )
+from e2hil_rllib.report.entropy_prediction_figure import draw_predictions
 from e2hil_rllib.report.influence_by_source import draw_sources, source_table
 from e2hil_rllib.report.logged_samples import LoggedSamples, logged_samples, tcp_positions
 from e2hil_rllib.report.method_curves import (
@@ -100,24 +101,34 @@ class Figures:
         self._page.heading("Figure 5, left: predicted and measured change of entropy")
         self._page.paragraph(
             "Predicted: mean c of the judged minibatches of an iteration (Eq. 9, for a step of "
-            "size 1). Measured: slope of the policy's entropy from the iteration before to the "
-            "one after. Correlations over iterations, means over seeds, for all of training and "
-            "its quarters; too few are less than eight. For log_influence, c is taken without the "
-            "density."
+            "size 1); for log_influence, c is taken without the density, as that rule has it. "
+            "Measured, same updates: the change of entropy that the actor's updates on these very "
+            "minibatches made, at their states and by the same draws, against the mean c of the "
+            "samples they learned from. Measured, slope over iterations: slope of the policy's "
+            "entropy from the iteration before to the one after, against the mean c of all "
+            "samples of the judged minibatches. Correlations over iterations, means over seeds, "
+            "for all of training and its quarters; too few are less than eight."
         )
         for task in self._comparison.tasks:
-            by_method = self._by_method(task, self._changes)
-            if not by_method:
+            found = self._predictions(task)
+            if not found:
                 self._notes.append(
-                    f"{task}: left out, no progress.csv has the learner's policy_entropy in three "
-                    "rows with its entropy_change in the middle one."
+                    f"{task}: left out, no progress.csv has the learner's "
+                    "entropy_change_measured, or its policy_entropy in three rows with its "
+                    "entropy_change in the middle one."
                 )
                 continue
-            drawn = [m for m in _DRAWN if m in by_method] or list(by_method)[:1]
+            shown = [m for m in _DRAWN if m in found] or list(found)[:1]
+            drawn = {method: next(iter(found[method].items())) for method in shown}
+            if old := [method for method, (measure, _) in drawn.items() if measure != MEASURES[0]]:
+                self._notes.append(
+                    f"{task}: of {' and '.join(old)}, only the slope over iterations is known: "
+                    "the runs are of a version that did not measure what an update did."
+                )
             path = self._picture("fig5_entropy_change", task)
-            draw_predictions({method: by_method[method] for method in drawn}, task, path)
+            draw_predictions(drawn, task, path)
             self._show(f"Predicted and measured change of entropy on {task}", path)
-            self._page.table(*correlation_table(by_method, task))
+            self._page.table(*correlation_table(found, task))
         self._flush_notes()
 
     def add_sources(self) -> Table | None:
@@ -193,9 +204,18 @@ class Figures:
             )
         return f"{task}: '{panel.title}' is left out, no progress.csv has it twice."
 
-    def _changes(self, trial: Trial) -> EntropyChanges | None:
-        columns = self._columns(trial)
-        return None if columns is None else entropy_changes(columns)
+    def _predictions(self, task: str) -> dict[str, dict[Measure, list[EntropyChanges]]]:
+        """Of each method, by what the predictions are set against; what no seed has is left out."""
+        found: dict[str, dict[Measure, list[EntropyChanges]]] = {}
+        for measure in MEASURES:
+
+            def changes(trial: Trial, measure: Measure = measure) -> EntropyChanges | None:
+                columns = self._columns(trial)
+                return None if columns is None else measure.changes(columns)
+
+            for method, seeds in self._by_method(task, changes).items():
+                found.setdefault(method, {})[measure] = seeds
+        return {m: found[m] for m in self._comparison.methods if m in found}
 
     def _places(self, task: str) -> dict[str, PlacedSamples]:
         def placed(trial: Trial) -> PlacedSamples | None:

@@ -109,13 +109,19 @@ def _progress(method: str, random: np.random.Generator) -> Iterable[Row]:
         entropy += 0.2 * slope + random.normal(0, 0.02)
         learned = 1 - np.exp(-step / 900 / speed)
         noise = random.normal(0, 0.03)
+        change = float(random.normal(0, 0.01))  # of the judged updates
         yield {
             STEP: float(step),
             "num_updates_lifetime": 2.0 * step,
+            "num_human_steps_lifetime": float(round(400 * learned)),
             "env_runners/success_rate": float(np.clip(0.4 + 0.6 * learned + noise, 0, 1)),
+            "env_runners/autonomous_success_rate": float(np.clip(learned + noise, 0, 1)),
             "env_runners/intervention_rate": float(np.clip(0.6 - 0.5 * learned + noise, 0, 1)),
             LEARNER + "policy_entropy": entropy,
+            LEARNER + "temperature": 0.01 / number,
             LEARNER + "entropy_change": slope * float(np.exp(random.normal(0, 1))),
+            LEARNER + "entropy_change_learned": 5 * change,
+            LEARNER + "entropy_change_measured": change + float(random.normal(0, 0.005)),
         }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from e2hil_rllib.progress import STEP, write_rows
+from e2hil_rllib.progress import STEP, read_rows, write_rows
 from e2hil_rllib.report.comparison import markdown_table, write_comparison
 from e2hil_rllib.report.trials import ComparisonError
 from e2hil_rllib.report.workspace_map import Reach
@@ -78,6 +78,26 @@ def test_what_a_folder_lacks_is_left_out_and_said(tmp_path: Path) -> None:
     assert "no method was evaluated more than once" in below[2]
     assert "no progress.csv has the learner" in below[3]
     assert "no run has a selection log" in below[4] and "no sample is known" in below[5]
+
+
+def test_runs_that_did_not_measure_updates_have_the_slope_drawn(
+    whole: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(whole, folder)
+    old = folder / "trials/touch_cube/hil_serl"
+    for path in old.glob("*/progress.csv"):
+        rows = read_rows(path)
+        write_rows(path, [{k: v for k, v in row.items() if "change_" not in k} for row in rows])
+    below = list(sections(write_comparison([folder], tmp_path / "out", reach_of).page).values())
+    cells = re.findall(r"touch_cube +(\w+) +(same updates|slope over iterations) +2 ", below[3])
+    assert cells == [
+        ("e2hil", "same updates"),
+        ("e2hil", "slope over iterations"),
+        ("hil_serl", "slope over iterations"),
+    ]
+    assert "of hil_serl, only the slope over iterations is known" in below[3]
+    assert (tmp_path / "out" / PICTURES[1]).exists()
 
 
 def test_damaged_files_are_named_and_the_rest_is_drawn(whole: Path, tmp_path: Path) -> None:
