@@ -29,16 +29,18 @@ _HEAD = (
     "interventions [% of steps]",
     "human steps",
     "human steps to 90 %",
-    f"P(better than {BASELINE})",
+    f"P(more success than {BASELINE})",
+    f"P(fewer human steps than {BASELINE})",
 )
 EXPLANATION = (
     "Interquartile mean over seeds with its 95 % interval (percentile bootstrap, stratified over "
     "tasks). Success: deterministic evaluation without the operator, at the end of training. "
     "Human steps: in training, without demonstrations; to 90 %: until 90 % of the last 20 episodes "
     "of training succeeded without one, median over seeds, of which those that never got there "
-    "count as infinite. P: "
-    f"chance that a seed succeeds more often than one of {BASELINE} (Mann-Whitney; a tie counts "
-    "half)."
+    "count as infinite. P(more success): "
+    f"chance that a seed succeeds more often than one of {BASELINE}. P(fewer human steps): chance "
+    "that it needed fewer human steps to 90 % than one; never is more than any number, and two "
+    "that never got there tie. Both: Mann-Whitney, a tie counts half."
 )
 
 
@@ -56,7 +58,8 @@ class MethodRow:
         human_steps_to_90: Median; infinite if at least half of the seeds never got there. None
             over all tasks.
         reached_90: Seeds that got there.
-        improvement: Chance to be better than the baseline; None for itself or without it.
+        more_success: Chance to succeed more often than the baseline; None for itself or without it.
+        fewer_human_steps: Chance to need fewer human steps to 90 % than the baseline; the same.
     """
 
     task: str
@@ -67,7 +70,8 @@ class MethodRow:
     human_steps: Estimate | None
     human_steps_to_90: float | None
     reached_90: int
-    improvement: Estimate | None
+    more_success: Estimate | None
+    fewer_human_steps: Estimate | None
 
 
 def method_rows(comparison: Comparison) -> list[MethodRow]:
@@ -116,7 +120,8 @@ def as_table(rows: Sequence[MethodRow]) -> Table:
             _percent(row.interventions),
             "" if row.human_steps is None else _with_interval(row.human_steps, "{:.0f}"),
             _to_90(row),
-            "" if row.improvement is None else _with_interval(row.improvement, "{:.2f}"),
+            _chance(row.more_success),
+            _chance(row.fewer_human_steps),
         )
         for row in rows
     ]
@@ -133,7 +138,7 @@ def as_markdown(rows: Sequence[MethodRow], notes: Sequence[str]) -> str:
 
 def as_numbers(rows: Sequence[MethodRow]) -> Table:
     """Head and cells, for programs: a column a number, empty where there is none."""
-    estimates = ("success", "interventions", "human_steps", "improvement")
+    estimates = ("success", "interventions", "human_steps", "more_success", "fewer_human_steps")
     head = ["task", "method", "seeds"]
     for name in estimates:
         head += [name, f"{name}_low", f"{name}_high"]
@@ -155,13 +160,13 @@ def _row(
     def estimate(name: str) -> Estimate:
         return interquartile_mean_estimate(_values(groups, name))
 
+    def chance(name: str, sign: int) -> Estimate | None:
+        if method == BASELINE or not all(baseline):
+            return None
+        ours, theirs = _values(groups, name), _values(baseline, name)
+        return probability_of_improvement([sign * x for x in ours], [sign * y for y in theirs])
+
     to_90 = np.concatenate(_values(groups, "human_steps_to_90"))
-    improvement = None
-    if method != BASELINE and all(baseline):
-        success = "success_rate"
-        improvement = probability_of_improvement(
-            _values(groups, success), _values(baseline, success)
-        )
     single = len(groups) == 1
     return MethodRow(
         task,
@@ -172,7 +177,8 @@ def _row(
         estimate("human_steps") if single else None,
         float(np.median(to_90)) if single else None,
         int(np.isfinite(to_90).sum()),
-        improvement,
+        chance("success_rate", 1),
+        chance("human_steps_to_90", -1),
     )
 
 
@@ -185,6 +191,10 @@ def _to_90(row: MethodRow) -> str:
         return ""
     median = f"{row.human_steps_to_90:.0f}" if math.isfinite(row.human_steps_to_90) else "never"
     return f"{median} ({row.reached_90} of {row.seeds} seeds)"
+
+
+def _chance(estimate: Estimate | None) -> str:
+    return "" if estimate is None else _with_interval(estimate, "{:.2f}")
 
 
 def _percent(estimate: Estimate) -> str:

@@ -87,7 +87,8 @@ def probability_of_improvement(
     On each task it is Mann and Whitney's U divided by the number of pairs; a tie counts half.
 
     Args:
-        ours: For each task the scores of our runs, shape (runs,).
+        ours: For each task the scores of our runs, shape (runs,); they may be infinite, and
+            infinite scores of the same sign tie.
         theirs: The same for theirs, with the same tasks in the same order.
         resamples: Draws of the bootstrap.
         seed: Of the draws.
@@ -97,7 +98,7 @@ def probability_of_improvement(
     """
     if len(ours) != len(theirs):
         raise ValueError(f"{len(ours)} tasks cannot be compared with {len(theirs)}")
-    _check([*ours, *theirs])
+    _check([*ours, *theirs], infinite=True)
 
     def drawn(random: np.random.Generator, count: int) -> np.ndarray:
         pairs = zip(_resampled(ours, random, count), _resampled(theirs, random, count), strict=True)
@@ -137,16 +138,17 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def _share_of_wins(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Of the pairs of x (..., n) and y (..., m): shape (...)."""
-    difference = x[..., :, None] - y[..., None, :]
-    return ((np.sign(difference) + 1) / 2).mean(axis=(-2, -1))
+    x, y = x[..., :, None], y[..., None, :]
+    return ((x > y) + 0.5 * (x == y)).mean(axis=(-2, -1))
 
 
-def _check(groups: Sequence[np.ndarray]) -> None:
+def _check(groups: Sequence[np.ndarray], infinite: bool = False) -> None:
     if not groups or any(group.ndim != 1 or not len(group) for group in groups):
         shapes = [group.shape for group in groups]
         raise ValueError(f"expected runs of shape (n,) for each task, n > 0, got {shapes}")
-    if not all(np.isfinite(group).all() for group in groups):
-        raise ValueError("a score is not finite; leave such runs out and say so")
+    if any((np.isnan(group) if infinite else ~np.isfinite(group)).any() for group in groups):
+        what = "not a number" if infinite else "not finite"
+        raise ValueError(f"a score is {what}; leave such runs out and say so")
 
 
 def _resampled(

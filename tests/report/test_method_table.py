@@ -44,12 +44,36 @@ def test_each_figure_is_the_statistic_of_its_seeds(tmp_path: Path) -> None:
     assert (e2hil.human_steps_to_90, e2hil.reached_90) == (300, 3)
     assert np.isinf(hil_serl.human_steps_to_90 or 0) and hil_serl.reached_90 == 0
     # Of 25 pairs, 0.2 beats one and ties with one; 0.7 beats four and ties; the others beat all.
-    assert e2hil.improvement is not None
-    assert e2hil.improvement.value == pytest.approx((1.5 + 4.5 + 15) / 25)
-    assert hil_serl.improvement is None
+    assert e2hil.more_success is not None
+    assert e2hil.more_success.value == pytest.approx((1.5 + 4.5 + 15) / 25)
+    assert hil_serl.more_success is None and hil_serl.fewer_human_steps is None
     _, cells = as_table(rows)
     assert cells[0][3].startswith("80.0 (") and cells[0][6] == "300 (3 of 5 seeds)"
-    assert cells[1][6] == "never (0 of 5 seeds)" and cells[1][7] == ""
+    assert cells[1][6] == "never (0 of 5 seeds)" and cells[1][7:] == ("", "")
+
+
+def test_fewer_human_steps_are_those_to_90_where_never_is_more_than_any(tmp_path: Path) -> None:
+    rows = []
+    for method, needed in (
+        ("e2hil", (100, 250, "", 300, "")),
+        ("hil_serl", (200, 300, 400, 500, "")),
+        ("random", ("", "", "", "", "")),
+    ):
+        # All of training, the other way round: it must not be what is compared.
+        total = 100 if method == "hil_serl" else 900
+        rows += [
+            result(method, seed, human_steps_to_90=steps, human_steps=total)
+            for seed, steps in enumerate(needed)
+        ]
+    found = {row.method: row for row in method_rows(comparison_of(tmp_path, rows))}
+    e2hil, random = found["e2hil"].fewer_human_steps, found["random"].fewer_human_steps
+    # 100 beats five of five, 250 four, 300 three and ties, each never ties with one.
+    assert e2hil is not None and e2hil.value == pytest.approx((5 + 4 + 3.5 + 2 * 0.5) / 25)
+    assert 0 < e2hil.low < e2hil.value < e2hil.high < 1
+    assert random is not None and random.value == pytest.approx(5 * 0.5 / 25)
+    head, cells = as_table(list(found.values()))
+    assert head[8] == "P(fewer human steps than hil_serl)"
+    assert cells[0][8].startswith("0.54 (") and cells[1][8] == ""
 
 
 def test_all_tasks_have_a_row_for_methods_that_were_run_on_all(tmp_path: Path) -> None:
@@ -64,7 +88,8 @@ def test_all_tasks_have_a_row_for_methods_that_were_run_on_all(tmp_path: Path) -
     assert row.success.value == pytest.approx(0.6) and row.seeds == 5
     # Drawn within the tasks, every resample is the same.
     assert (row.success.low, row.success.high) == pytest.approx((0.6, 0.6))
-    assert row.improvement is not None and row.improvement.value == 0.5
+    assert row.more_success is not None and row.more_success.value == 0.5
+    assert row.fewer_human_steps is not None and row.fewer_human_steps.value == 0.5
     assert row.human_steps is None and row.human_steps_to_90 is None
 
 
@@ -75,7 +100,8 @@ def test_few_and_uneven_seeds_and_a_missing_baseline_are_said(tmp_path: Path) ->
     assert "different numbers of seeds on touch_cube: e2hil 5, random 1" in uneven
     assert missing == "touch_cube has no hil_serl to compare with."
     e2hil, single = method_rows(comparison)
-    assert e2hil.improvement is None and np.isnan(single.success.low)
+    assert e2hil.more_success is None and e2hil.fewer_human_steps is None
+    assert np.isnan(single.success.low)
     assert as_table([single])[1][0][3] == "50.0"  # one seed has no interval
     text = as_markdown([single], warnings(comparison))
     assert few in text and "nan" not in text.split("\n\n")[0]
@@ -89,10 +115,8 @@ def test_forms_have_as_many_cells_as_heads(tmp_path: Path) -> None:
         assert {len(line) for line in cells} == {len(head)}
     head, cells = as_numbers(rows)
     numbers = dict(zip(head, cells[0], strict=True))
-    assert (numbers["success"], numbers["success_low"], numbers["improvement"]) == (
-        "0.5",
-        "",
-        "0.5",
-    )
+    assert (numbers["success"], numbers["success_low"]) == ("0.5", "")
+    assert (numbers["more_success"], numbers["fewer_human_steps"]) == ("0.5", "0.5")
+    assert {"more_success_low", "fewer_human_steps_high"} <= set(head)
     lines = as_markdown(rows, []).splitlines()
-    assert {line.count("|") for line in lines[:4]} == {9} and lines[1].startswith("| --- |")
+    assert {line.count("|") for line in lines[:4]} == {10} and lines[1].startswith("| --- |")

@@ -102,6 +102,17 @@ def test_the_interval_of_an_improvement_is_that_of_all_resamples() -> None:
     assert estimate.value == pytest.approx((1 + 1.5 + 1.5 + 3) / 12)
 
 
+def test_infinite_scores_of_a_sign_tie_and_lose_against_any_other() -> None:
+    never = -np.inf
+    estimate = probability_of_improvement([np.array([never, -9])], [np.array([never, -10, -5])])
+    # Never ties with one of three; -9 beats never and -10.
+    assert estimate.value == pytest.approx((0.5 + 2) / 6)
+    assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+    neither = np.full(5, never)
+    estimate = probability_of_improvement([neither], [neither])
+    assert (estimate.value, estimate.low, estimate.high) == (0.5, 0.5, 0.5)
+
+
 def test_the_interval_agrees_with_scipys_and_with_the_normal_one() -> None:
     values = np.random.default_rng(3).normal(5, 2, 200)
     estimate = interquartile_mean_estimate([values])
@@ -154,5 +165,9 @@ def test_what_cannot_be_estimated_is_refused() -> None:
             interquartile_mean_estimate(wrong)
     with pytest.raises(ValueError, match="not finite"):
         interquartile_mean_estimate([np.array([0.5, np.nan])])
+    with pytest.raises(ValueError, match="not finite"):
+        interquartile_mean_estimate([np.array([0.5, np.inf])])
+    with pytest.raises(ValueError, match="not a number"):
+        probability_of_improvement([some], [np.array([0.5, np.nan])])
     with pytest.raises(ValueError, match="2 tasks cannot be compared with 1"):
         probability_of_improvement([some, some], [some])
