@@ -9,10 +9,13 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.files import swapped_in, writing
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class TableError(UserError):
@@ -78,7 +81,7 @@ class ErrorRow:
     run_dir: str
 
 
-def append_row(path: Path, row: ResultRow | ErrorRow) -> None:
+def append_row(path: Path, row: DataclassInstance) -> None:
     """Adds a row to its table, which is whole at every moment, also while others add theirs.
 
     Args:
@@ -104,7 +107,20 @@ def read_results(path: Path) -> list[dict[str, str]]:
     Raises:
         TableError: The file has other columns.
     """
-    columns = [field.name for field in dataclasses.fields(ResultRow)]
+    return read_table(path, ResultRow)
+
+
+def read_table(path: Path, kind: type[DataclassInstance]) -> list[dict[str, str]]:
+    """The rows of a table as texts; none where there is no file.
+
+    Args:
+        path: The table.
+        kind: What was appended to it.
+
+    Raises:
+        TableError: The file has other columns.
+    """
+    columns = [field.name for field in dataclasses.fields(kind)]
     return _read(path, columns) if path.exists() else []
 
 

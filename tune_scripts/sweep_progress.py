@@ -13,9 +13,9 @@ from rich.status import Status
 
 from e2hil_rllib.errors import UserError
 from tune_scripts.results import ErrorRow, append_row
+from tune_scripts.session import ERRORS
 from tune_scripts.trial import Assignment
 
-ERRORS = "errors.csv"
 _LONGEST_ERROR = 600
 
 

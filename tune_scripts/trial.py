@@ -87,19 +87,9 @@ def run_trial(assignment: Assignment) -> ResultRow:
     Raises:
         UserError: Training is impossible or was stopped; the message says why.
     """
-    from e2hil_rllib.commands.train import train
-
     run = assignment.run
-    _wait_until_free(run)
-    version = code_version()
-    versions = note_version(run, assignment.code_version if version == UNKNOWN else version)
     settings = Settings.model_validate(assignment.settings)
-    with _beside(run, "log").open("a", encoding="utf-8") as log:
-        console = Console(file=log, width=120)
-        if not train(settings, run, True, console):
-            raise TrialStoppedError(
-                f"{run.root} was asked to stop. The same command goes on with it."
-            )
+    versions = train_logged(settings, run, assignment.code_version)
     row = ResultRow(
         task=assignment.task,
         method=assignment.method,
@@ -111,6 +101,34 @@ def run_trial(assignment: Assignment) -> ResultRow:
     )
     append_row(Path(assignment.out) / RESULTS, row)
     return row
+
+
+def train_logged(settings: Settings, run: RunFolder, fallback: str) -> list[str]:
+    """Trains, or goes on with training; what it prints goes to a file beside the run folder.
+
+    Args:
+        settings: What to train.
+        run: Where everything goes.
+        fallback: Version of the code, where this process cannot find it out itself.
+
+    Returns:
+        The versions of the code that have worked on the run.
+
+    Raises:
+        UserError: Training is impossible or was stopped; the message says why.
+    """
+    from e2hil_rllib.commands.train import train
+
+    _wait_until_free(run)
+    version = code_version()
+    versions = note_version(run, fallback if version == UNKNOWN else version)
+    with _beside(run, "log").open("a", encoding="utf-8") as log:
+        console = Console(file=log, width=120)
+        if not train(settings, run, True, console):
+            raise TrialStoppedError(
+                f"{run.root} was asked to stop. The same command goes on with it."
+            )
+    return versions
 
 
 def versions_of(run: RunFolder) -> list[str]:

@@ -20,7 +20,7 @@ from e2hil_rllib.episodes import episode_files
 from e2hil_rllib.progress import STEP, read_rows
 from e2hil_rllib.run_folder import RunFolder
 from tests.tune_scripts.reach import write_task
-from tune_scripts import sweep
+from tune_scripts import session, sweep
 from tune_scripts.compare_methods import BUDGETS, app
 from tune_scripts.plan import PlanError, Trial, load_task, plan_trials
 from tune_scripts.results import read_results
@@ -103,7 +103,7 @@ def test_a_killed_comparison_goes_on_and_a_trial_that_crashes_stops_no_other(tmp
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
     """Trials that would have been run, by name; Ray and its resources are stood in for."""
     started: list[list[str]] = []
-    monkeypatch.setattr(sweep, "_ray", lambda address, share: contextlib.nullcontext())
+    monkeypatch.setattr(sweep, "ray_running", lambda address, share: contextlib.nullcontext())
     monkeypatch.setattr(
         sweep, "_tune", lambda assignments, *rest: started.append([a.task for a in assignments])
     )
@@ -120,8 +120,8 @@ def test_what_somebody_stopped_is_said_to_be_open(tmp_path, trials, without_ray)
 
 def test_two_comparisons_cannot_use_one_folder(tmp_path, trials, without_ray):
     with (
-        sweep._only_one(tmp_path / "out"),
-        pytest.raises(PlanError, match="Another comparison is running"),
+        session.only_one(tmp_path / "out"),
+        pytest.raises(PlanError, match="Another experiment is running"),
     ):
         run_sweep(trials, tmp_path / "out", Console(quiet=True))
 
@@ -142,12 +142,12 @@ def test_a_share_that_no_machine_has_is_refused(monkeypatch):
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     with (
         pytest.raises(PlanError, match="cpus-per-trial is 3, but Ray has 2"),
-        sweep._ray(None, Share(cpus=3)),
+        session.ray_running(None, Share(cpus=3)),
     ):
         pass
     with (
         pytest.raises(PlanError, match="gpus-per-trial is 1, but Ray has 0"),
-        sweep._ray(None, Share(cpus=1, gpus=1)),
+        session.ray_running(None, Share(cpus=1, gpus=1)),
     ):
         pass
 

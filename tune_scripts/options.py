@@ -1,0 +1,29 @@
+"""What the command lines of experiments share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from typer.core import TyperCommand
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+"""The settings files of this project."""
+
+_SEVERAL = ("--tasks", "--methods", "--set")
+
+
+class SeveralValues(TyperCommand):
+    """Lets an option be followed by several values, which are one option each to click."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeats the option before each of its values."""
+        spread: list[str] = []
+        option = ""
+        for text in args:
+            if text.startswith("-"):
+                option = text if text in _SEVERAL else ""
+            elif option and spread[-1] != option:
+                spread.append(option)
+            spread.append(text)
+        return super().parse_args(ctx, spread)
