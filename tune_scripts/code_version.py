@@ -9,6 +9,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 # What a trial runs and what it runs on; a changed README or report makes no other result.
 _CODE = (
     "e2hil_rllib", ":(exclude)e2hil_rllib/report", "envs", ":(glob)tune_scripts/*.py",
+    ":(exclude,glob)tune_scripts/publish*.py", ":(exclude)tune_scripts/readme_table.py",
     "constraints.txt",
 )  # fmt: skip
 UNKNOWN = "unknown"

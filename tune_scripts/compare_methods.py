@@ -35,13 +35,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from e2hil_rllib.cli_common import Debug, Overrides, console, user_errors
+from tune_scripts.commands import note_command
 from tune_scripts.methods import METHODS
+from tune_scripts.options import CONFIGS, SeveralValues
 from tune_scripts.plan import load_task, plan_trials
-
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 BUDGETS: dict[str, int] = {
     # Pilot, hil_serl, seed 100: 9 of 20 alone at 1 000 steps, 11 at 2 000 to 4 000, 20 at 5 000,
@@ -58,29 +57,23 @@ BUDGETS: dict[str, int] = {
 }
 """Steps of the environment in a trial. Other tasks train as long as their settings file says."""
 
-_SEVERAL = ("--tasks", "--methods", "--set")
+_TYPED = "typed"  # where a command's context keeps its arguments
 
 
-class _SeveralValues(TyperCommand):
-    """Lets an option be followed by several values, which are one option each to click."""
+class _Command(SeveralValues):
+    """Keeps the arguments as they were typed, for `commands.csv`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        spread: list[str] = []
-        option = ""
-        for text in args:
-            if text.startswith("-"):
-                option = text if text in _SEVERAL else ""
-            elif option and spread[-1] != option:
-                spread.append(option)
-            spread.append(text)
-        return super().parse_args(ctx, spread)
+        ctx.meta[_TYPED] = list(args)
+        return super().parse_args(ctx, args)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(cls=_SeveralValues)
+@app.command(cls=_Command)
 def main(
+    context: typer.Context,
     tasks: Annotated[
         list[str], typer.Option(help="Names of settings files in --configs, without .yaml.")
     ],
@@ -123,7 +116,7 @@ def main(
 
     OUT/results.csv gets a row as soon as a trial has finished. The same command goes on where it
     was stopped; finished trials are not run again. Exit status 1: trials failed, see
-    OUT/errors.csv.
+    OUT/errors.csv. OUT/commands.csv gets a row for each start, for tune_scripts.publish.
     """
     from tune_scripts.sweep import Share, run_sweep
 
@@ -139,6 +132,7 @@ def main(
         trials = plan_trials(
             settings, methods or list(METHODS)[:3], range(first_seed, first_seed + seeds)
         )
+        note_command(out, "tune_scripts.compare_methods", context.meta[_TYPED])
         share = Share(cpus_per_trial, gpus_per_trial)
         ended = run_sweep(trials, out.resolve(), console, share, address, any_version)
         raise typer.Exit(ended.exit_status)

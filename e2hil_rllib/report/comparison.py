@@ -22,6 +22,9 @@ from e2hil_rllib.report.trials import Comparison, read_comparison
 from e2hil_rllib.report.workspace_map import Reach
 from e2hil_rllib.settings import Settings
 
+TABLE = "comparison.csv"
+SOURCES = "influence_by_source.csv"
+
 
 @dataclass(frozen=True)
 class WrittenComparison:
@@ -62,29 +65,46 @@ def write_comparison(
         WriteError: The disk is full, or the folder cannot be written to.
     """
     comparison = read_comparison(folders)
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        for picture in out.glob("fig*.png"):
-            picture.unlink()
     notes = [*warnings(comparison), *comparison.notes]
     page = Page("Comparison of methods", _about(comparison, folders))
     for note in notes:
         page.paragraph(note)
-    rows = method_rows(comparison)
-    page.heading("Table I: success and human cost")
-    page.table(*as_table(rows))
-    page.paragraph(EXPLANATION)
-    _write_csv(out / "comparison.csv", as_numbers(rows))
-    figures = Figures(comparison, page, out, reach_of)
-    figures.add_curves()
-    figures.add_predictions()
-    if sources := figures.add_sources():
-        _write_csv(out / "influence_by_source.csv", sources)
-    figures.add_places()
+    write_tables_and_figures(comparison, page, out, reach_of)
     target = out / "index.html"
     with swapped_in(target) as temporary:
         temporary.write_text(page.to_html(), encoding="utf-8")
     return WrittenComparison(target, notes)
+
+
+def write_tables_and_figures(
+    comparison: Comparison, page: Page, out: Path, reach_of: Callable[[Settings], Reach | None]
+) -> None:
+    """Writes `comparison.csv`, `influence_by_source.csv` and the figures, and adds them to a page.
+
+    Args:
+        comparison: The trials.
+        page: Gets tables and figures, and a line for what is missing for them.
+        out: Folder to write; what an earlier report wrote there is replaced.
+        reach_of: What the arm of a run reaches; None where it is not known.
+
+    Raises:
+        WriteError: The disk is full, or the folder cannot be written to.
+    """
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for old in (*out.glob("fig*.png"), out / SOURCES):
+            old.unlink(missing_ok=True)
+    rows = method_rows(comparison)
+    page.heading("Table I: success and human cost")
+    page.table(*as_table(rows))
+    page.paragraph(EXPLANATION)
+    _write_csv(out / TABLE, as_numbers(rows))
+    figures = Figures(comparison, page, out, reach_of)
+    figures.add_curves()
+    figures.add_predictions()
+    if sources := figures.add_sources():
+        _write_csv(out / SOURCES, sources)
+    figures.add_places()
 
 
 def _about(comparison: Comparison, folders: Sequence[Path]) -> str:

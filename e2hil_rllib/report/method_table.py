@@ -128,12 +128,19 @@ def as_table(rows: Sequence[MethodRow]) -> Table:
     return _HEAD, cells
 
 
-def as_markdown(rows: Sequence[MethodRow], notes: Sequence[str]) -> str:
-    """The table for a README, with what has to be said of it."""
+def as_markdown(rows: Sequence[MethodRow], notes: Sequence[str], explained: bool = True) -> str:
+    """The table for a README, with what has to be said of it.
+
+    Args:
+        rows: Of the table.
+        notes: Paragraphs below it.
+        explained: Whether the first of them says what the columns are.
+    """
     head, cells = as_table(rows)
     rule = ["---"] * 2 + ["---:"] * (len(head) - 2)
     lines = [f"| {' | '.join(line)} |" for line in (head, rule, *cells)]
-    return "\n".join([*lines, "", EXPLANATION, *(f"\n{note}" for note in notes), ""])
+    paragraphs = [EXPLANATION, *notes] if explained else notes
+    return "\n".join([*lines, *(f"\n{text}" for text in paragraphs), ""])
 
 
 def as_numbers(rows: Sequence[MethodRow]) -> Table:

@@ -1,0 +1,46 @@
+"""The thin curves of published trials."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from e2hil_rllib.evaluation_log import EvaluatedEpisode
+from e2hil_rllib.progress import STEP
+from e2hil_rllib.report.trials import read_comparison
+from tests.report.comparisons import whole_comparison
+from tune_scripts.published_curves import CURVE_COLUMNS, curve_points, curves
+
+ALONE = "env_runners/autonomous_success_rate"
+
+
+def evaluated(step: int, *success: bool | None) -> list[EvaluatedEpisode]:
+    return [EvaluatedEpisode(step, seed, one, 20, 1.0) for seed, one in enumerate(success)]
+
+
+def test_a_trial_is_kept_at_its_evaluations_and_at_the_first_row_of_each_500_steps() -> None:
+    steps = [130, 260, 390, 520, 650, 780, 910, 1040, 1170, 2300]
+    rows = [{STEP: float(s), "num_human_steps_lifetime": float(s // 10)} for s in steps]
+    rows[3][ALONE] = 1 / 3
+    points = curve_points(rows, [*evaluated(910, True, False), *evaluated(2400, True, None)])
+    assert [(p["step"], p["human_steps"], p["evaluation_success"]) for p in points] == [
+        ("520", "52", ""), ("910", "91", "0.5"), ("1040", "104", ""), ("2300", "230", ""),
+        ("2400", "", "1"),
+    ]  # fmt: skip
+    assert [p["training_success_alone"] for p in points][:2] == ["0.333333", ""]
+
+
+def test_every_trial_has_its_rows_and_one_that_cannot_be_read_is_said(tmp_path) -> None:
+    folder = whole_comparison(tmp_path, ["touch_cube"], ["e2hil", "hil_serl"], 2)
+    trials = read_comparison([folder]).trials
+    notes: list[str] = []
+    rows = curves(trials, notes)
+    assert notes == [] and {tuple(row) for row in rows} == {CURVE_COLUMNS}
+    assert len(rows) == 4 * 12  # 500 to 4000, and evaluations at 800, 1600, 2400 and 3200
+    assert all(row["policy_entropy"] and row["temperature"] for row in rows)
+    trials[0].run.progress.unlink()
+    trials[1].run.evaluation.write_text("step\n1\n")
+    fewer = curves([dataclasses.replace(trial) for trial in trials], notes)
+    assert fewer == [row for row in rows if row["method"] == "hil_serl"]
+    assert [note.split(":")[0] for note in notes] == [
+        f"No curves of touch_cube, e2hil, seed {seed}" for seed in (0, 1)
+    ]

@@ -1,0 +1,77 @@
+"""The curves of a comparison's trials, thin enough to be committed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from e2hil_rllib.evaluation_log import EvaluatedEpisode, read_evaluations
+from e2hil_rllib.progress import STEP, Row, read_rows
+from e2hil_rllib.report.method_curves import evaluated_series
+from e2hil_rllib.report.trials import Trial
+
+EVERY = 500
+"""Steps of the environment between two rows of a trial, evaluations apart."""
+
+#: What is taken of `progress.csv`, by the name it has in the curves.
+_TRAINED = {
+    "human_steps": "num_human_steps_lifetime",
+    "training_success_alone": "env_runners/autonomous_success_rate",
+    "policy_entropy": "learners/default_policy/policy_entropy",
+    "temperature": "learners/default_policy/temperature",
+}
+EVALUATED = "evaluation_success"
+CURVE_COLUMNS = ("task", "method", "seed", "step", EVALUATED, *_TRAINED)
+
+
+def curves(trials: Iterable[Trial], notes: list[str]) -> list[dict[str, str]]:
+    """The rows of all trials, of the columns `CURVE_COLUMNS`.
+
+    Args:
+        trials: In the order of the rows.
+        notes: Gets a line for each trial whose log cannot be read; it has no rows.
+    """
+    found = []
+    for trial in trials:
+        try:
+            rows = [row for row in read_rows(trial.run.progress) if STEP in row]
+            evaluations = read_evaluations(trial.run.evaluation)
+        except (FileNotFoundError, ValueError) as error:
+            notes.append(f"No curves of {trial.task}, {trial.method}, seed {trial.seed}: {error}")
+            continue
+        who = {"task": trial.task, "method": trial.method, "seed": str(trial.seed)}
+        found += [who | point for point in curve_points(rows, evaluations)]
+    return found
+
+
+def curve_points(
+    rows: Sequence[Row], evaluations: Sequence[EvaluatedEpisode]
+) -> list[dict[str, str]]:
+    """A trial at each of its evaluations, and at the first row of each 500 steps.
+
+    Args:
+        rows: Of `progress.csv`.
+        evaluations: Of `evaluation.csv`.
+
+    Returns:
+        Texts by column, in the order of steps; a cell is empty where nothing is known.
+    """
+    at = {row[STEP]: row for row in rows}
+    success = dict(zip(*(column.tolist() for column in evaluated_series(evaluations)), strict=True))
+    regular: dict[int, float] = {}
+    for row in rows:
+        regular.setdefault(int(row[STEP] // EVERY), row[STEP])
+    regular.pop(0, None)  # before the first 500 steps
+    points = []
+    for step in sorted({*regular.values(), *success}):
+        row = at.get(step, {})
+        values = {EVALUATED: success.get(step)} | {k: row.get(v) for k, v in _TRAINED.items()}
+        points.append({"step": f"{step:.0f}"} | _texts(values))
+    return points
+
+
+def _texts(values: Mapping[str, float | None]) -> dict[str, str]:
+    return {
+        name: "" if value is None or not math.isfinite(value) else f"{value:.6g}"
+        for name, value in values.items()
+    }
