@@ -39,8 +39,8 @@ EXPLANATION = (
     "of training succeeded without one, median over seeds, of which those that never got there "
     "count as infinite. P(more success): "
     f"chance that a seed succeeds more often than one of {BASELINE}. P(fewer human steps): chance "
-    "that it needed fewer human steps to 90 % than one; never is more than any number, and two "
-    "that never got there tie. Both: Mann-Whitney, a tie counts half."
+    "that it needed fewer human steps in all of training than one (to 90 % would be no such "
+    "measure: a policy that got there may fall back). Both: Mann-Whitney, a tie counts half."
 )
 
 
@@ -59,7 +59,7 @@ class MethodRow:
             over all tasks.
         reached_90: Seeds that got there.
         more_success: Chance to succeed more often than the baseline; None for itself or without it.
-        fewer_human_steps: Chance to need fewer human steps to 90 % than the baseline; the same.
+        fewer_human_steps: Chance to need fewer human steps in training than the baseline; the same.
     """
 
     task: str
@@ -185,7 +185,7 @@ def _row(
         float(np.median(to_90)) if single else None,
         int(np.isfinite(to_90).sum()),
         chance("success_rate", 1),
-        chance("human_steps_to_90", -1),
+        chance("human_steps", -1),
     )
 
 
