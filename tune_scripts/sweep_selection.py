@@ -1,0 +1,133 @@
+"""Searches the selection's settings on a task in simulation, as one Ray Tune experiment.
+
+    python -m tune_scripts.sweep_selection --task touch_cube --samples 20 --out runs/selection
+
+What is searched, and where, is `tune_scripts.selection_space.SEARCHED`. Optuna's TPE proposes the
+points, the first of which has the paper's values; ASHA prunes trials.
+
+The objective is success at equal human cost: the mean, over the first H human-controlled steps of
+training, of the success of the policy alone, which is evaluated at the end of each slice. It is 0
+before the first evaluation, and where a policy no longer needs the person before H, its last
+success stands for the rest. ASHA's time is the person's too: trials are compared where each of them
+has cost the same human steps. The trial with the paper's values is never pruned.
+
+The same command goes on where it was stopped or killed, with the same points; with more --samples,
+it adds trials. One seed is one draw of luck: settings that win here are to be compared over seeds
+by `tune_scripts.compare_methods --set`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from e2hil_rllib.cli_common import Debug, Overrides, console, user_errors
+from e2hil_rllib.settings import Settings
+from tune_scripts.compare_methods import BUDGETS
+from tune_scripts.options import CONFIGS, SeveralValues
+from tune_scripts.plan import PlanError, load_task
+
+# The person led 7 to 29 % of the 4 000 steps of Touch Cube with the paper's values, seeds 0 to 2.
+HUMAN_SHARE = 0.25
+"""H over the steps of a trial, where it is not given."""
+
+_FIXED = ("entropy_selection.enabled", "seed", "stop.steps")
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(cls=SeveralValues)
+def main(
+    task: Annotated[str, typer.Option(help="Name of a settings file in --configs, without .yaml.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the sweep; on a cluster, one that all machines see.")
+    ],
+    samples: Annotated[
+        int, typer.Option(min=1, help="Trials, that with the paper's values among them.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of all trials, and of the points.")] = 0,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Most steps of a trial; by default the task's budget in compare_methods."
+        ),
+    ] = None,
+    human_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="H, at which trials end too; by default a quarter of the steps."),
+    ] = None,
+    slice_: Annotated[
+        int, typer.Option("--slice", min=1, help="Steps between two evaluations.")
+    ] = 500,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of a Ray cluster, e.g. auto; by default Ray is started here."),
+    ] = None,
+    cpus_per_trial: Annotated[
+        float, typer.Option(min=0.01, help="Share of processors; so many trials run at once.")
+    ] = 1,
+    gpus_per_trial: Annotated[
+        float, typer.Option(min=0, help="Share of a GPU; 0 trains on processors.")
+    ] = 0,
+    overrides: Overrides = None,
+    configs: Annotated[Path, typer.Option(help="Folder of settings files.")] = CONFIGS,
+    debug: Debug = False,
+) -> None:
+    """Search the selection's settings, by success at equal human cost.
+
+    OUT/trials.csv gets a row as soon as a trial has ended, OUT/sweep.png shows them all at the end.
+    The same command goes on where it was stopped. Exit status 1: trials failed, see OUT/errors.csv.
+    """
+    from tune_scripts.selection_sweep import SelectionSweep, run_selection_sweep
+    from tune_scripts.selection_trial import Goal
+    from tune_scripts.session import Share
+
+    with user_errors(debug):
+        wanted = list(overrides or [])
+        _refuse_searched(wanted)
+        if gpus_per_trial:
+            wanted.append(f"resources.num_gpus_per_learner={gpus_per_trial}")
+        settings = load_task(configs, task, wanted)
+        _refuse_unfit(settings, task)
+        budget = steps or BUDGETS.get(task) or settings.stop.steps
+        goal = Goal(budget, human_steps or max(1, round(HUMAN_SHARE * budget)), slice_)
+        sweep = SelectionSweep(task, settings, goal, samples, seed)
+        share = Share(cpus_per_trial, gpus_per_trial)
+        ended = run_selection_sweep(sweep, out.resolve(), console, share, address)
+        raise typer.Exit(ended.exit_status)
+
+
+def _refuse_searched(overrides: list[str]) -> None:
+    """Refuses what the sweep sets itself.
+
+    Raises:
+        PlanError: A setting is searched, or an option of its own.
+    """
+    from tune_scripts.selection_space import SEARCHED
+
+    keys = {text.partition("=")[0].strip() for text in overrides}
+    if searched := keys & {searched.key for searched in SEARCHED}:
+        raise PlanError(
+            f"--set {', '.join(sorted(searched))}: the sweep searches it. Leave it out; the ranges "
+            "are those of tune_scripts/selection_space.py."
+        )
+    if fixed := keys & set(_FIXED):
+        raise PlanError(
+            f"--set {', '.join(sorted(fixed))}: the sweep sets it. The selection is always on; "
+            "give --seed and --steps in place of the others."
+        )
+
+
+def _refuse_unfit(settings: Settings, task: str) -> None:
+    if settings.stop.autonomous_success_rate is not None:
+        raise PlanError(
+            f"The task {task} has stop.autonomous_success_rate="
+            f"{settings.stop.autonomous_success_rate}, but trials end by human steps or steps. Add "
+            "--set stop.autonomous_success_rate=null."
+        )
+
+
+if __name__ == "__main__":
+    app()
