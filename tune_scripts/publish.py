@@ -30,10 +30,12 @@ from e2hil_rllib.report.trials import RESULTS, Comparison, read_comparison
 from tune_scripts.commands import COMMANDS, CommandRow, without_machine
 from tune_scripts.published_about import ABOUT, About, commands_in_words
 from tune_scripts.published_curves import CURVE_COLUMNS, curves
+from tune_scripts.published_equal_cost import EQUAL_COST_COLUMNS, equal_cost
 from tune_scripts.results import ErrorRow, ResultRow, read_table
 
 PUBLISHED = Path(__file__).resolve().parent / "results"
 CURVES = "curves.csv"
+EQUAL_COST = "equal_cost.csv"
 _ERRORS = "errors.csv"
 
 LARGEST_PICTURE = 300_000
@@ -108,7 +110,9 @@ def publish(
         make_small(picture)
     _write_results(folders, comparison, target)
     _write_errors(folders, target)
-    _write_table(target / CURVES, CURVE_COLUMNS, curves(comparison.trials, notes))
+    points = curves(comparison.trials, notes)
+    _write_table(target / CURVES, CURVE_COLUMNS, points)
+    _write_table(target / EQUAL_COST, EQUAL_COST_COLUMNS, equal_cost(comparison, points))
     about = About(
         name=name,
         date=datetime.now(UTC).date().isoformat(),

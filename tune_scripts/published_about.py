@@ -24,6 +24,8 @@ _FILES = {
     "curves.csv": f"Each trial at its evaluations and every {EVERY} steps: success of the "
     "evaluation, human steps so far, share of the last 100 training episodes that succeeded "
     "without a human step, entropy of the policy [nats], temperature",
+    "equal_cost.csv": "Success of the evaluations at equal human cost: at half and at all of the "
+    "human steps that the median hil_serl trial used, and its mean up to there",
     "fig4_curves_*.png": "Success, interventions and entropy over training (the paper's Figure 4)",
     "fig5_entropy_change_*.png": "Predicted and measured change of entropy (Figure 5, left)",
     "fig5_influence_*.png": "Magnitude of c by source (Figure 5, right)",

@@ -54,7 +54,7 @@ def test_tables_figures_curves_and_their_origin_are_written(whole: Path, tmp_pat
     assert listing(whole) == before
     folder = tmp_path / "touch"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "ABOUT.md", "comparison.csv", "curves.csv", "errors.csv", *PICTURES,
+        "ABOUT.md", "comparison.csv", "curves.csv", "equal_cost.csv", "errors.csv", *PICTURES,
         "influence_by_source.csv", "results.csv",
     ]  # fmt: skip
     results = rows_of(folder / "results.csv")
@@ -73,7 +73,7 @@ def test_tables_figures_curves_and_their_origin_are_written(whole: Path, tmp_pat
     for path in folder.glob("*.csv"):
         assert f"| `{path.name}` |" in about
     table = [line for line in about.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in table} == {3} and len(table) == 2 + 5 + 4
+    assert {line.count("|") for line in table} == {3} and len(table) == 2 + 6 + 4
     for path in (*folder.glob("*.csv"), folder / "ABOUT.md"):
         assert str(whole.parent) not in path.read_text()
 

@@ -1,0 +1,48 @@
+"""Success at equal human cost, of trials whose curves are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from e2hil_rllib.report.trials import read_comparison
+from tests.report.comparisons import result, write_results
+from tune_scripts.published_equal_cost import equal_cost
+
+
+def curve(method: str, seed: int, points: list[tuple[float, float]]) -> list[dict[str, str]]:
+    rows = [
+        {"task": "touch_cube", "method": method, "seed": str(seed), "human_steps": f"{h:g}",
+         "evaluation_success": f"{s:g}"} for h, s in points
+    ]  # fmt: skip
+    return [*rows, {**rows[0], "evaluation_success": ""}]  # a row between evaluations
+
+
+def test_methods_are_compared_where_they_cost_the_same(tmp_path: Path) -> None:
+    rows, points = [], []
+    for seed in range(5):
+        rows += [
+            result("hil_serl", seed, human_steps=400), result("e2hil", seed, human_steps=100)
+        ]  # fmt: skip
+        points += curve("hil_serl", seed, [(100, 0.0), (200, 0.5), (400, 1.0)])
+        points += curve("e2hil", seed, [(50, 0.2), (100, 0.8)])
+    write_results(tmp_path, rows)
+    found = {
+        (row["method"], row["human_steps"]): row
+        for row in equal_cost(read_comparison([tmp_path]), points)
+    }
+    assert set(found) == {(m, h) for m in ("e2hil", "hil_serl") for h in ("200", "400")}
+    assert [found["hil_serl", h]["success"] for h in ("200", "400")] == ["0.5", "1"]
+    assert float(found["hil_serl", "400"]["mean_success"]) == pytest.approx(0.5 * 200 / 400)
+    # It needs the person no longer after 100 steps: its last success stands for the rest.
+    assert found["e2hil", "400"]["success"] == "0.8"
+    mean = (50 * 0.2 + 300 * 0.8) / 400
+    assert float(found["e2hil", "400"]["mean_success"]) == pytest.approx(mean)
+    assert found["e2hil", "400"]["more_than_baseline"] == "1"
+    assert found["hil_serl", "400"]["more_than_baseline"] == ""
+
+
+def test_without_the_baseline_there_is_no_cost_to_compare_at(tmp_path: Path) -> None:
+    write_results(tmp_path, [result("e2hil", seed) for seed in range(5)])
+    assert equal_cost(read_comparison([tmp_path]), curve("e2hil", 0, [(1, 1)])) == []
