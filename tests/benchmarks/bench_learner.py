@@ -30,6 +30,7 @@ from e2hil_rllib.commands.build import ray_session
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.replay import HumanInTheLoopReplay, ReplayBuffer
 from e2hil_rllib.segments import Segment
+from e2hil_rllib.selection import SelectionSettings
 from e2hil_rllib.settings import Settings
 from e2hil_rllib.torch_setup import set_up_torch
 from tests.benchmarks.plain_loop import PlainLearner, PlainRing
@@ -39,6 +40,7 @@ ACTION_SIZE = 4
 BATCH = 256
 STEPS = 10_000
 UPDATES_PER_TURN = 5
+INTERVAL = SelectionSettings.diagnostics_interval
 
 
 class FixedEnv(gym.Env):
@@ -85,12 +87,16 @@ def filled_replay() -> HumanInTheLoopReplay:
     return replay
 
 
-def e2hil_update(enabled: bool) -> Callable[[], None]:
-    """The update that the algorithm does for one environment step: sampling and two minibatches."""
+def e2hil_update(enabled: bool, interval: int = INTERVAL) -> Callable[[], None]:
+    """The update that the algorithm does for one environment step: sampling and two minibatches.
+
+    Every `interval`-th is judged for the log: statistics by source, a row for each sample, and what
+    the update did to the entropy. By default that is so rare that a median is of the others.
+    """
     config = (
         E2HiLConfig()
         .environment("E2HiLBench-v0")
-        .entropy_selection(enabled=enabled)
+        .entropy_selection(enabled=enabled, diagnostics_interval=interval)
         .human_in_the_loop(interventions=False, demonstration_fraction=0)
     )
     return update_from(config.build_learner_group(env=FixedEnv()), filled_replay())
@@ -157,7 +163,12 @@ def stock_update() -> Callable[[], None]:
 
 #: What runs in one process each. Only E2HiL's sets its process up as its learner does.
 CANDIDATES: dict[str, dict[str, Callable[[], Callable[[], None]]]] = {
-    "E2HiL": {"off": lambda: e2hil_update(False), "on": lambda: e2hil_update(True)},
+    "E2HiL": {
+        "off": lambda: e2hil_update(False),
+        "on": lambda: e2hil_update(True),
+        "off, judged": lambda: e2hil_update(False, 1),
+        "on, judged": lambda: e2hil_update(True, 1),
+    },
     "plain": {"off": lambda: plain_update(False), "on": lambda: plain_update(True)},
     "stock": {"": stock_update},
 }
@@ -227,7 +238,7 @@ def main(rounds: int = 30) -> dict[str, float]:
     """Print the times per minibatch and the ratios; returns the ratios."""
     times = median_times(rounds)
     for name, seconds in times.items():
-        print(f"{name:10s} {seconds / 2 * 1e3:7.2f} ms per minibatch")
+        print(f"{name:18s} {seconds / 2 * 1e3:7.2f} ms per minibatch")
     ratios = {
         "(a) stock / E2HiL, selection off": times["stock"] / times["E2HiL off"],
         "(a) stock / E2HiL, selection on": times["stock"] / times["E2HiL on"],
@@ -237,6 +248,12 @@ def main(rounds: int = 30) -> dict[str, float]:
     }
     for name, ratio in ratios.items():
         print(f"{name:34s} {ratio:6.2f}")
+    for name in ("off", "on"):
+        judged = times[f"E2HiL {name}, judged"] / times[f"E2HiL {name}"]
+        share = 100 * (judged - 1) / INTERVAL
+        print(
+            f"(e) log, one update in {INTERVAL} judged, selection {name}: {share:.2f} % of the time"
+        )
     print(f"(d) replay sampling of {BATCH}: {sampling_time() * 1e3:.3f} ms")
     return ratios
 
