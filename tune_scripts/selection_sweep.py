@@ -128,7 +128,7 @@ def run_selection_sweep(
 def _check_optuna() -> None:
     if importlib.util.find_spec("optuna") is None:
         raise PlanError(
-            "Points are proposed by Optuna, which is not installed: pip install 'e2hil-rllib[tune]'"
+            "Points are proposed by Optuna, which is not installed: pip install 'optuna>=4'"
         )
 
 

@@ -201,7 +201,7 @@ def test_without_optuna_it_says_what_to_install(tmp_path, configs):
         [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "pip install 'e2hil-rllib[tune]'" in done.stderr
+    assert "pip install 'optuna>=4'" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
