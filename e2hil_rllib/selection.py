@@ -43,7 +43,7 @@ class SelectionSettings:
     #: Largest density that multiplies the advantage.
     density_clip: float = 1e6
     #: Actor updates between two sets of logged influence statistics.
-    diagnostics_interval: int = 20
+    diagnostics_interval: int = 25
 
     def __post_init__(self) -> None:
         """Refuse values out of range.
