@@ -63,8 +63,9 @@ def examine(run: RunFolder, checkpoint: Path, wanted: Examined) -> dict[str, flo
     ``effect_own_many``, ``effect_own_log``, ``effect_whole_…``: rank correlation of c with what
     a step on the sample does to the entropy at its state and of the whole batch. ``own_kept``,
     ``own_above``, ``own_below``, ``whole_…``: the mean of these effects in each part of the batch.
-    ``bias_SOURCE``: mean of Q minus the discounted reward that was got from there. ``entropy``,
-    ``temperature``: of the policy.
+    ``bias_SOURCE``: mean of Q minus the discounted reward that was got from there.
+    ``prefers_SOURCE``: mean of Q at the policy's mode minus Q at the action that was taken.
+    ``entropy``, ``temperature``: of the policy.
 
     Args:
         run: Folder of the run; its episodes tell what reward was got.
@@ -181,6 +182,8 @@ class _Batch:
         with torch.no_grad():
             actions = torch.from_numpy(self._batch["actions"])
             q = self._module.critics.from_observation_part(self._part, actions).amin(dim=0)
+            mode = self._module.policy(self._latent).mode()
+            own = self._module.critics.from_observation_part(self._part, mode).amin(dim=0)
         got = torch.tensor(
             [
                 _return_to_go(outcomes.get(int(episode)), int(step), self._config.gamma)
@@ -193,6 +196,7 @@ class _Batch:
             of_source = codes == code
             found[f"upper_{name}"] = mean_of(above(many).float(), of_source)
             found[f"bias_{name}"] = mean_of(q - got, of_source & got.isfinite())
+            found[f"prefers_{name}"] = mean_of(own - q, of_source)
         return found
 
 

@@ -66,6 +66,14 @@ _PANELS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ("bias_demonstration", "demonstration", GREEN, "--"),
         ),
     ),
+    (
+        "Q at the policy's mode − Q at\nthe action that was taken",
+        (
+            ("prefers_policy", "policy", BLUE, "-"),
+            ("prefers_intervention", "intervention", ORANGE, "-"),
+            ("prefers_demonstration", "demonstration", GREEN, "--"),
+        ),
+    ),
 )
 
 
@@ -78,8 +86,8 @@ def draw_examination(rows: Sequence[Row], path: Path) -> None:
     """
     groups = list(dict.fromkeys((row["task"], row["method"]) for row in rows))
     with matplotlib.rc_context(STYLE | {"font.size": 9, "axes.titlesize": 9}):
-        size = (3.1 * len(_PANELS), 2.7 * len(groups) + 0.6)
-        figure = Figure(figsize=size, dpi=110, layout="constrained")
+        size = (2.9 * len(_PANELS), 2.7 * len(groups) + 0.6)
+        figure = Figure(figsize=size, dpi=95, layout="constrained")
         grid = figure.subplots(len(groups), len(_PANELS), squeeze=False, sharex="row")
         for number, (line, (task, method)) in enumerate(zip(grid, groups, strict=True)):
             chosen = [r for r in rows if (r["task"], r["method"]) == (task, method)]

@@ -58,6 +58,7 @@ def test_each_checkpoint_is_a_row_and_only_once(
         for name in ("rank_8", "rank_density", "effect_own_8", "effect_whole_log"):
             assert -1 <= float(row[name]) <= 1, name
         assert float(row["rank_many"]) > float(row["rank_8"])
+        assert math.isfinite(float(row["prefers_policy"]))
         assert math.isnan(float(row["upper_demonstration"]))
     assert (tmp_path / "examination.png").read_bytes()[:4] == b"\x89PNG"
 
