@@ -39,7 +39,14 @@ import typer
 from e2hil_rllib.cli_common import Debug, Overrides, console, user_errors
 from tune_scripts.commands import note_command
 from tune_scripts.methods import METHODS
-from tune_scripts.options import CONFIGS, SeveralValues
+from tune_scripts.options import (
+    CONFIGS,
+    Address,
+    Configs,
+    CpusPerTrial,
+    GpusPerTrial,
+    SeveralValues,
+)
 from tune_scripts.plan import load_task, plan_trials
 
 BUDGETS: dict[str, int] = {
@@ -91,16 +98,9 @@ def main(
         int | None,
         typer.Option(min=1, help="Steps of a trial; by default the task's budget, see BUDGETS."),
     ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(help="Of a Ray cluster, e.g. auto; by default Ray is started here."),
-    ] = None,
-    cpus_per_trial: Annotated[
-        float, typer.Option(min=0.01, help="Share of processors; so many trials run at once.")
-    ] = 1,
-    gpus_per_trial: Annotated[
-        float, typer.Option(min=0, help="Share of a GPU; 0 trains on processors.")
-    ] = 0,
+    address: Address = None,
+    cpus_per_trial: CpusPerTrial = 1,
+    gpus_per_trial: GpusPerTrial = 0,
     overrides: Overrides = None,
     any_version: Annotated[
         bool,
@@ -109,7 +109,7 @@ def main(
             help="Count results of other code as finished, and go on with runs that it began.",
         ),
     ] = False,
-    configs: Annotated[Path, typer.Option(help="Folder of settings files.")] = CONFIGS,
+    configs: Configs = CONFIGS,
     debug: Debug = False,
 ) -> None:
     """Train every method on every task with every seed, and collect the results in one table.
@@ -118,7 +118,8 @@ def main(
     was stopped; finished trials are not run again. Exit status 1: trials failed, see
     OUT/errors.csv. OUT/commands.csv gets a row for each start, for tune_scripts.publish.
     """
-    from tune_scripts.sweep import Share, run_sweep
+    from tune_scripts.session import Share
+    from tune_scripts.sweep import run_sweep
 
     with user_errors(debug):
         settings = {}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,13 @@ from torch import Tensor
 
 from e2hil_rllib.checkpoints import CheckpointStore
 from e2hil_rllib.columns import EPISODE, SUCCESS, step_column
-from e2hil_rllib.commands.build import algorithm_config
+from e2hil_rllib.commands.build import algorithm_config, demonstration_folder
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.episodes import episode_files
 from e2hil_rllib.experience import Experience
 from e2hil_rllib.replay import EPISODE as EPISODE_ID
 from e2hil_rllib.replay import SOURCE, SOURCE_NAMES, STEP
+from e2hil_rllib.report.statistics import mean_known
 from e2hil_rllib.rl_module import E2HiLTorchRLModule
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.selection import Selection, SelectionSettings, select_samples
@@ -83,22 +83,15 @@ def examine(run: RunFolder, checkpoint: Path, wanted: Examined) -> dict[str, flo
         raise ValueError(f"{checkpoint} holds no replay buffers, so there is nothing to select of")
     step = CheckpointStore.step_of(checkpoint)
     experience.replay.set_random_state(
-        np.random.default_rng((wanted.seed, step)).bit_generator.state  # type: ignore[arg-type]
+        dict(np.random.default_rng((wanted.seed, step)).bit_generator.state)
     )
     generator = torch.Generator().manual_seed(wanted.seed)
-    outcomes = dict(_outcomes(run))
+    outcomes = _outcomes(run)
     measured = []
     for _ in range(wanted.batches):
         batch = experience.replay.sample(config.train_batch_size_per_learner, 1)
         measured.append(_Batch(module, config, batch, generator).measures(wanted, outcomes))
-    return {
-        name: fmean(known) if (known := _known(m[name] for m in measured)) else math.nan
-        for name in measured[0]
-    }
-
-
-def _known(values: Iterator[float]) -> list[float]:
-    return [value for value in values if not math.isnan(value)]
+    return {name: mean_known(of_batch[name] for of_batch in measured) for name in measured[0]}
 
 
 class _Batch:
@@ -200,17 +193,22 @@ class _Batch:
         return found
 
 
-def _outcomes(run: RunFolder) -> Iterator[tuple[int, tuple[int, bool]]]:
-    """Length and success of each episode on disk; demonstration n has the number −1 − n."""
-    given = run.settings().demonstrations
-    demonstrations = Path(given.path) if given is not None and given.path else run.demonstrations
+@lru_cache(maxsize=1)
+def _outcomes(run: RunFolder) -> dict[int, tuple[int, bool]]:
+    """Length and success of each episode on disk; demonstration n has the number −1 − n.
+
+    They are those of all checkpoints of a run, which are looked at one after the other.
+    """
+    outcomes = {}
+    demonstrations = demonstration_folder(run.settings(), run)
     for folder, is_demonstration in ((run.episodes, False), (demonstrations, True)):
-        for path in episode_files(folder) if folder.is_dir() else []:
+        for path in episode_files(folder) if folder is not None and folder.is_dir() else []:
             table = pq.read_table(path, columns=[EPISODE, SUCCESS], use_threads=False)
             success = step_column(table, SUCCESS)
             number = table.column(EPISODE)[0].as_py()
             number = -1 - number if is_demonstration else number
-            yield number, (len(success), bool(success[-1].as_py()))
+            outcomes[number] = (len(success), bool(success[-1].as_py()))
+    return outcomes
 
 
 def _return_to_go(outcome: tuple[int, bool] | None, step: int, gamma: float) -> float:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 
 import matplotlib
 import numpy as np
@@ -14,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from e2hil_rllib.files import swapped_in
+from e2hil_rllib.report.statistics import mean_known
 from e2hil_rllib.report.style import BLUE, GREEN, GREY, ORANGE, STYLE
 
 Row = Mapping[str, str | int | float]
@@ -21,7 +20,7 @@ Row = Mapping[str, str | int | float]
 # Title, then the measures with label, colour and dashes.
 _PANELS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
     (
-        "pruned again, of what K = 256 prunes",
+        "pruned again, of what\nK = 256 prunes",
         (
             ("pruned_again_many", "K = 256, drawn anew", GREY, "--"),
             ("pruned_again_8", "K of the run", BLUE, "-"),
@@ -124,9 +123,3 @@ def write_phases(rows: Sequence[Row], path: Path) -> None:
             chosen = [r for r in rows if (r["task"], r["method"], r["quarter"]) == key]
             means = [mean_known(float(row[name]) for row in chosen) for name in names]
             writer.writerow((*key, len(chosen), *(f"{mean:.4g}" for mean in means)))
-
-
-def mean_known(values: Iterable[float]) -> float:
-    """Mean of those that are not NaN; NaN where there is none."""
-    known = [value for value in values if not math.isnan(value)]
-    return fmean(known) if known else math.nan

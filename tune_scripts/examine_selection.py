@@ -12,7 +12,6 @@ and OUT/examination.png. The same command goes on; what is in the table is not l
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -56,7 +55,6 @@ def main(
     debug: Debug = False,
 ) -> None:
     """Examine the selection in the checkpoints of comparisons."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with user_errors(debug):
         quiet_ray()
         from e2hil_rllib.torch_setup import set_up_torch

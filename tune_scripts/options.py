@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from typer.core import TyperCommand
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 """The settings files of this project."""
+
+Address = Annotated[
+    str | None,
+    typer.Option(help="Of a Ray cluster, e.g. auto; by default Ray is started here."),
+]
+CpusPerTrial = Annotated[
+    float, typer.Option(min=0.01, help="Share of processors; so many trials run at once.")
+]
+GpusPerTrial = Annotated[float, typer.Option(min=0, help="Share of a GPU; 0 trains on processors.")]
+Configs = Annotated[Path, typer.Option(help="Folder of settings files.")]
 
 _SEVERAL = ("--tasks", "--methods", "--set")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -64,14 +65,14 @@ class EndedTrial:
         cls, number: int, values: Values, standing: Standing, code_version: str, run_dir: str
     ) -> EndedTrial:
         """The row of a trial; one that could go on was pruned."""
-        by_name = {searched.name: values[searched.key] for searched in SEARCHED}
+        by_name: dict[str, Any] = {searched.name: values[searched.key] for searched in SEARCHED}
         figures = ("steps", "human_steps", "success_rate", "objective")
         return cls(
             number=number,
             ended=standing.ended or PRUNED,
             code_version=code_version,
             run_dir=run_dir,
-            **by_name,  # type: ignore[arg-type]  # whole where the range is
+            **by_name,
             **{name: getattr(standing, name) for name in figures},
         )
 
@@ -107,7 +108,7 @@ def read_trials(out: Path) -> list[EndedTrial]:
     trials: dict[int, EndedTrial] = {}
     for line, row in enumerate(read_table(path, EndedTrial), start=2):
         try:
-            trial = EndedTrial(**{name: _value(name, cell) for name, cell in row.items()})  # type: ignore[arg-type]
+            trial = EndedTrial(**{name: _value(name, cell) for name, cell in row.items()})
         except ValueError as error:
             raise TableError(f"{path}, line {line}: {error}. Remove the line.") from error
         if trial.number in trials:
@@ -116,7 +117,7 @@ def read_trials(out: Path) -> list[EndedTrial]:
     return [trials[number] for number in sorted(trials)]
 
 
-def _value(name: str, cell: str) -> str | int | float:
+def _value(name: str, cell: str) -> Any:
     return cell if name in _TEXTS else int(cell) if name in _WHOLE else float(cell)
 
 

@@ -26,7 +26,14 @@ import typer
 from e2hil_rllib.cli_common import Debug, Overrides, console, user_errors
 from e2hil_rllib.settings import Settings
 from tune_scripts.compare_methods import BUDGETS
-from tune_scripts.options import CONFIGS, SeveralValues
+from tune_scripts.options import (
+    CONFIGS,
+    Address,
+    Configs,
+    CpusPerTrial,
+    GpusPerTrial,
+    SeveralValues,
+)
 from tune_scripts.plan import PlanError, load_task
 
 # The person led 7 to 29 % of the 4 000 steps of Touch Cube with the paper's values, seeds 0 to 2.
@@ -61,18 +68,11 @@ def main(
     slice_: Annotated[
         int, typer.Option("--slice", min=1, help="Steps between two evaluations.")
     ] = 500,
-    address: Annotated[
-        str | None,
-        typer.Option(help="Of a Ray cluster, e.g. auto; by default Ray is started here."),
-    ] = None,
-    cpus_per_trial: Annotated[
-        float, typer.Option(min=0.01, help="Share of processors; so many trials run at once.")
-    ] = 1,
-    gpus_per_trial: Annotated[
-        float, typer.Option(min=0, help="Share of a GPU; 0 trains on processors.")
-    ] = 0,
+    address: Address = None,
+    cpus_per_trial: CpusPerTrial = 1,
+    gpus_per_trial: GpusPerTrial = 0,
     overrides: Overrides = None,
-    configs: Annotated[Path, typer.Option(help="Folder of settings files.")] = CONFIGS,
+    configs: Configs = CONFIGS,
     debug: Debug = False,
 ) -> None:
     """Search the selection's settings, by success at equal human cost.

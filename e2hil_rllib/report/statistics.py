@@ -8,8 +8,9 @@ replacement within each task (stratified), and its interval is that of the perce
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -49,6 +50,12 @@ def interquartile_mean(values: np.ndarray) -> np.ndarray:
         raise ValueError("there are no values to take an interquartile mean of")
     cut = number // 4
     return np.sort(values, axis=-1)[..., cut : number - cut].mean(axis=-1)
+
+
+def mean_known(values: Iterable[float]) -> float:
+    """Mean of those that are not NaN; NaN where there is none."""
+    known = [value for value in values if not math.isnan(value)]
+    return fmean(known) if known else math.nan
 
 
 def interquartile_mean_estimate(
