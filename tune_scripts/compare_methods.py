@@ -118,7 +118,7 @@ def main(
     was stopped; finished trials are not run again. Exit status 1: trials failed, see
     OUT/errors.csv. OUT/commands.csv gets a row for each start, for tune_scripts.publish.
     """
-    from tune_scripts.session import Share
+    from tune_scripts.cluster import Share
     from tune_scripts.sweep import run_sweep
 
     with user_errors(debug):

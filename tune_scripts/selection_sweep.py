@@ -16,6 +16,7 @@ from e2hil_rllib.commands.build import algorithm_config, check_settings
 from e2hil_rllib.files import swapped_in
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.settings import Settings
+from tune_scripts.cluster import ONE_CPU, Share, ray_running
 from tune_scripts.code_version import code_version
 from tune_scripts.demonstrations import folder_of, record_missing, with_demonstrations
 from tune_scripts.methods import apply_method, with_settings
@@ -34,12 +35,9 @@ from tune_scripts.selection_trial import (
     standing_of,
 )
 from tune_scripts.session import (
-    ONE_CPU,
     Ended,
-    Share,
     only_one,
     quiet_tune,
-    ray_running,
     run_config,
     say_end,
     say_version,

@@ -1,4 +1,4 @@
-"""What all experiments of Ray Tune share: Ray itself, their folder's lock, what they say."""
+"""What all experiments of Ray Tune share: how Tune runs, their folder's lock, their end."""
 
 from __future__ import annotations
 
@@ -11,28 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import ray
 from ray import tune
 from rich.console import Console
 
-from e2hil_rllib.commands.build import quiet_ray
 from e2hil_rllib.files import writing
 from tune_scripts.code_version import UNKNOWN
 from tune_scripts.plan import PlanError
 
 ERRORS = "errors.csv"
-_OBJECT_STORE = 100 * 2**20  # trials exchange nothing [bytes]
-
-
-@dataclass(frozen=True)
-class Share:
-    """What a trial takes of a machine."""
-
-    cpus: float = 1
-    gpus: float = 0
-
-
-ONE_CPU = Share()
 
 
 @dataclass(frozen=True)
@@ -76,41 +62,6 @@ def run_config(out: Path, progress: tune.Callback) -> tune.RunConfig:
         callbacks=[progress],
         verbose=0,
     )
-
-
-@contextmanager
-def ray_running(address: str | None, share: Share) -> Iterator[None]:
-    """Ray for the length of an experiment.
-
-    Args:
-        address: Of a Ray cluster; None starts Ray here, unless it is running in this process.
-        share: What a trial takes of a machine.
-
-    Raises:
-        PlanError: No machine has such a share.
-    """
-    quiet_ray()
-    started_here = not ray.is_initialized()
-    if started_here:
-        local = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,  # a trial writes its own log, errors come as exceptions
-            logging_level=logging.ERROR,
-            **({} if address else local),
-        )
-    try:
-        for name, wanted in (("CPU", share.cpus), ("GPU", share.gpus)):
-            there = ray.cluster_resources().get(name, 0)
-            if wanted > there:
-                raise PlanError(
-                    f"--{name.lower()}s-per-trial is {wanted:g}, but Ray has {there:g}; a trial "
-                    "would wait for ever. Give a smaller share, or a cluster by --address."
-                )
-        yield
-    finally:
-        if started_here:
-            ray.shutdown()
 
 
 @contextmanager

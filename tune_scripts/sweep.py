@@ -11,17 +11,15 @@ from rich.console import Console
 
 from e2hil_rllib.commands.build import algorithm_config, check_settings
 from e2hil_rllib.run_folder import RunFolder
+from tune_scripts.cluster import ONE_CPU, Share, ray_running
 from tune_scripts.code_version import code_version
 from tune_scripts.demonstrations import folder_of, record_missing, with_demonstrations
 from tune_scripts.plan import Trial, check_begun, is_finished
 from tune_scripts.results import read_results
 from tune_scripts.session import (
-    ONE_CPU,
     Ended,
-    Share,
     only_one,
     quiet_tune,
-    ray_running,
     run_config,
     say_end,
     say_version,

@@ -80,9 +80,9 @@ def main(
     OUT/trials.csv gets a row as soon as a trial has ended, OUT/sweep.png shows them all at the end.
     The same command goes on where it was stopped. Exit status 1: trials failed, see OUT/errors.csv.
     """
+    from tune_scripts.cluster import Share
     from tune_scripts.selection_sweep import SelectionSweep, run_selection_sweep
     from tune_scripts.selection_trial import Goal
-    from tune_scripts.session import Share
 
     with user_errors(debug):
         wanted = list(overrides or [])

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-import ray
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -135,21 +134,6 @@ def test_demonstrations_of_other_settings_are_not_taken(tmp_path, trials, withou
     other = plan_trials({"reach": load_task(tmp_path / "configs", "reach", [])}, ["e2hil"], [0])
     with pytest.raises(PlanError, match="recorded with other settings"):
         run_sweep(other, tmp_path / "out", Console(quiet=True))
-
-
-def test_a_share_that_no_machine_has_is_refused(monkeypatch):
-    monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
-    with (
-        pytest.raises(PlanError, match="cpus-per-trial is 3, but Ray has 2"),
-        session.ray_running(None, Share(cpus=3)),
-    ):
-        pass
-    with (
-        pytest.raises(PlanError, match="gpus-per-trial is 1, but Ray has 0"),
-        session.ray_running(None, Share(cpus=1, gpus=1)),
-    ):
-        pass
 
 
 def test_options_take_several_values_and_errors_name_what_to_do(tmp_path):

@@ -19,13 +19,14 @@ from e2hil_rllib.progress import STEP, read_rows
 from e2hil_rllib.run_folder import RunFolder
 from tests.tune_scripts.reach import write_task
 from tests.tune_scripts.selection import evaluated_run
+from tune_scripts.cluster import ONE_CPU, ray_running
 from tune_scripts.plan import PlanError, load_task
 from tune_scripts.selection_results import read_trials
 from tune_scripts.selection_search import Points
 from tune_scripts.selection_space import paper_values
 from tune_scripts.selection_sweep import SelectionSweep, run_selection_sweep
 from tune_scripts.selection_trial import BUDGET, HUMAN_STEPS_SPENT, PRUNED, Goal, run_dir
-from tune_scripts.session import ONE_CPU, Ended, ray_running
+from tune_scripts.session import Ended
 from tune_scripts.sweep_selection import app
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,53 @@
+"""Ray for an experiment: shares that no machine has, clusters that cannot be joined."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import ray
+
+from tune_scripts import cluster
+from tune_scripts.cluster import ONE_CPU, Share, ray_running
+from tune_scripts.plan import PlanError
+
+
+def test_a_share_that_no_machine_has_is_refused(monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    with (
+        pytest.raises(PlanError, match="cpus-per-trial is 3, but Ray has 2"),
+        ray_running(None, Share(cpus=3)),
+    ):
+        pass
+    with (
+        pytest.raises(PlanError, match="gpus-per-trial is 1, but Ray has 0"),
+        ray_running(None, Share(cpus=1, gpus=1)),
+    ):
+        pass
+
+
+def test_an_address_where_nobody_answers_is_said_at_once():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: the port refuses
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        said = rf"Nobody answers at --address {address}.*ray start"
+        with pytest.raises(PlanError, match=said), ray_running(address, ONE_CPU):
+            pass
+
+
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:99999"])
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(PlanError, match=f"--address {address}"), ray_running(address, ONE_CPU):
+        pass
+
+
+def test_a_cluster_that_wants_a_token_is_told_how(monkeypatch):
+    def refuse(**arguments: object) -> None:
+        raise ConnectionError("Failed to connect to Ray cluster")
+
+    monkeypatch.setattr(cluster.ray, "init", refuse)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    said = r"Failed to connect.*RAY_AUTH_MODE=token.*is not set"
+    with pytest.raises(PlanError, match=said), ray_running("auto", ONE_CPU):
+        pass

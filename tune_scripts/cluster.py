@@ -1,0 +1,96 @@
+"""Ray for the length of an experiment: started here, or a cluster that is joined."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+
+from e2hil_rllib.commands.build import quiet_ray
+from tune_scripts.plan import PlanError
+
+_OBJECT_STORE = 100 * 2**20  # trials exchange nothing [bytes]
+_PATIENCE = 5.0  # for a cluster's port to answer [s]
+_AUTH_MODE = "RAY_AUTH_MODE"
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a trial takes of a machine."""
+
+    cpus: float = 1
+    gpus: float = 0
+
+
+ONE_CPU = Share()
+
+
+@contextmanager
+def ray_running(address: str | None, share: Share) -> Iterator[None]:
+    """Ray for the length of an experiment.
+
+    Args:
+        address: Of a Ray cluster; None starts Ray here, unless it is running in this process.
+        share: What a trial takes of a machine.
+
+    Raises:
+        PlanError: The cluster cannot be joined, or no machine has such a share.
+    """
+    quiet_ray()
+    started_here = not ray.is_initialized()
+    if started_here:
+        _join(address) if address else _start()
+    try:
+        for name, wanted in (("CPU", share.cpus), ("GPU", share.gpus)):
+            there = ray.cluster_resources().get(name, 0)
+            if wanted > there:
+                raise PlanError(
+                    f"--{name.lower()}s-per-trial is {wanted:g}, but Ray has {there:g}; a trial "
+                    "would wait for ever. Give a smaller share, or a cluster by --address."
+                )
+        yield
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+def _start() -> None:
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        object_store_memory=_OBJECT_STORE,
+        log_to_driver=False,  # a trial writes its own log, errors come as exceptions
+        logging_level=logging.ERROR,
+    )
+
+
+def _join(address: str) -> None:
+    _check_port(address)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError, AssertionError) as error:
+        raise PlanError(
+            f"The Ray cluster at --address {address} cannot be joined: {error}. Give host:port as "
+            "`ray status` names it, or auto for one of this machine. A cluster that wants a token "
+            f"needs {_AUTH_MODE}=token and the token of its machines here, too ({_AUTH_MODE} is "
+            f"{os.environ.get(_AUTH_MODE, 'not set')})."
+        ) from error
+
+
+def _check_port(address: str) -> None:
+    """Ray itself would try for minutes where nobody answers."""
+    host, colon, port = address.rpartition(":")
+    if not colon or "/" in address or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), _PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise PlanError(
+            f"Nobody answers at --address {address} ({error}). Start the cluster with `ray start "
+            "--head`, and give the address that it names."
+        ) from error
