@@ -46,6 +46,7 @@ from tune_scripts.options import (
     CpusPerTrial,
     GpusPerTrial,
     SeveralValues,
+    trial_overrides,
 )
 from tune_scripts.plan import load_task, plan_trials
 
@@ -124,11 +125,7 @@ def main(
     with user_errors(debug):
         settings = {}
         for task in tasks:
-            wanted = list(overrides or [])
-            if budget := steps or BUDGETS.get(task):
-                wanted.append(f"stop.steps={budget}")
-            if gpus_per_trial:
-                wanted.append(f"resources.num_gpus_per_learner={gpus_per_trial}")
+            wanted = trial_overrides(overrides, steps or BUDGETS.get(task), gpus_per_trial)
             settings[task] = load_task(configs, task, wanted)
         trials = plan_trials(
             settings, methods or list(METHODS)[:3], range(first_seed, first_seed + seeds)

@@ -26,6 +26,7 @@ from e2hil_rllib.commands.build import quiet_ray
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.files import swapped_in
 from e2hil_rllib.report.trials import Trial, read_comparison
+from tune_scripts.options import SeveralValues
 
 Row = dict[str, str | int | float]
 """A checkpoint: task, method, seed, step, quarter of training, how it was examined, measures."""
@@ -34,15 +35,19 @@ TABLE = "examination.csv"
 _KEY = ("task", "method", "seed", "step", "batches", "samples", "draws", "drawn_from")
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
 class ExaminationError(UserError):
     """A comparison that cannot be examined; the message says what to do instead."""
 
 
+@app.command(cls=SeveralValues)
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Folders of comparisons, pooled.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     methods: Annotated[
-        list[str] | None, typer.Option("--method", help="Only this method; may be repeated.")
+        list[str] | None, typer.Option(help="Only these methods; by default all that there are.")
     ] = None,
     every: Annotated[
         int, typer.Option(min=1, help="Steps between two checkpoints that are looked at.")
@@ -128,4 +133,4 @@ def _write(path: Path, rows: Sequence[Row]) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

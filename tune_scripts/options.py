@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,8 @@ from typer.core import TyperCommand
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 """The settings files of this project."""
+
+_SEVERAL = ("--tasks", "--methods", "--set")
 
 Address = Annotated[
     str | None,
@@ -21,7 +24,26 @@ CpusPerTrial = Annotated[
 GpusPerTrial = Annotated[float, typer.Option(min=0, help="Share of a GPU; 0 trains on processors.")]
 Configs = Annotated[Path, typer.Option(help="Folder of settings files.")]
 
-_SEVERAL = ("--tasks", "--methods", "--set")
+
+def trial_overrides(
+    given: Sequence[str] | None, budget: int | None, gpus_per_trial: float
+) -> list[str]:
+    """The overrides of a trial's settings.
+
+    Args:
+        given: By --set.
+        budget: Steps of the trial; None leaves them to the settings.
+        gpus_per_trial: Its share of a GPU.
+
+    Returns:
+        `key.of.section=value` texts.
+    """
+    overrides = list(given or [])
+    if budget:
+        overrides.append(f"stop.steps={budget}")
+    if gpus_per_trial:
+        overrides.append(f"resources.num_gpus_per_learner={gpus_per_trial}")
+    return overrides
 
 
 class SeveralValues(TyperCommand):

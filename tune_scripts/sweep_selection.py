@@ -33,6 +33,7 @@ from tune_scripts.options import (
     CpusPerTrial,
     GpusPerTrial,
     SeveralValues,
+    trial_overrides,
 )
 from tune_scripts.plan import PlanError, load_task
 
@@ -85,10 +86,8 @@ def main(
     from tune_scripts.selection_trial import Goal
 
     with user_errors(debug):
-        wanted = list(overrides or [])
+        wanted = trial_overrides(overrides, None, gpus_per_trial)
         _refuse_searched(wanted)
-        if gpus_per_trial:
-            wanted.append(f"resources.num_gpus_per_learner={gpus_per_trial}")
         settings = load_task(configs, task, wanted)
         _refuse_unfit(settings, task)
         budget = steps or BUDGETS.get(task) or settings.stop.steps

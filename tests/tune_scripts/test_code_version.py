@@ -31,7 +31,8 @@ def test_the_version_is_the_last_commit_of_what_a_trial_runs(tmp_path):
     first = commit(tmp_path, "e2hil_rllib/learner.py", "1")
     for path in (
         "README.md", "tune_scripts/results/touch.csv", "e2hil_rllib/report/page.py",
-        "tune_scripts/publish.py", "tune_scripts/readme_table.py",
+        "tune_scripts/publish.py", "tune_scripts/readme_table.py", "tune_scripts/examination.py",
+        "tune_scripts/mask_noise.py", "tune_scripts/entropy_effect.py",
     ):  # fmt: skip
         commit(tmp_path, path, "1")
     assert code_version(tmp_path) == first

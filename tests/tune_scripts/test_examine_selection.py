@@ -7,13 +7,12 @@ import math
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from tests.tune_scripts.reach import reach
 from tune_scripts import examination
 from tune_scripts.examination import _return_to_go
-from tune_scripts.examine_selection import TABLE, main, read_rows
+from tune_scripts.examine_selection import TABLE, app, read_rows
 from tune_scripts.plan import config_hash
 from tune_scripts.trial import Assignment, run_trial
 
@@ -37,8 +36,6 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def examine(comparison: Path, out: Path, *options: str) -> tuple[int, str]:
-    app = typer.Typer()
-    app.command()(main)
     given = [str(comparison), "--out", str(out), "--every", "20", "--samples", "6", *options]
     result = CliRunner().invoke(app, [*given, "--batches", "2"])
     return result.exit_code, result.output
@@ -47,7 +44,7 @@ def examine(comparison: Path, out: Path, *options: str) -> tuple[int, str]:
 def test_each_checkpoint_is_a_row_and_only_once(
     comparison: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    code, output = examine(comparison, tmp_path, "--method", "e2hil")
+    code, output = examine(comparison, tmp_path, "--methods", "e2hil")
     assert code == 0, output
     rows = read_rows(tmp_path / TABLE)
     assert [row["step"] for row in rows] == STEPS
@@ -83,10 +80,10 @@ def test_each_checkpoint_is_a_row_and_only_once(
 
 def test_the_same_seed_measures_the_same(comparison: Path, tmp_path: Path):
     for name in ("one", "two"):
-        assert examine(comparison, tmp_path / name, "--method", "random")[0] == 0
+        assert examine(comparison, tmp_path / name, "--methods", "random")[0] == 0
     one, two = ((tmp_path / name / TABLE).read_bytes() for name in ("one", "two"))
     assert one == two
-    assert examine(comparison, tmp_path / "three", "--method", "random", "--seed", "1")[0] == 0
+    assert examine(comparison, tmp_path / "three", "--methods", "random", "--seed", "1")[0] == 0
     assert (tmp_path / "three" / TABLE).read_bytes() != one
 
 
