@@ -12,8 +12,8 @@ success stands for the rest. ASHA's time is the person's too: trials are compare
 has cost the same human steps. The trial with the paper's values is never pruned.
 
 The same command goes on where it was stopped or killed, with the same points; with more --samples,
-it adds trials. One seed is one draw of luck: settings that win here are to be compared over seeds
-by `tune_scripts.compare_methods --set`.
+it adds trials. `e2hil report OUT/trials/trial_000` draws one of them. One seed is one draw of luck:
+settings that win here are to be compared over seeds by `tune_scripts.compare_methods --set`.
 """
 
 from __future__ import annotations

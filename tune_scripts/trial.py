@@ -103,13 +103,16 @@ def run_trial(assignment: Assignment) -> ResultRow:
     return row
 
 
-def train_logged(settings: Settings, run: RunFolder, fallback: str) -> list[str]:
+def train_logged(
+    settings: Settings, run: RunFolder, fallback: str, report: bool = True
+) -> list[str]:
     """Trains, or goes on with training; what it prints goes to a file beside the run folder.
 
     Args:
         settings: What to train.
         run: Where everything goes.
         fallback: Version of the code, where this process cannot find it out itself.
+        report: Write the run's report at the end.
 
     Returns:
         The versions of the code that have worked on the run.
@@ -124,7 +127,7 @@ def train_logged(settings: Settings, run: RunFolder, fallback: str) -> list[str]
     versions = note_version(run, fallback if version == UNKNOWN else version)
     with _beside(run, "log").open("a", encoding="utf-8") as log:
         console = Console(file=log, width=120)
-        if not train(settings, run, True, console):
+        if not train(settings, run, True, console, report):
             raise TrialStoppedError(
                 f"{run.root} was asked to stop. The same command goes on with it."
             )

@@ -37,7 +37,9 @@ class TrainingError(UserError):
     """Training could not go on; the message says why, and from where it can."""
 
 
-def train(settings: Settings, run: RunFolder, resume: bool, console: Console) -> bool:
+def train(
+    settings: Settings, run: RunFolder, resume: bool, console: Console, report: bool = True
+) -> bool:
     """Trains until the settings' end, then evaluates and reports.
 
     Args:
@@ -45,6 +47,7 @@ def train(settings: Settings, run: RunFolder, resume: bool, console: Console) ->
         run: Where everything goes.
         resume: Go on from the newest checkpoint, if the folder holds a run.
         console: Where progress is shown.
+        report: Write the report at the end; it takes seconds, and `e2hil report` does it, too.
 
     Returns:
         Whether the run has come to its end; False after a request to stop.
@@ -63,9 +66,12 @@ def train(settings: Settings, run: RunFolder, resume: bool, console: Console) ->
                     run.clear()  # so that the mended settings can be used in the same folder
                 raise
             try:
-                return _Training(settings, run, algorithm, console).run(checkpoint)
+                ended = _Training(settings, run, algorithm, console).run(checkpoint)
             finally:
                 algorithm.stop()
+        if ended and report:
+            console.print(f"Report: {write_report(run)}", highlight=False)
+        return ended
 
 
 def _open_folder(settings: Settings, run: RunFolder, resume: bool) -> Path | None:
@@ -277,5 +283,3 @@ class _Training:
                 highlight=False,
                 soft_wrap=True,
             )
-        page = write_report(self._run)
-        self._console.print(f"Report: {page}", highlight=False)
