@@ -69,6 +69,7 @@ class E2HiLConfig(SACConfig):
         self.num_critics = 2
         self.num_subsampled_critics: int | None = None
         self.backup_entropy = True
+        self.highest_return: float | None = None
         self.hidden_sizes: tuple[int, ...] = (256, 256)
         self.encoder_size = 256
         self.online_capacity = 30_000
@@ -244,6 +245,7 @@ class E2HiLConfig(SACConfig):
         num_critics: int = NotProvided,
         num_subsampled_critics: int | None = NotProvided,
         backup_entropy: bool = NotProvided,
+        highest_return: float | None = NotProvided,
         hidden_sizes: Sequence[int] = NotProvided,
         encoder_size: int = NotProvided,
         online_capacity: int = NotProvided,
@@ -262,6 +264,8 @@ class E2HiLConfig(SACConfig):
             num_critics: Size of the critic ensemble.
             num_subsampled_critics: Size of the random subset in the target (RLPD); None for all.
             backup_entropy: Whether the target holds the entropy term.
+            highest_return: The most that an episode can return, which bounds the target; None for
+                no bound.
             hidden_sizes: Hidden layers of actor and critics.
             encoder_size: Width of the latent of each observation entry.
             online_capacity: Transitions in the online buffer.
@@ -283,6 +287,7 @@ class E2HiLConfig(SACConfig):
             num_critics=num_critics,
             num_subsampled_critics=num_subsampled_critics,
             backup_entropy=backup_entropy,
+            highest_return=highest_return,
             hidden_sizes=hidden_sizes if hidden_sizes is NotProvided else tuple(hidden_sizes),
             encoder_size=encoder_size,
             online_capacity=online_capacity,

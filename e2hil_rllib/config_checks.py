@@ -39,6 +39,9 @@ def check_ranges(config: E2HiLConfig) -> None:
     _check("demonstration_fraction", fraction, 0 <= fraction <= 1, "within 0..1")
     _check("gamma", config.gamma, 0 <= config.gamma <= 1, "within 0..1")
     _check("tau", config.tau, 0 < config.tau <= 1, "within 0..1, above 0")
+    highest = config.highest_return
+    valid = highest is None or math.isfinite(highest)
+    _check("highest_return", highest, valid, "finite, or None")
     target = config.target_entropy
     valid = target == "auto" or math.isfinite(target)
     _check("target_entropy", target, valid, '"auto" or a finite number')

@@ -170,14 +170,10 @@ class E2HiLTorchLearner(TorchLearner):
             subset = self._learning_noise.subset(config.num_critics, config.num_subsampled_critics)
             next_q = next_q[subset.to(next_q.device)]
         return critic_target(
-            batch[Columns.REWARDS],
-            batch[Columns.TERMINATEDS],
-            next_q,
-            next_log_prob,
-            module.temperature,
-            gamma=config.gamma,
-            backup_entropy=config.backup_entropy,
-        )
+            batch[Columns.REWARDS], batch[Columns.TERMINATEDS], next_q, next_log_prob,
+            module.temperature, gamma=config.gamma, backup_entropy=config.backup_entropy,
+            highest_return=config.highest_return,
+        )  # fmt: skip
 
     def _actor_losses(
         self,

@@ -18,6 +18,7 @@ def critic_target(
     *,
     gamma: float,
     backup_entropy: bool = True,
+    highest_return: float | None = None,
 ) -> Tensor:
     """Bellman target y = r + γ (1 − terminated) (min_j Q'_j(s', a') − α log π(a'|s')) (Eq. 1).
 
@@ -31,6 +32,8 @@ def critic_target(
         temperature: α, scalar.
         gamma: Discount per step.
         backup_entropy: Whether the entropy term is part of the target.
+        highest_return: Bound of the target (Hindsight Experience Replay, arXiv:1707.01495, clips
+            at what the task can give); None is without.
 
     Returns:
         Shape (B,), without gradient.
@@ -39,7 +42,8 @@ def critic_target(
         value = next_q.amin(dim=0)
         if backup_entropy:
             value = value - temperature * next_log_prob
-        return reward + gamma * (1.0 - terminated.to(value.dtype)) * value
+        target = reward + gamma * (1.0 - terminated.to(value.dtype)) * value
+        return target if highest_return is None else target.clamp(max=highest_return)
 
 
 def critic_loss(q: Tensor, target: Tensor) -> Tensor:

@@ -121,6 +121,9 @@ class Training(Section):
     """Critics drawn at random for each target (RLPD); null takes all of them."""
     backup_entropy: bool | None = None
     """Whether the target of the critics contains the entropy term."""
+    highest_return: float | None = None
+    """The most that an episode can return (1 where success is the only reward), which bounds the
+    critics' target; null is without a bound."""
     train_batch_size_per_learner: int | None = None
     """Transitions in a minibatch."""
     gamma: float | None = None

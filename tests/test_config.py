@@ -39,6 +39,7 @@ def test_the_defaults_are_the_papers_numbers_and_valid():
         ("training", {"actor_lr": -1.0}, "actor_lr=-1.0: must be positive"),
         ("training", {"critic_lr": math.nan}, "critic_lr=nan: must be positive"),
         ("training", {"target_entropy": math.nan}, "target_entropy=nan: must be"),
+        ("training", {"highest_return": math.inf}, "highest_return=inf: must be finite, or None"),
         ("training", {"hidden_sizes": ()}, "at least one layer"),
         ("training", {"hidden_sizes": (32, 0)}, "each of at least 1"),
         ("human_in_the_loop", {"demonstration_fraction": 2}, "within 0..1"),

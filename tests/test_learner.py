@@ -257,6 +257,19 @@ def test_the_critics_target_holds_the_entropy_term_at_the_present_temperature():
     assert torch.allclose(half, (whole + without) / 2, atol=1e-5)
 
 
+def test_the_highest_return_bounds_the_critics_target():
+    """One that no target reaches changes nothing; one below all of them does."""
+    gradients = []
+    for highest in (None, 1e6, -10.0):
+        group = build_group(highest_return=highest)
+        seen = recorded_gradients(group, "critic")
+        update(group, make_batch(B))
+        gradients.append(seen[0])
+    without, far, near = gradients
+    assert torch.equal(without, far)
+    assert not torch.allclose(without, near, atol=1e-3)
+
+
 def test_each_group_learns_at_its_own_rate():
     """The first step of Adam is as long as its learning rate, whatever the gradient."""
     rates = {"critic": 1e-3, "actor": 2e-3, "temperature": 4e-3}

@@ -27,6 +27,16 @@ def test_backup_entropy_off_leaves_the_entropy_out():
     assert target.item() == pytest.approx(0.9)
 
 
+def test_no_target_is_above_the_highest_return():
+    terms = torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]), torch.tensor([[3.0, 0.0]])
+    rest = {"next_log_prob": torch.tensor([-1.0, 0.0]), "temperature": 0.5, "gamma": 0.9}
+    assert critic_target(*terms, **rest).tolist() == pytest.approx([0.9 * 3.5, 1.0])
+    bounded = critic_target(*terms, **rest, highest_return=1.0)
+    assert bounded.tolist() == pytest.approx([1.0, 1.0])
+    low = critic_target(*terms, **rest, highest_return=0.5)
+    assert low.tolist() == pytest.approx([0.5, 0.5])
+
+
 def test_critic_loss_sums_over_critics_and_averages_over_the_batch():
     q = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     target = torch.tensor([0.0, 1.0], requires_grad=True)
