@@ -46,17 +46,27 @@ def ray_running(address: str | None, share: Share) -> Iterator[None]:
     if started_here:
         _join(address) if address else _start()
     try:
-        for name, wanted in (("CPU", share.cpus), ("GPU", share.gpus)):
-            there = ray.cluster_resources().get(name, 0)
-            if wanted > there:
-                raise PlanError(
-                    f"--{name.lower()}s-per-trial is {wanted:g}, but Ray has {there:g}; a trial "
-                    "would wait for ever. Give a smaller share, or a cluster by --address."
-                )
+        _check_share(share)
         yield
     finally:
         if started_here:
             ray.shutdown()
+
+
+def _check_share(share: Share) -> None:
+    """A trial runs on one machine; what several have together is of no use to it."""
+    machines = [
+        (node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0))
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    if not any(cpus >= share.cpus and gpus >= share.gpus for cpus, gpus in machines):
+        found = "; ".join(f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in machines)
+        raise PlanError(
+            f"No machine of Ray has --cpus-per-trial {share.cpus:g} and --gpus-per-trial "
+            f"{share.gpus:g}, so that trials would wait for ever. Machines: {found or 'none'}. "
+            "Give a smaller share, or a cluster by --address."
+        )
 
 
 def _start() -> None:

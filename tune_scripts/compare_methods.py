@@ -31,14 +31,14 @@ Seeds: 5; more by `--seeds` where a machine allows it, since the same command go
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from e2hil_rllib.cli_common import Debug, Overrides, console, user_errors
-from tune_scripts.commands import note_command
-from tune_scripts.methods import METHODS
+from tune_scripts.methods import METHODS, find_method
 from tune_scripts.options import (
     CONFIGS,
     Address,
@@ -46,9 +46,10 @@ from tune_scripts.options import (
     CpusPerTrial,
     GpusPerTrial,
     SeveralValues,
+    key_of,
     trial_overrides,
 )
-from tune_scripts.plan import load_task, plan_trials
+from tune_scripts.plan import PlanError, load_task, plan_trials
 
 BUDGETS: dict[str, int] = {
     # Pilot, hil_serl, seed 100: 9 of 20 alone at 1 000 steps, 11 at 2 000 to 4 000, 20 at 5 000,
@@ -123,17 +124,34 @@ def main(
     from tune_scripts.sweep import run_sweep
 
     with user_errors(debug):
+        methods = methods or list(METHODS)[:3]
+        _refuse_planned(overrides or [], methods)
         settings = {}
         for task in tasks:
             wanted = trial_overrides(overrides, steps or BUDGETS.get(task), gpus_per_trial)
             settings[task] = load_task(configs, task, wanted)
-        trials = plan_trials(
-            settings, methods or list(METHODS)[:3], range(first_seed, first_seed + seeds)
-        )
-        note_command(out, "tune_scripts.compare_methods", context.meta[_TYPED])
+        trials = plan_trials(settings, methods, range(first_seed, first_seed + seeds))
         share = Share(cpus_per_trial, gpus_per_trial)
-        ended = run_sweep(trials, out.resolve(), console, share, address, any_version)
+        ended = run_sweep(
+            trials, out.resolve(), console, share, address, any_version, context.meta[_TYPED]
+        )
         raise typer.Exit(ended.exit_status)
+
+
+def _refuse_planned(overrides: Sequence[str], methods: Sequence[str]) -> None:
+    """Refuses what the plan sets itself, after --set.
+
+    Raises:
+        PlanError: It is set by an option of its own or by a method.
+        SettingsError: There is no such method.
+    """
+    instead = {"seed": "give --seeds and --first-seed", "stop.steps": "give --steps"}
+    for method in methods:
+        for override in find_method(method).overrides:
+            instead[key_of(override)] = f"the method {method} is made of it"
+    for override in overrides:
+        if (key := key_of(override)) in instead:
+            raise PlanError(f"--set {override} would have no effect: {instead[key]}.")
 
 
 if __name__ == "__main__":

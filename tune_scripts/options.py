@@ -12,6 +12,10 @@ from typer.core import TyperCommand
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 """The settings files of this project."""
 
+_GPUS = "resources.num_gpus_per_learner"
+NO_GPUS = f"{_GPUS}=0"
+"""The override of a trial that is only looked at."""
+
 _SEVERAL = ("--tasks", "--methods", "--set")
 
 Address = Annotated[
@@ -19,7 +23,7 @@ Address = Annotated[
     typer.Option(help="Of a Ray cluster, e.g. auto; by default Ray is started here."),
 ]
 CpusPerTrial = Annotated[
-    float, typer.Option(min=0.01, help="Share of processors; so many trials run at once.")
+    float, typer.Option(min=0.01, help="CPUs that Ray sets aside for a trial; as many run as fit.")
 ]
 GpusPerTrial = Annotated[float, typer.Option(min=0, help="Share of a GPU; 0 trains on processors.")]
 Configs = Annotated[Path, typer.Option(help="Folder of settings files.")]
@@ -42,8 +46,13 @@ def trial_overrides(
     if budget:
         overrides.append(f"stop.steps={budget}")
     if gpus_per_trial:
-        overrides.append(f"resources.num_gpus_per_learner={gpus_per_trial}")
+        overrides.append(f"{_GPUS}={gpus_per_trial}")
     return overrides
+
+
+def key_of(override: str) -> str:
+    """The key of a `key.of.section=value` text."""
+    return override.partition("=")[0].strip()
 
 
 class SeveralValues(TyperCommand):

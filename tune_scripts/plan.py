@@ -124,13 +124,13 @@ def is_finished(
     Args:
         trial: The trial.
         rows: Of the table.
-        code: Version of the present code.
+        code: Version of the present code; a trial that it has worked on counts.
         any_version: Take results of other code as well.
     """
     return any(
         is_of(row, trial.task, trial.method, trial.seed)
         and row["config_hash"] == trial.config_hash
-        and (any_version or row["code_version"] == code)
+        and (any_version or code in row["code_version"].split("+"))
         for row in rows
     )
 
@@ -160,11 +160,12 @@ def check_begun(trial: Trial, out: Path, begun_by: Sequence[str], code: str) -> 
             f"{run.root} was started with other values of {', '.join(changed)}. Name another "
             "folder with --out, or remove this one."
         )
-    rows = read_rows(run.progress) if run.progress.exists() else []
-    if rows and rows[-1][STEP] > trial.settings.stop.steps:
+    # One that was gone on with may end up to an iteration later than it was to.
+    wanted, last = trial.settings.stop.steps, _last_step(run)
+    if last > wanted and run.settings().stop.steps > wanted:
         raise PlanError(
-            f"{run.root} is at step {rows[-1][STEP]:.0f} already, beyond the "
-            f"{trial.settings.stop.steps} wanted. Name another folder with --out, or more --steps."
+            f"{run.root} is at step {last:.0f} already, beyond the {wanted} wanted. Name another "
+            "folder with --out, or more --steps."
         )
     if begun_by and code not in begun_by:
         raise PlanError(
@@ -172,3 +173,14 @@ def check_begun(trial: Trial, out: Path, begun_by: Sequence[str], code: str) -> 
             f"{code}. Check that one out, or name another folder with --out, or add --any-version "
             "to go on with it and to count results of other code as finished."
         )
+
+
+def _last_step(run: RunFolder) -> float:
+    try:
+        rows = read_rows(run.progress) if run.progress.exists() else []
+    except ValueError as error:
+        raise PlanError(
+            f"{run.progress} cannot be read: {error}. Remove the lines that are damaged, or all of "
+            f"{run.root} to train this trial anew."
+        ) from error
+    return rows[-1][STEP] if rows else 0

@@ -112,7 +112,7 @@ def publish(
     _write_errors(folders, target)
     points = curves(comparison.trials, notes)
     _write_table(target / CURVES, CURVE_COLUMNS, points)
-    _write_table(target / EQUAL_COST, EQUAL_COST_COLUMNS, equal_cost(comparison, points))
+    _write_table(target / EQUAL_COST, EQUAL_COST_COLUMNS, equal_cost(comparison, points, notes))
     about = About(
         name=name,
         date=datetime.now(UTC).date().isoformat(),

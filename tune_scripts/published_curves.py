@@ -20,6 +20,7 @@ _TRAINED = {
     "policy_entropy": "learners/default_policy/policy_entropy",
     "temperature": "learners/default_policy/temperature",
 }
+_UNTRAINED = {_TRAINED["human_steps"]: 0.0}
 EVALUATED = "evaluation_success"
 CURVE_COLUMNS = ("task", "method", "seed", "step", EVALUATED, *_TRAINED)
 
@@ -56,7 +57,7 @@ def curve_points(
     Returns:
         Texts by column, in the order of steps; a cell is empty where nothing is known.
     """
-    at = {row[STEP]: row for row in rows}
+    at = {0.0: _UNTRAINED} | {row[STEP]: row for row in rows}
     success = dict(zip(*(column.tolist() for column in evaluated_series(evaluations)), strict=True))
     regular: dict[int, float] = {}
     for row in rows:

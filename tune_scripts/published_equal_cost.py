@@ -35,8 +35,13 @@ EQUAL_COST_COLUMNS = (
 )
 
 
-def equal_cost(comparison: Comparison, points: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+def equal_cost(
+    comparison: Comparison, points: Sequence[Mapping[str, str]], notes: list[str]
+) -> list[dict[str, str]]:
     """A row for each task, cost and method; none of a task without the baseline.
+
+    There is none at a cost by which a trial had not been evaluated yet, since its success there is
+    not known; `e2hil eval --all` evaluates the checkpoints of a trial, the first one among them.
 
     ``success`` is the interquartile mean over seeds of success(h) at that cost, ``mean_success``
     that of its mean up to there, see `tune_scripts.equal_cost`, ``more_than_baseline`` the chance
@@ -44,24 +49,47 @@ def equal_cost(comparison: Comparison, points: Sequence[Mapping[str, str]]) -> l
 
     Args:
         comparison: The trials.
-        points: Their curves, as `tune_scripts.published_curves.curves` gives them.
+        points: Their curves, as `tune_scripts.published_curves.curves` gives them; a trial that
+            has none is left out.
+        notes: Gets a line for each task and cost that is left out.
     """
     rows = []
     for task in comparison.tasks:
-        if not (baseline := comparison.of(task, BASELINE)):
+        evaluated = {
+            method: known
+            for method in comparison.methods
+            if (known := [found for t in comparison.of(task, method) if (found := _of(t, points))])
+        }
+        if BASELINE not in evaluated:
             continue
-        usual = median(trial.human_steps for trial in baseline)
-        for share in SHARES:
-            cost = math.ceil(share * usual)
-            means = {
-                method: np.array([mean_success(_of(t, points), cost) for t in trials])
-                for method in comparison.methods
-                if (trials := comparison.of(task, method))
-            }
-            for method, values in means.items():
-                at = [success_at(_of(t, points), cost) for t in comparison.of(task, method)]
-                rows.append(_row(task, method, cost, np.array(at), values, means[BASELINE]))
+        usual = median(trial.human_steps for trial in comparison.of(task, BASELINE))
+        for cost in (math.ceil(share * usual) for share in SHARES):
+            late = [found for known in evaluated.values() for found in known if found[0][0] > cost]
+            if late:
+                notes.append(
+                    f"{task}: no success at {cost} human steps, which {len(late)} trials had spent "
+                    f"before their first evaluation (e2hil eval --all adds evaluations)."
+                )
+                continue
+            rows += _at(task, cost, evaluated)
     return rows
+
+
+def _at(
+    task: str, cost: int, evaluated: Mapping[str, Sequence[Sequence[Point]]]
+) -> list[dict[str, str]]:
+    """The rows of a cost; of each method, the evaluations of its trials."""
+    means = {
+        method: np.array([mean_success(found, cost) for found in known])
+        for method, known in evaluated.items()
+    }
+    return [
+        _row(
+            task, method, cost, np.array([success_at(found, cost) for found in known]),
+            means[method], means[BASELINE],
+        )
+        for method, known in evaluated.items()
+    ]  # fmt: skip
 
 
 def _of(trial: Trial, points: Sequence[Mapping[str, str]]) -> list[Point]:

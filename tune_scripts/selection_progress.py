@@ -68,9 +68,11 @@ class SelectionProgress(SweepProgress):
         result = trial.last_result
         if trial.trial_id in self._scheduler.pruned or result.get("ended"):
             standing = Standing(**{name: result[name] for name in fields})
-            ended = end_trial(self._out, trial.config["number"], trial.config["values"], standing)
+            number, values = trial.config["number"], trial.config["values"]
+            ended = ended_trial(self._out, number, values, standing)
             self._finished += 1
             self._say(in_words(ended))
+            self._note(lambda: append_trial(self._out, ended))
         self._ended(trial)
 
     def on_trial_error(
@@ -87,17 +89,15 @@ class SelectionProgress(SweepProgress):
             code_version=versions_in_words(self._out, number),
             run_dir=run_dir(number),
         )
-        append_row(self._out / ERRORS, row)
+        self._note(lambda: append_row(self._out / ERRORS, row))
         self._say(f"trial {number} failed: {error}")
         self._ended(trial)
 
 
-def end_trial(out: Path, number: int, values: Values, standing: Standing) -> EndedTrial:
-    """Adds the row of a trial; returns it."""
+def ended_trial(out: Path, number: int, values: Values, standing: Standing) -> EndedTrial:
+    """The row of a trial."""
     versions = versions_in_words(out, number)
-    ended = EndedTrial.of(number, values, standing, versions, run_dir(number))
-    append_trial(out, ended)
-    return ended
+    return EndedTrial.of(number, values, standing, versions, run_dir(number))
 
 
 def versions_in_words(out: Path, number: int) -> str:

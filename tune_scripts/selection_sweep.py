@@ -20,15 +20,17 @@ from tune_scripts.cluster import ONE_CPU, Share, ray_running
 from tune_scripts.code_version import code_version
 from tune_scripts.demonstrations import folder_of, record_missing, with_demonstrations
 from tune_scripts.methods import apply_method, with_settings
+from tune_scripts.options import NO_GPUS
 from tune_scripts.plan import PlanError, Trial, config_hash
 from tune_scripts.selection_figure import draw_sweep
-from tune_scripts.selection_progress import SelectionProgress, end_trial
-from tune_scripts.selection_results import TRIALS, best_table, read_trials
+from tune_scripts.selection_progress import SelectionProgress, ended_trial
+from tune_scripts.selection_results import TRIALS, append_trial, best_table, read_trials
 from tune_scripts.selection_search import EqualCostASHA, Points, PointSearch
 from tune_scripts.selection_space import SEARCHED, Values, paper_values
 from tune_scripts.selection_trial import (
     Goal,
     SelectionTrial,
+    Standing,
     SweepAssignment,
     run_dir,
     settings_of,
@@ -89,6 +91,7 @@ def run_selection_sweep(
     console: Console,
     share: Share = ONE_CPU,
     address: str | None = None,
+    concurrent: int | None = None,
 ) -> Ended:
     """Runs the trials that have not ended yet.
 
@@ -98,6 +101,7 @@ def run_selection_sweep(
         console: Where progress is shown.
         share: What a trial takes of a machine.
         address: Of a Ray cluster; None starts Ray here, unless it is running in this process.
+        concurrent: Trials at once at most; None runs as many as fit.
 
     Raises:
         UserError: The sweep cannot be run as asked; nothing has been started.
@@ -113,10 +117,10 @@ def run_selection_sweep(
             console.print(f"{finished} of {sweep.samples} trials are in {out / TRIALS} already.")
         failed: Sequence[tuple[str, str]] = ()
         if finished < sweep.samples:
-            _check_trainable(sweep, out)
+            _check_trainable(sweep, out, here=address is None)
             record_missing([sweep.paper], out, console)
             _write_identity(sweep, out)
-            failed = _tune(sweep, points, out, console, share, address)
+            failed = _tune(sweep, points, out, console, share, address, concurrent)
         ended = Ended(sweep.samples - len(_ended_of(sweep, out)), len(failed))
         _conclude(sweep, out, console)
         say_end(ended, failed, out, TRIALS, console)
@@ -149,13 +153,17 @@ def _write_identity(sweep: SelectionSweep, out: Path) -> None:
         new.write_text(json.dumps(sweep.identity(), indent=1) + "\n", encoding="utf-8")
 
 
-def _check_trainable(sweep: SelectionSweep, out: Path) -> None:
-    """Finds what cannot be trained before anything is recorded or started."""
+def _check_trainable(sweep: SelectionSweep, out: Path, here: bool) -> None:
+    """Finds what cannot be trained before anything is recorded or started.
+
+    Elsewhere there may be GPUs that this machine has not.
+    """
     run = RunFolder(out / run_dir(0))
-    check_settings(sweep.paper.settings, run)  # makes environments
+    settings = sweep.paper.settings if here else with_settings(sweep.paper.settings, NO_GPUS)
+    check_settings(settings, run)  # makes environments
     for end in ("low", "high"):
         values: Values = {s.key: type(s.paper)(getattr(s, end)) for s in SEARCHED}
-        algorithm_config(settings_of(sweep.paper.settings, values, sweep.goal.steps), run)
+        algorithm_config(settings_of(settings, values, sweep.goal.steps), run)
 
 
 def _ended_of(sweep: SelectionSweep, out: Path) -> list[int]:
@@ -166,9 +174,20 @@ def _end_finished(points: Points, sweep: SelectionSweep, out: Path) -> None:
     """Adds the rows of trials that were done when a kill came."""
     ended = {trial.number for trial in read_trials(out)}
     for number, values in enumerate(points.all):
-        standing = standing_of(RunFolder(out / run_dir(number)), sweep.goal)
+        standing = _standing(sweep, out, number)
         if standing.ended and number not in ended:
-            end_trial(out, number, values, standing)
+            append_trial(out, ended_trial(out, number, values, standing))
+
+
+def _standing(sweep: SelectionSweep, out: Path, number: int) -> Standing:
+    run = RunFolder(out / run_dir(number))
+    try:
+        return standing_of(run, sweep.goal)
+    except ValueError as error:
+        raise PlanError(
+            f"A file of trial {number} cannot be read: {error}. Remove the lines that are damaged, "
+            f"or all of {run.root} to train this trial anew."
+        ) from error
 
 
 def _tune(
@@ -178,13 +197,14 @@ def _tune(
     console: Console,
     share: Share,
     address: str | None,
+    concurrent: int | None,
 ) -> Sequence[tuple[str, str]]:
     """One experiment; its own state is not needed to go on. Returns the trials that failed."""
     ended = read_trials(out)
     numbers = {trial.number for trial in ended}
     begun = range(min(len(points.all), sweep.samples))
     waiting = [number for number in begun if number not in numbers]
-    rungs = {n: standing_of(RunFolder(out / run_dir(n)), sweep.goal).rungs for n in begun}
+    rungs = {n: _standing(sweep, out, n).rungs for n in begun}
     scheduler = EqualCostASHA(sweep.goal, rungs, sorted(numbers & rungs.keys()))
     search = PointSearch(points, ended, waiting, sweep.seed)
     quiet_tune()
@@ -201,6 +221,7 @@ def _tune(
                 search_alg=search,
                 scheduler=scheduler,
                 num_samples=sweep.samples - finished,
+                max_concurrent_trials=concurrent,
                 trial_name_creator=_name_of,
                 trial_dirname_creator=_name_of,
                 reuse_actors=False,

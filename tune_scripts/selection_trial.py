@@ -216,5 +216,5 @@ def train_slice(assignment: SweepAssignment, number: int, values: Values) -> Sta
     # By the last evaluation, not by the last checkpoint: a kill in between leaves one to be made.
     end = min((standing.steps // goal.slice + 1) * goal.slice, goal.steps)
     settings = settings_of(Settings.model_validate(assignment.settings), values, end)
-    train_logged(settings, run, assignment.code_version, report=False)  # of a slice
+    train_logged(settings, run, assignment.code_version)
     return standing_of(run, goal)

@@ -13,7 +13,10 @@ from e2hil_rllib.commands.build import algorithm_config, check_settings
 from e2hil_rllib.run_folder import RunFolder
 from tune_scripts.cluster import ONE_CPU, Share, ray_running
 from tune_scripts.code_version import code_version
+from tune_scripts.commands import note_command
 from tune_scripts.demonstrations import folder_of, record_missing, with_demonstrations
+from tune_scripts.methods import with_settings
+from tune_scripts.options import NO_GPUS
 from tune_scripts.plan import Trial, check_begun, is_finished
 from tune_scripts.results import read_results
 from tune_scripts.session import (
@@ -35,6 +38,7 @@ def run_sweep(
     share: Share = ONE_CPU,
     address: str | None = None,
     any_version: bool = False,
+    typed: Sequence[str] = (),
 ) -> Ended:
     """Runs the trials that have no result yet.
 
@@ -45,6 +49,7 @@ def run_sweep(
         share: What a trial takes of a machine.
         address: Of a Ray cluster; None starts Ray here, unless it is running in this process.
         any_version: Count results of other code as finished, and go on with runs that it began.
+        typed: Arguments of the command, for `commands.csv`; none are not noted.
 
     Raises:
         UserError: The comparison cannot be run as asked; nothing has been started.
@@ -59,7 +64,9 @@ def run_sweep(
         if not unfinished:
             return Ended(0, 0)
         _check_begun(unfinished, out, code, any_version)
-        _check(unfinished, out)
+        _check(unfinished, out, here=address is None)
+        if typed:
+            note_command(out, "tune_scripts.compare_methods", typed)
         record_missing(unfinished, out, console)
         with ray_running(address, share), SweepProgress(console, len(trials), finished) as progress:
             _tune([_assignment(trial, out, code) for trial in unfinished], out, share, progress)
@@ -79,16 +86,20 @@ def _check_begun(trials: Sequence[Trial], out: Path, code: str, any_version: boo
         check_begun(trial, out, begun_by, code)
 
 
-def _check(trials: Sequence[Trial], out: Path) -> None:
-    """Finds what cannot be trained before anything is recorded or started."""
+def _check(trials: Sequence[Trial], out: Path, here: bool) -> None:
+    """Finds what cannot be trained before anything is recorded or started.
+
+    Elsewhere there may be GPUs that this machine has not.
+    """
     tasks: set[str] = set()
     methods: set[tuple[str, str]] = set()
     for trial in trials:
         run = RunFolder(out / trial.run_dir)
+        settings = trial.settings if here else with_settings(trial.settings, NO_GPUS)
         if trial.task not in tasks:
-            check_settings(trial.settings, run)  # makes environments
+            check_settings(settings, run)  # makes environments
         elif (trial.task, trial.method) not in methods:
-            algorithm_config(trial.settings, run)
+            algorithm_config(settings, run)
         tasks.add(trial.task)
         methods.add((trial.task, trial.method))
 

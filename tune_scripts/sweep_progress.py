@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from rich.console import Console
 from rich.status import Status
 
 from e2hil_rllib.errors import UserError
-from tune_scripts.results import ErrorRow, append_row
+from tune_scripts.results import ErrorRow, ResultRow, append_row, read_results
 from tune_scripts.session import ERRORS
-from tune_scripts.trial import Assignment
+from tune_scripts.trial import RESULTS, Assignment
 
 _LONGEST_ERROR = 600
 
@@ -63,7 +64,21 @@ class SweepProgress(tune.Callback):
         """Shows what a finished trial has come to."""
         self._finished += 1
         self._say(f"{_name(trial)}: {in_words(trial.last_result['row'])}")
+        self._note(lambda: self._check_row(trial))
         self._ended(trial)
+
+    def _check_row(self, trial: TuneTrial) -> None:
+        """Adds the row of a trial whose machine does not share the comparison's folder."""
+        assignment = Assignment(**trial.config["assignment"])
+        row, path = ResultRow(**trial.last_result["row"]), Path(assignment.out) / RESULTS
+        known = [(r["run_dir"], r["config_hash"], r["code_version"]) for r in read_results(path)]
+        if (row.run_dir, row.config_hash, row.code_version) not in known:
+            append_row(path, row)
+            self._console.print(
+                f"{path.parent / row.run_dir} is on the trial's machine: --out is no folder that "
+                "all machines see. Its row is here; copy its folder for figures of its training.",
+                highlight=False, markup=False, soft_wrap=True,
+            )  # fmt: skip
 
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
@@ -82,9 +97,16 @@ class SweepProgress(tune.Callback):
             code_version=assignment.code_version,
             run_dir=assignment.run_dir,
         )
-        append_row(Path(assignment.out) / ERRORS, row)
+        self._note(lambda: append_row(Path(assignment.out) / ERRORS, row))
         self._say(f"{_name(trial)} failed: {error}")
         self._ended(trial)
+
+    def _note(self, append: Callable[[], object]) -> None:
+        """Writes to a table; if it cannot be, the other trials go on all the same."""
+        try:
+            append()
+        except (UserError, OSError) as error:
+            self._console.print(str(error), style="bold red", markup=False, soft_wrap=True)
 
     def _ended(self, trial: TuneTrial) -> None:
         self._running.discard(trial.trial_id)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.files import swapped_in
+from e2hil_rllib.report import write_report
 from e2hil_rllib.run_folder import RunFolder, RunFolderError
 from e2hil_rllib.settings import Settings
 from tune_scripts.code_version import UNKNOWN, code_version
@@ -100,19 +101,17 @@ def run_trial(assignment: Assignment) -> ResultRow:
         **dataclasses.asdict(measure(run)),
     )
     append_row(Path(assignment.out) / RESULTS, row)
+    write_report(run)  # after the row, which it could cost
     return row
 
 
-def train_logged(
-    settings: Settings, run: RunFolder, fallback: str, report: bool = True
-) -> list[str]:
-    """Trains, or goes on with training; what it prints goes to a file beside the run folder.
+def train_logged(settings: Settings, run: RunFolder, fallback: str) -> list[str]:
+    """Trains, or goes on with training, without a report; what it prints goes to a log.
 
     Args:
         settings: What to train.
         run: Where everything goes.
         fallback: Version of the code, where this process cannot find it out itself.
-        report: Write the run's report at the end.
 
     Returns:
         The versions of the code that have worked on the run.
@@ -127,7 +126,7 @@ def train_logged(
     versions = note_version(run, fallback if version == UNKNOWN else version)
     with _beside(run, "log").open("a", encoding="utf-8") as log:
         console = Console(file=log, width=120)
-        if not train(settings, run, True, console, report):
+        if not train(settings, run, True, console, report=False):
             raise TrialStoppedError(
                 f"{run.root} was asked to stop. The same command goes on with it."
             )

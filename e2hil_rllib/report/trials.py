@@ -101,14 +101,15 @@ def read_comparison(folders: Sequence[Path]) -> Comparison:
     """Reads and pools the results of comparisons.
 
     A row that cannot be read is left out and named. Of rows of the same task, method, seed and
-    settings the last one counts, since a trial that was run again is appended.
+    settings the last one counts, since a trial that was run again is appended; so it does of those
+    of one run folder, which was gone on with for more steps.
 
     Args:
         folders: Each with a `results.csv`.
 
     Raises:
         ComparisonError: A folder has no results, no row can be read, or two rows are of the same
-            task, method and seed but of other settings.
+            task, method and seed but of other settings and run folders.
     """
     notes: list[str] = []
     trials: dict[tuple[str, str, int], Trial] = {}
@@ -136,7 +137,8 @@ def _repeated(earlier: Trial, trial: Trial) -> str:
         ComparisonError: They are of different settings.
     """
     what = f"task {trial.task}, method {trial.method}, seed {trial.seed}"
-    if earlier.config_hash != trial.config_hash:
+    same_run = earlier.run.root == trial.run.root  # which was gone on with
+    if earlier.config_hash != trial.config_hash and not same_run:
         raise ComparisonError(
             f"Two rows are of {what}, but of different settings: {earlier.origin} (config_hash "
             f"{earlier.config_hash}) and {trial.origin} (config_hash {trial.config_hash}). They "

@@ -60,6 +60,12 @@ def test_of_a_trial_that_was_run_again_the_last_row_counts(tmp_path: Path) -> No
     assert len(comparison.notes) == 1 and "line 2: left out" in comparison.notes[0]
 
 
+def test_of_a_run_that_was_gone_on_with_for_more_steps_the_last_row_counts(tmp_path: Path) -> None:
+    longer = result("e2hil", 0, 0.9, config_hash="longer")
+    write_results(tmp_path, [result("e2hil", 0, 0.1), longer])
+    assert [trial.success_rate for trial in read_comparison([tmp_path]).trials] == [0.9]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -13,18 +13,22 @@ from tune_scripts.plan import PlanError
 
 
 def test_a_share_that_no_machine_has_is_refused(monkeypatch):
+    """Also one that two machines have together."""
+
+    def machine(cpus: float, gpus: float, alive: bool = True) -> dict[str, object]:
+        return {"Resources": {"CPU": cpus, "GPU": gpus}, "Alive": alive}
+
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
-    with (
-        pytest.raises(PlanError, match="cpus-per-trial is 3, but Ray has 2"),
-        ray_running(None, Share(cpus=3)),
-    ):
-        pass
-    with (
-        pytest.raises(PlanError, match="gpus-per-trial is 1, but Ray has 0"),
-        ray_running(None, Share(cpus=1, gpus=1)),
-    ):
-        pass
+    monkeypatch.setattr(
+        ray, "nodes", lambda: [machine(2, 0), machine(1, 1), machine(8, 8, alive=False)]
+    )
+    for fitting in (Share(cpus=2), Share(cpus=0.5, gpus=0.5)):
+        with ray_running(None, fitting):
+            pass
+    for unfit in (Share(cpus=3), Share(cpus=2, gpus=1), Share(cpus=1, gpus=2)):
+        said = rf"--cpus-per-trial {unfit.cpus} and --gpus-per-trial {unfit.gpus}.*2 CPUs and 0 G"
+        with pytest.raises(PlanError, match=said), ray_running(None, unfit):
+            pass
 
 
 def test_an_address_where_nobody_answers_is_said_at_once():

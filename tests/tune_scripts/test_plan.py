@@ -76,6 +76,8 @@ def row_of(trial, **values):
         ({}, False, True),
         ({"code_version": "def"}, False, False),
         ({"code_version": "def"}, True, True),
+        ({"code_version": "def+abc"}, False, True),
+        ({"code_version": "def+abcd"}, False, False),
         ({"config_hash": "0"}, True, False),
         ({"seed": "1"}, True, False),
         ({"method": "random"}, True, False),
@@ -104,6 +106,21 @@ def test_a_run_that_was_begun_is_gone_on_with(tmp_path):
     check_begun(trial, tmp_path, ["abc"], "abc")
     check_begun(trial, tmp_path, ["def", "abc"], "abc")
     check_begun(plan(stop={"steps": 100}, demonstrations={"record": 3})[0], tmp_path, [], "abc")
+
+
+def test_a_run_that_ended_later_than_asked_is_gone_on_with(tmp_path):
+    """One that was killed counts the episodes since its checkpoint, and then ends an iteration."""
+    begun(plan()[0], tmp_path, steps=79.0)
+    check_begun(plan()[0], tmp_path, ["abc"], "abc")
+
+
+def test_damaged_progress_is_named(tmp_path):
+    begun(plan()[0], tmp_path)
+    progress = RunFolder(tmp_path / plan()[0].run_dir).progress
+    with progress.open("a") as file:
+        file.write("\0\0\0\n")
+    with pytest.raises(PlanError, match=f"{progress} cannot be read.*train this trial anew"):
+        check_begun(plan()[0], tmp_path, ["abc"], "abc")
 
 
 def test_a_run_of_other_settings_more_steps_or_other_code_is_not(tmp_path):

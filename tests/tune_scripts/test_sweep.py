@@ -9,20 +9,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
 from e2hil_rllib.episodes import episode_files
 from e2hil_rllib.progress import STEP, read_rows
 from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.settings_file import SettingsError
 from tests.tune_scripts.reach import write_task
 from tune_scripts import session, sweep
+from tune_scripts.commands import COMMANDS, CommandRow
 from tune_scripts.compare_methods import BUDGETS, app
+from tune_scripts.methods import with_settings
 from tune_scripts.plan import PlanError, Trial, load_task, plan_trials
-from tune_scripts.results import read_results
+from tune_scripts.results import read_results, read_table
 from tune_scripts.sweep import Ended, Share, run_sweep
 
 ROOT = Path(__file__).parents[2]
@@ -137,7 +142,7 @@ def test_demonstrations_of_other_settings_are_not_taken(tmp_path, trials, withou
 
 
 def test_options_take_several_values_and_errors_name_what_to_do(tmp_path):
-    arguments = ["--tasks", "touch_cube", "pikc_cube", "--set", "seed=1", "env.reward=dense"]
+    arguments = ["--tasks", "touch_cube", "pikc_cube", "--set", "env.limit=9", "env.reward=dense"]
     done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out")])
     assert done.exit_code == 2
     assert "There is no task 'pikc_cube'" in done.output
@@ -145,10 +150,48 @@ def test_options_take_several_values_and_errors_name_what_to_do(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("override", "instead"),
+    [
+        ("seed=1", "give --seeds and --first-seed"),
+        ("stop.steps=9", "give --steps"),
+        ("training.num_critics=4", "the method rlpd10 is made of it"),
+    ],
+)
+def test_an_override_that_would_have_no_effect_is_refused(tmp_path, override, instead):
+    common = ["--tasks", "touch_cube", "--methods", "e2hil", "rlpd10", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, [*common, "--set", "env.reward=dense", override])
+    assert done.exit_code == 2
+    said = " ".join(done.output.split())
+    assert f"--set {override} would have no effect: {instead}" in said
+
+
+def test_only_a_start_that_was_not_refused_is_noted(tmp_path, trials, without_ray):
+    out, console = tmp_path / "out", Console(quiet=True)
+    typed = ["--tasks", "reach", "--out", str(out)]
+    wrong = [replace(trials[0], settings=with_settings(trials[0].settings, "env={limmit: 3}"))]
+    with pytest.raises(SettingsError, match="limmit"):
+        run_sweep(wrong, out, console, typed=typed)
+    assert not (out / COMMANDS).exists()
+    run_sweep(trials, out, console, typed=typed)
+    (row,) = read_table(out / COMMANDS, CommandRow)
+    assert row["command"] == "python -m tune_scripts.compare_methods --tasks reach --out out"
+
+
+def test_gpus_are_looked_for_where_the_trials_run(tmp_path, trials, without_ray, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    settings = with_settings(trials[0].settings, "resources.num_gpus_per_learner=1")
+    wanting = [replace(trials[0], settings=settings)]
+    with pytest.raises(SettingsError, match="need 1 GPUs, PyTorch finds 0 here"):
+        run_sweep(wanting, tmp_path / "here", Console(quiet=True))
+    run_sweep(wanting, tmp_path / "there", Console(quiet=True), address="auto")
+    assert without_ray == [["reach"]]
+
+
 def test_the_command_plans_tasks_methods_seeds_and_budgets(tmp_path, monkeypatch):
     planned: list[tuple[Sequence[Trial], Share]] = []
 
-    def run(trials, out, console, share, address, any_version):
+    def run(trials, out, console, share, address, any_version, typed):
         planned.append((trials, share))
         return Ended(0, 0)
 

@@ -176,6 +176,7 @@ def test_a_folder_is_of_one_sweep_but_for_more_samples(tmp_path, configs):
     ("arguments", "message"),
     [
         (["--task", "raech"], "There is no task 'raech'"),
+        (["--seed", "3"], "Give --human-steps for reach"),
         (["--set", "training.utd_ratio=4"], "training.utd_ratio: the sweep searches it"),
         (["--set", "env.limit=9", "seed=3"], "seed: the sweep sets it"),
         (["--set", "entropy_selection.enabled=false"], "enabled: the sweep sets it"),
@@ -198,6 +199,7 @@ def test_without_optuna_it_says_what_to_install(tmp_path, configs):
         "from tune_scripts.sweep_selection import app; app()"
     )
     arguments = ["--task", "reach", "--configs", str(configs), "--out", str(tmp_path / "out")]
+    arguments += ["--human-steps", "9"]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True
     )
@@ -210,21 +212,24 @@ def test_options_become_a_sweep(tmp_path, configs, monkeypatch):
     from tune_scripts import selection_sweep
 
     asked: list[SelectionSweep] = []
+    at_once: list[int] = []
 
-    def note(sweep, out, console, share, address):
+    def note(sweep, out, console, share, address, concurrent):
         asked.append(sweep)
+        at_once.append(concurrent)
         return Ended(2, 0)
 
     monkeypatch.setattr(selection_sweep, "run_selection_sweep", note)
     out = ["--out", str(tmp_path / "out")]
     reach = ["--task", "reach", "--configs", str(configs), *out]
     more = ["--steps", "100", "--slice", "50", "--seed", "4", "--samples", "7"]
-    assert CliRunner().invoke(app, reach).exit_code == 130
+    assert CliRunner().invoke(app, [*reach, "--human-steps", "15"]).exit_code == 130
     CliRunner().invoke(app, [*reach, *more, "--human-steps", "30", "--gpus-per-trial", "0.5"])
-    CliRunner().invoke(app, ["--task", "touch_cube", *out])
+    CliRunner().invoke(app, ["--task", "touch_cube", "--concurrent", "9", *out])
     first, second, third = asked
     assert (first.goal, first.samples, first.seed) == (Goal(60, 15, 500), 20, 0)
     assert (second.goal, second.samples, second.seed) == (Goal(100, 30, 50), 7, 4)
     assert second.paper.settings.seed == 4 and second.paper.settings.stop.steps == 100
     assert second.paper.settings.resources.num_gpus_per_learner == 0.5
     assert third.goal == Goal(4000, 1000, 500)
+    assert at_once == [4, 4, 9]
