@@ -63,13 +63,18 @@ def evaluate(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the first episode; the next ones count up.")
     ] = None,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Every checkpoint of the run; its report then draws them."),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Let a trained policy act without exploration and without a human, and count successes."""
     from e2hil_rllib.commands.evaluate import evaluate_path
+    from e2hil_rllib.commands.evaluate_checkpoints import evaluate_checkpoints
 
     with user_errors(debug):
-        evaluate_path(run, episodes, seed, console)
+        (evaluate_checkpoints if every else evaluate_path)(run, episodes, seed, console)
 
 
 @app.command()

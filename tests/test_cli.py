@@ -107,6 +107,10 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path, config: Path) 
     assert (run.report / "index.html").exists()
     again = e2hil("eval", run.root, "--episodes", 1)
     assert again.exit_code == 0 and "Evaluation at step" in again.output
+    every = e2hil("eval", run.root, "--all", "--episodes", 1)
+    assert every.exit_code == 0, every.output
+    saved = [run.checkpoints().step_of(path) for path in run.checkpoints().all()]
+    assert [episode.step for episode in read_evaluations(run.evaluation)] == saved
 
 
 def _wait_for_checkpoint(run: RunFolder, process: subprocess.Popen[bytes]) -> None:

@@ -53,6 +53,13 @@ def evaluate(algorithm: E2HiL, step: int, episodes: int, seed: int) -> list[Eval
     return [EvaluatedEpisode.from_algorithm(step, result) for result in results]
 
 
+def remember(run: RunFolder, results: list[EvaluatedEpisode]) -> None:
+    """Writes an evaluation into a run, in the place of an earlier one of the same policy."""
+    steps = {episode.step for episode in results}
+    earlier = [e for e in read_evaluations(run.evaluation) if e.step not in steps]
+    write_evaluations(run.evaluation, sorted([*earlier, *results], key=lambda e: e.step))
+
+
 def evaluate_path(path: Path, episodes: int | None, seed: int | None, console: Console) -> None:
     """Evaluates a run or a checkpoint and prints what it comes to.
 
@@ -69,7 +76,7 @@ def evaluate_path(path: Path, episodes: int | None, seed: int | None, console: C
     console.print(f"Evaluating {checkpoint}.", highlight=False)
     if settings.robots is not None:
         results = evaluate_on_robot(settings, checkpoint, episodes, seed, console)
-        _remember(run, results)
+        remember(run, results)
     else:
         with ray_session(settings):
             algorithm = restore(checkpoint)
@@ -80,13 +87,6 @@ def evaluate_path(path: Path, episodes: int | None, seed: int | None, console: C
                 algorithm.stop()
     if results:
         print_evaluation(console, results)
-
-
-def _remember(run: RunFolder, results: list[EvaluatedEpisode]) -> None:
-    """Writes an evaluation into a run, in the place of an earlier one of the same policy."""
-    steps = {episode.step for episode in results}
-    earlier = [e for e in read_evaluations(run.evaluation) if e.step not in steps]
-    write_evaluations(run.evaluation, sorted([*earlier, *results], key=lambda e: e.step))
 
 
 def print_evaluation(console: Console, episodes: list[EvaluatedEpisode]) -> None:
