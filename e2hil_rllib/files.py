@@ -7,8 +7,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from e2hil_rllib.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class WriteError(UserError):
@@ -76,6 +80,21 @@ def swapped_in(path: Path) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
         sync_file(path.parent)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as a PNG; an older one stays until the new one is whole.
+
+    Args:
+        figure: Of matplotlib.
+        path: The PNG to write or to replace. Its folder is made if there is none.
+
+    Raises:
+        WriteError: The disk is full, or the file cannot be written for another reason.
+    """
+    with swapped_in(path) as temporary:
+        # The temporary name does not end in .png, which matplotlib would go by.
+        figure.savefig(temporary, format="png")
 
 
 def is_temporary(path: Path) -> bool:

@@ -6,8 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
-from e2hil_rllib.files import WriteError, is_temporary, swapped_in
+from e2hil_rllib.files import WriteError, is_temporary, save_figure, swapped_in
+
+ROOT = Path(__file__).parents[1]
+# The only one that need not: its whole folder is written beside, and says so where it cannot be.
+SAVES_FIGURES = {"e2hil_rllib/files.py", "e2hil_rllib/classifier/figures.py"}
 
 
 def test_a_full_disk_leaves_the_old_file_and_is_told_with_its_name(tmp_path: Path) -> None:
@@ -27,6 +33,36 @@ def test_a_folder_that_cannot_be_made_is_told_with_its_name(tmp_path: Path) -> N
     with pytest.raises(WriteError, match=r"rows\.csv could not be written: Not a directory"):  # noqa: SIM117
         with swapped_in(tmp_path / "file" / "inner" / "rows.csv"):
             pytest.fail("there is nowhere to write")
+
+
+def test_a_figure_is_a_picture_whatever_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "curve"
+    save_figure(Figure(), path)
+    assert Image.open(path).format == "PNG" and list(path.parent.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_the_old_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "curve.png"
+    path.write_bytes(b"old")
+
+    def fill_the_disk(figure: Figure, target: Path, **options: str) -> None:
+        Path(target).write_bytes(b"half")
+        assert path.read_bytes() == b"old"
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", fill_the_disk)
+    with pytest.raises(WriteError, match=r"curve\.png could not be written: No space.*are free"):
+        save_figure(Figure(), path)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_no_figure_is_written_in_place() -> None:
+    for package in ("e2hil_rllib", "envs", "tune_scripts"):
+        for path in (ROOT / package).rglob("*.py"):
+            if path.relative_to(ROOT).as_posix() not in SAVES_FIGURES:
+                assert ".savefig(" not in path.read_text(), f"{path}: use save_figure"
 
 
 def test_what_a_kill_leaves_is_known_by_its_name(tmp_path: Path) -> None:

@@ -33,6 +33,17 @@ MANY = 256
 """Draws that an influence is taken for known by."""
 _MODULE = Path("learner_group/learner/rl_module/default_policy")
 
+MEASURES = (
+    "entropy", "temperature", "clipped", "rank_density", "rank_advantage", "rank_log",
+    "agree_8", "chance_8", "pruned_again_8", "rank_8",
+    "agree_many", "chance_many", "pruned_again_many", "rank_many",
+    "effect_own_8", "effect_own_many", "effect_own_log", "own_kept", "own_above", "own_below",
+    "effect_whole_8", "effect_whole_many", "effect_whole_log",
+    "whole_kept", "whole_above", "whole_below",
+    *(f"{what}_{name}" for name in SOURCE_NAMES for what in ("upper", "bias", "prefers")),
+)  # fmt: skip
+"""What `examine` measures, in its order: a table's columns are known before the first of them."""
+
 
 @dataclass(frozen=True)
 class Examined:
@@ -52,7 +63,7 @@ class Examined:
 
 
 def examine(run: RunFolder, checkpoint: Path, wanted: Examined) -> dict[str, float]:
-    """Measures of one checkpoint, means over its minibatches.
+    """The `MEASURES` of one checkpoint, means over its minibatches.
 
     ``agree_8``, ``chance_8``, ``pruned_again_8``, ``rank_8``: the selection by the run's own K
     against one by `MANY` draws; with ``_many`` behind them, a second one by `MANY` draws, which is
@@ -91,7 +102,8 @@ def examine(run: RunFolder, checkpoint: Path, wanted: Examined) -> dict[str, flo
     for _ in range(wanted.batches):
         batch = experience.replay.sample(config.train_batch_size_per_learner, 1)
         measured.append(_Batch(module, config, batch, generator).measures(wanted, outcomes))
-    return {name: mean_known(of_batch[name] for of_batch in measured) for name in measured[0]}
+    assert tuple(measured[0]) == MEASURES
+    return {name: mean_known(of_batch[name] for of_batch in measured) for name in MEASURES}
 
 
 class _Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,11 +12,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from e2hil_rllib.files import swapped_in
+from e2hil_rllib.files import save_figure, swapped_in
 from e2hil_rllib.report.statistics import mean_known
 from e2hil_rllib.report.style import BLUE, GREEN, GREY, ORANGE, STYLE
 
 Row = Mapping[str, str | int | float]
+"""A checkpoint: `OF_CHECKPOINT`, `OF_EXAMINATION`, and the measures."""
+
+OF_CHECKPOINT = ("task", "method", "seed", "step", "quarter")
+OF_EXAMINATION = ("batches", "samples", "draws", "drawn_from")
+"""How a checkpoint was examined; `drawn_from` is the seed of that, `seed` the trial's."""
 
 # Title, then the measures with label, colour and dashes.
 _PANELS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
@@ -80,8 +86,11 @@ def draw_examination(rows: Sequence[Row], path: Path) -> None:
     """Draws each measure over the steps: a line is the mean over seeds, a dot a seed.
 
     Args:
-        rows: Of an examination; at least one.
+        rows: At least one, all examined alike.
         path: The PNG to write.
+
+    Raises:
+        WriteError: The disk is full, or the file cannot be written for another reason.
     """
     groups = list(dict.fromkeys((row["task"], row["method"]) for row in rows))
     with matplotlib.rc_context(STYLE | {"font.size": 9, "axes.titlesize": 9}):
@@ -98,7 +107,7 @@ def draw_examination(rows: Sequence[Row], path: Path) -> None:
                 if number == len(groups) - 1:
                     axes.set_xlabel("steps of the environment")
             line[0].set_ylabel(f"{task}\n{method}", fontweight="bold")
-        figure.savefig(path, format="png")
+        save_figure(figure, path)
 
 
 def _draw(axes: Axes, rows: Sequence[Row], measures: Sequence[tuple[str, str, str, str]]) -> None:
@@ -106,16 +115,36 @@ def _draw(axes: Axes, rows: Sequence[Row], measures: Sequence[tuple[str, str, st
     axes.axhline(0, color=GREY, linewidth=0.6)
     for name, label, colour, dashes in measures:
         points = [(int(row["step"]), float(row[name])) for row in rows]
-        means = [mean_known(value for at, value in points if at == step) for step in steps]
+        means = _mean_over_seeds(rows, name, steps)
         axes.plot(steps, means, color=colour, linestyle=dashes, label=label, linewidth=1.5)
         axes.plot(*np.array(points).T, ".", color=colour, alpha=0.35, markersize=4)
 
 
+def _mean_over_seeds(rows: Sequence[Row], name: str, steps: Sequence[int]) -> list[float]:
+    """At each step; a seed whose checkpoints are at others, after a resume, goes straight."""
+    lines: list[list[float]] = []
+    for seed in {row["seed"] for row in rows}:
+        there = {int(row["step"]): float(row[name]) for row in rows if row["seed"] == seed}
+        known = sorted((step, value) for step, value in there.items() if not math.isnan(value))
+        if known:
+            known_at, values = np.array(known).T
+            between = np.interp(steps, known_at, values, left=np.nan, right=np.nan)
+            lines.append([there.get(at, float(v)) for at, v in zip(steps, between, strict=True)])
+    return [mean_known(of_step) for of_step in zip(*lines, strict=True)] or [math.nan] * len(steps)
+
+
 def write_phases(rows: Sequence[Row], path: Path) -> None:
-    """Writes the mean of each measure by task, method and quarter of training."""
+    """Writes the mean of each measure by task, method and quarter of training.
+
+    Args:
+        rows: At least one, all examined alike.
+        path: The CSV file to write.
+
+    Raises:
+        WriteError: The disk is full, or the file cannot be written for another reason.
+    """
     keys = list(dict.fromkeys((r["task"], r["method"], r["quarter"]) for r in rows))
-    skipped = {"task", "method", "seed", "step", "quarter", "drawn_from"}
-    names = [name for name in rows[0] if name not in skipped]
+    names = [name for name in rows[0] if name not in (*OF_CHECKPOINT, *OF_EXAMINATION)]
     with swapped_in(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("task", "method", "quarter", "checkpoints", *names))

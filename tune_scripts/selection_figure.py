@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, NullFormatter
 
-from e2hil_rllib.files import swapped_in
+from e2hil_rllib.files import save_figure
 from e2hil_rllib.report.style import BLUE, GREY, ORANGE, STYLE
 from tune_scripts.selection_results import EndedTrial
 from tune_scripts.selection_space import SEARCHED, Searched
@@ -29,8 +29,7 @@ def draw_sweep(trials: Sequence[EndedTrial], human_steps: int, path: Path) -> No
     Raises:
         WriteError: The disk is full.
     """
-    with swapped_in(path) as new:
-        sweep_figure(trials, human_steps).savefig(new, format="png")
+    save_figure(sweep_figure(trials, human_steps), path)
 
 
 def sweep_figure(trials: Sequence[EndedTrial], human_steps: int) -> Figure:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from e2hil_rllib.environments import fault_in_words
 from e2hil_rllib.errors import UserError
+from e2hil_rllib.files import save_figure
 from e2hil_rllib.settings import Settings
 
 _HEIGHT = 6.0  # [inches]
@@ -54,6 +55,7 @@ def draw_crops(settings: Settings, folder: Path, seed: int | None = None) -> lis
 
     Raises:
         CropError: The environment cannot be made or started, or observes no cameras.
+        WriteError: A picture cannot be written.
     """
     try:
         env = gymnasium.make(settings.task, **settings.env)
@@ -66,7 +68,6 @@ def draw_crops(settings: Settings, folder: Path, seed: int | None = None) -> lis
         frames, views = _raw_frames(env, settings, settings.seed if seed is None else seed)
     finally:
         env.close()
-    folder.mkdir(parents=True, exist_ok=True)
     return [draw_view(folder / f"{name}.png", name, frames[name], views[name]) for name in views]
 
 
@@ -97,7 +98,11 @@ def _raw_frames(
 
 
 def draw_view(path: Path, name: str, raw: NDArray[np.uint8], view: View) -> Path:
-    """Draw a raw frame with its crop, beside the frame that the policy gets; returns the file."""
+    """Draw a raw frame with its crop, beside the frame that the policy gets; returns the file.
+
+    Raises:
+        WriteError: The disk is full, or the file cannot be written for another reason.
+    """
     seen, crop = view.apply(raw), view.crop
     height, width = raw.shape[:2]
     seen_height, seen_width = seen.shape[:2]
@@ -115,7 +120,7 @@ def draw_view(path: Path, name: str, raw: NDArray[np.uint8], view: View) -> Path
     left.set_xlabel(
         f"crop: left {crop.left}, top {crop.top}, width {crop.width}, height {crop.height}"
     )
-    figure.savefig(path)
+    save_figure(figure, path)
     return path
 
 

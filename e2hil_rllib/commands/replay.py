@@ -14,6 +14,7 @@ from e2hil_rllib.commands.arm_session import announce, arm_session
 from e2hil_rllib.environments import control_rate
 from e2hil_rllib.episodes import EpisodeData, read_episode
 from e2hil_rllib.errors import UserError
+from e2hil_rllib.files import save_figure
 from e2hil_rllib.report.style import BLUE, ORANGE, STYLE
 from e2hil_rllib.settings import Settings
 from envs.checked import ACTION_SIZE
@@ -112,7 +113,11 @@ def show_replay(settings: Settings, path: Path, figure: Path | None, console: Co
 
 
 def draw_replay(result: Replay, path: Path) -> None:
-    """Draws the recorded and the replayed way of the TCP, an axis a panel, into a PNG."""
+    """Draws the recorded and the replayed way of the TCP, an axis a panel, into a PNG.
+
+    Raises:
+        WriteError: The disk is full, or the file cannot be written for another reason.
+    """
     import matplotlib
 
     with matplotlib.rc_context(STYLE):
@@ -128,8 +133,7 @@ def draw_replay(result: Replay, path: Path) -> None:
         panels[0].set_title("Tool centre point, recorded and replayed")
         panels[0].legend()
         panels[-1].set_xlabel("time [s]")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        save_figure(figure, path)
 
 
 def _read(path: Path) -> EpisodeData:

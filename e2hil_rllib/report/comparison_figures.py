@@ -178,12 +178,21 @@ class Figures:
         self._flush_notes()
 
     def _bands(self, task: str, panel: Panel) -> dict[str, Band]:
-        bands = {}
+        """By method; where there are any, says which seeds and methods are not in them."""
+        bands, missing = {}, []
         for method in self._comparison.methods:
             trials = self._comparison.of(task, method)
-            series = [one for t in trials if (one := self._series(t, panel)) is not None]
-            if band := band_of([one for one in series if len(one[0]) > 1]):
+            series = [(t, one) for t in trials if (one := self._series(t, panel)) is not None]
+            lines = [one for _, one in series if len(one[0]) > 1]
+            few = [str(trial.seed) for trial, one in series if len(one[0]) < 2]
+            if few:
+                missing.append(f"{method} seed {', '.join(few)} (fewer than two points)")
+            if band := band_of(lines):
                 bands[method] = band
+            elif lines:
+                missing.append(f"{method} (its seeds have no steps in common)")
+        if bands and missing:
+            self._notes.append(f"{task}: '{panel.title}' leaves out {'; '.join(missing)}.")
         return bands
 
     def _series(self, trial: Trial, panel: Panel) -> Series | None:

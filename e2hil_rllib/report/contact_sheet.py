@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from e2hil_rllib.files import save_figure
 from e2hil_rllib.report.footage import Frames
 
 #: Frames side by side.
@@ -52,6 +53,9 @@ def draw_strips(strips: Sequence[Strip], path: Path) -> None:
     Args:
         strips: Each with 1 to `COLUMNS` shots, all with the same cameras.
         path: The PNG to write.
+
+    Raises:
+        WriteError: The disk is full, or the file cannot be written for another reason.
     """
     heights = [_height(strip) for strip in strips]
     size = (_LEFT + COLUMNS * (_FRAME + _GAP), sum(heights))
@@ -60,7 +64,7 @@ def draw_strips(strips: Sequence[Strip], path: Path) -> None:
     for strip, height in zip(strips, heights, strict=True):
         _draw_strip(figure, strip, top)
         top -= height
-    figure.savefig(path, format="png")
+    save_figure(figure, path)
 
 
 def _camera_heights(strip: Strip) -> dict[str, float]:

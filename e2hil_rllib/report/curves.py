@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from e2hil_rllib.files import save_figure
 from e2hil_rllib.progress import STEP
 from e2hil_rllib.report.style import BLUE, COLOUR_OF_SOURCE, GREEN, GREY, ORANGE, STYLE
 from e2hil_rllib.segments import SOURCE_NAMES
@@ -142,6 +143,9 @@ def draw(plot: Plot, columns: Columns, path: Path) -> bool:
 
     Returns:
         Whether there was a finite number to draw; without one, nothing is written.
+
+    Raises:
+        WriteError: The disk is full, or the file cannot be written for another reason.
     """
     lines = [(curve, *_finite(columns, curve)) for curve in plot.curves]
     lines = [line for line in lines if len(line[1])]
@@ -163,7 +167,7 @@ def draw(plot: Plot, columns: Columns, path: Path) -> bool:
         axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}".replace(",", "\u2009"))
         if any(curve.label for curve, *_ in lines):
             axes.legend(loc="best", fontsize=9)
-        figure.savefig(path, format="png")
+        save_figure(figure, path)
     return True
 
 

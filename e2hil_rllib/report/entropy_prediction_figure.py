@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from e2hil_rllib.files import save_figure
 from e2hil_rllib.report.entropy_prediction import (
     QUARTERS,
     EntropyChanges,
@@ -35,6 +36,9 @@ def draw_predictions(
             least one method with at least one seed.
         title: Of the figure.
         path: The PNG to write.
+
+    Raises:
+        WriteError: The disk is full, or the file cannot be written for another reason.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11.4, 4.0 * len(drawn) + 0.4), dpi=150, layout="constrained")
@@ -42,7 +46,7 @@ def draw_predictions(
         parts = figure.subfigures(len(drawn), 1, squeeze=False)[:, 0]
         for part, (method, (measure, seeds)) in zip(parts, drawn.items(), strict=True):
             _draw_method(part, method, measure, seeds)
-        figure.savefig(path, format="png")
+        save_figure(figure, path)
 
 
 def _draw_method(

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from e2hil_rllib.files import save_figure
 from e2hil_rllib.report.logged_samples import LoggedSamples
 from e2hil_rllib.report.page import Table
 from e2hil_rllib.report.style import COLOUR_OF_SOURCE, STYLE
@@ -86,6 +87,9 @@ def draw_sources(by_method: Mapping[str, Sequence[LoggedSamples]], title: str, p
 
     Returns:
         Whether there was a |c| above zero to draw; without one, nothing is written.
+
+    Raises:
+        WriteError: The disk is full, or the file cannot be written for another reason.
     """
     by_source = {method: judged_by_source(seeds) for method, seeds in by_method.items()}
     if not any(sources["all"].magnitude.any() for sources in by_source.values()):
@@ -114,7 +118,7 @@ def draw_sources(by_method: Mapping[str, Sequence[LoggedSamples]], title: str, p
             if any(name in sources for sources in by_source.values())
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=10)
-        figure.savefig(path, format="png")
+        save_figure(figure, path)
     return True
 
 

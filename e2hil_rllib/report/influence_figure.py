@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from e2hil_rllib.files import save_figure
 from e2hil_rllib.report.page import Table
 from e2hil_rllib.report.style import COLOUR_OF_SOURCE, GREY, STYLE
 from e2hil_rllib.segments import SOURCE_NAMES
@@ -44,6 +45,9 @@ def draw_influence(samples: JudgedSamples, path: Path) -> bool:
 
     Returns:
         Whether there was a |c| above zero to draw; without one, nothing is written.
+
+    Raises:
+        WriteError: The disk is full, or the file cannot be written for another reason.
     """
     magnitude = np.abs(samples.influence)
     if not magnitude.any():
@@ -65,7 +69,7 @@ def draw_influence(samples: JudgedSamples, path: Path) -> bool:
         )
         axes.set_ylim(-2, 102)
         axes.legend(loc="best", fontsize=9)
-        figure.savefig(path, format="png")
+        save_figure(figure, path)
     return True
 
 

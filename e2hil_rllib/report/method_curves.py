@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from e2hil_rllib.evaluation_log import EvaluatedEpisode
+from e2hil_rllib.files import save_figure
 from e2hil_rllib.progress import STEP
 from e2hil_rllib.report.curves import Columns
 from e2hil_rllib.report.method_looks import Look
@@ -108,6 +109,9 @@ def draw_methods(
         looks: Of every method that occurs.
         title: Of the figure.
         path: The PNG to write.
+
+    Raises:
+        WriteError: The disk is full, or the file cannot be written for another reason.
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -125,7 +129,7 @@ def draw_methods(
             [shown[name] for name in names], names, loc="outside lower center",
             ncols=min(4, len(names)), fontsize=10, handlelength=3.5,
         )  # fmt: skip
-        figure.savefig(path, format="png")
+        save_figure(figure, path)
 
 
 def _draw_panel(

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, Rectangle
 
+from e2hil_rllib.files import save_figure
 from e2hil_rllib.report.page import Table
 from e2hil_rllib.report.style import GREY, STYLE
 
@@ -82,6 +83,9 @@ def draw_places(
         reach: Of the arm.
         title: Of the figure.
         path: The PNG to write.
+
+    Raises:
+        WriteError: The disk is full, or the file cannot be written for another reason.
     """
     places = np.concatenate([samples.place for samples in by_method.values()])
     edges = _edges(places, reach)
@@ -114,7 +118,7 @@ def draw_places(
             grid[-1, column].set_xlabel("y, left of the arm [m]")
         for axes in grid[:, 0]:
             axes.set_ylabel("x, ahead [m]")
-        figure.savefig(path, format="png")
+        save_figure(figure, path)
 
 
 def _maps(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from e2hil_rllib.evaluation_log import read_evaluations, write_evaluations
 from e2hil_rllib.progress import STEP, read_rows, write_rows
 from e2hil_rllib.report.comparison import markdown_table, write_comparison
 from e2hil_rllib.report.trials import ComparisonError
@@ -131,6 +132,30 @@ def test_trials_evaluated_once_have_no_curve_of_it(whole: Path, tmp_path: Path) 
     below = list(sections(written.page).values())
     assert below[2].count("no progress.csv has it twice") == 3
     assert "what the arm reaches is not known" in below[5]
+
+
+def test_seeds_that_are_not_in_a_mean_are_named(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(whole, folder)
+    trials = folder / "trials/touch_cube"
+    evaluation = trials / "hil_serl/seed_1/evaluation.csv"
+    episodes = read_evaluations(evaluation)
+    evaluation.unlink()
+    write_evaluations(evaluation, [e for e in episodes if e.step == episodes[0].step])
+    for seed in (0, 1):  # one ends where the other begins
+        progress = trials / f"e2hil/seed_{seed}/progress.csv"
+        rows = read_rows(progress)
+        write_rows(progress, rows[:20] if seed else rows[20:])
+    below = list(sections(write_comparison([folder], tmp_path / "out", reach_of).page).values())
+    assert (
+        "touch_cube: &#x27;Success without the human&#x27; leaves out hil_serl seed 1 (fewer than "
+        "two points)."
+    ) in below[2]
+    assert (
+        "touch_cube: &#x27;Entropy of the policy&#x27; leaves out e2hil (its seeds have no steps "
+        "in common)."
+    ) in below[2]
+    assert below[2].count("leaves out") == 4  # the three panels of progress.csv
 
 
 def test_the_markdown_table_needs_the_results_alone(tmp_path: Path) -> None:

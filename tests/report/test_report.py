@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from e2hil_rllib.evaluation_log import EvaluatedEpisode, write_evaluations
+from e2hil_rllib.files import WriteError
 from e2hil_rllib.progress import STEP, Row, write_rows
 from e2hil_rllib.report import ReportError, write_report
 from e2hil_rllib.report.curves import PLOTS
@@ -126,6 +128,23 @@ def test_an_old_figure_does_not_outlive_its_run(tmp_path: Path) -> None:
     write_rows(run.progress, [{STEP: 100.0, LEARNER + "temperature": 0.01}])
     write_report(run)
     assert [path.name for path in run.report.glob("*.png")] == ["temperature.png"]
+
+
+def test_a_full_disk_is_told_with_the_picture_and_leaves_the_old_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_in(tmp_path, whole_run())
+    write_report(run)
+    before = {path.name: path.read_bytes() for path in run.report.iterdir()}
+
+    def fill_the_disk(figure: Figure, target: Path, **options: str) -> None:
+        Path(target).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", fill_the_disk)
+    with pytest.raises(WriteError, match=r"success\.png could not be written: No space left"):
+        write_report(run)
+    assert {path.name: path.read_bytes() for path in run.report.iterdir()} == before
 
 
 @pytest.mark.parametrize("text", ["", f"{STEP}\n", f"{STEP},x\n100"])
