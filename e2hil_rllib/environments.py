@@ -30,6 +30,11 @@ def fault_in_words(error: Exception) -> str:
     return str(error).split(" was raised from the environment creator")[0]
 
 
+def tells_success(env: gymnasium.Env[Any, Any]) -> bool:
+    """Whether an environment says in its info if its task has succeeded; it is reset."""
+    return "succeed" in env.reset(seed=0)[1]
+
+
 def control_rate(env: gymnasium.Env[Any, Any]) -> float:
     """Steps of an environment per second [Hz], 10 where it does not say."""
     if env.has_wrapper_attr("control_hz"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from ray import tune
 from rich.console import Console
 
 from e2hil_rllib.commands.build import algorithm_config, check_settings
+from e2hil_rllib.environments import make_environment, tells_success
 from e2hil_rllib.run_folder import RunFolder
 from tune_scripts.cluster import ONE_CPU, Share, ray_running
 from tune_scripts.code_version import code_version
@@ -17,7 +19,7 @@ from tune_scripts.commands import note_command
 from tune_scripts.demonstrations import folder_of, record_missing, with_demonstrations
 from tune_scripts.methods import with_settings
 from tune_scripts.options import NO_GPUS
-from tune_scripts.plan import Trial, check_begun, is_finished
+from tune_scripts.plan import PlanError, Trial, check_begun, is_finished
 from tune_scripts.results import read_results
 from tune_scripts.session import (
     Ended,
@@ -98,10 +100,22 @@ def _check(trials: Sequence[Trial], out: Path, here: bool) -> None:
         settings = trial.settings if here else with_settings(trial.settings, NO_GPUS)
         if trial.task not in tasks:
             check_settings(settings, run)  # makes environments
+            _check_success(trial)
         elif (trial.task, trial.method) not in methods:
             algorithm_config(settings, run)
         tasks.add(trial.task)
         methods.add((trial.task, trial.method))
+
+
+def _check_success(trial: Trial) -> None:
+    settings = trial.settings
+    env = make_environment(settings.task, dict(settings.env), settings.judge())
+    with contextlib.closing(env):
+        if not tells_success(env):
+            raise PlanError(
+                f"The environment of the task {trial.task} does not tell success ('succeed' in its "
+                "info), by which methods are compared. Add it, or a success_classifier."
+            )
 
 
 def _assignment(trial: Trial, out: Path, code: str) -> Assignment:

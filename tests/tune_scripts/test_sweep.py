@@ -178,6 +178,17 @@ def test_only_a_start_that_was_not_refused_is_noted(tmp_path, trials, without_ra
     assert row["command"] == "python -m tune_scripts.compare_methods --tasks reach --out out"
 
 
+def test_a_task_that_does_not_tell_success_is_refused(tmp_path, without_ray):
+    (tmp_path / "pendulum.yaml").write_text(
+        "{task: Pendulum-v1, stop: {steps: 60}, "
+        "human_in_the_loop: {interventions: false, demonstration_fraction: 0}}"
+    )
+    task = {"pendulum": load_task(tmp_path, "pendulum", [])}
+    with pytest.raises(PlanError, match="pendulum does not tell success"):
+        run_sweep(plan_trials(task, ["e2hil"], [0]), tmp_path / "out", Console(quiet=True))
+    assert without_ray == []
+
+
 def test_gpus_are_looked_for_where_the_trials_run(tmp_path, trials, without_ray, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     settings = with_settings(trials[0].settings, "resources.num_gpus_per_learner=1")
