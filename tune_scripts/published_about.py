@@ -23,7 +23,8 @@ _FILES = {
     "influence_by_source.csv": "Table II: magnitude of c of logged samples by method and source",
     "curves.csv": f"Each trial at its evaluations and every {EVERY} steps: success of the "
     "evaluation, human steps so far, share of the last 100 training episodes that succeeded "
-    "without a human step, entropy of the policy [nats], temperature",
+    "without a human step, entropy of the policy [nats], temperature, mean Q "
+    "of the policy's actions",
     "equal_cost.csv": "Success of the evaluations at equal human cost: at half and at all of the "
     "human steps that the median hil_serl trial used, and its mean up to there",
     "fig4_curves_*.png": "Success, interventions and entropy over training (the paper's Figure 4)",

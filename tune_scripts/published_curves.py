@@ -20,9 +20,11 @@ _TRAINED = {
     "policy_entropy": "learners/default_policy/policy_entropy",
     "temperature": "learners/default_policy/temperature",
 }
+_ACTOR_LOSS = "learners/default_policy/actor_loss"
 _UNTRAINED = {_TRAINED["human_steps"]: 0.0}
 EVALUATED = "evaluation_success"
-CURVE_COLUMNS = ("task", "method", "seed", "step", EVALUATED, *_TRAINED)
+POLICY_Q = "policy_q"
+CURVE_COLUMNS = ("task", "method", "seed", "step", EVALUATED, *_TRAINED, POLICY_Q)
 
 
 def curves(trials: Iterable[Trial], notes: list[str]) -> list[dict[str, str]]:
@@ -67,8 +69,28 @@ def curve_points(
     for step in sorted({*regular.values(), *success}):
         row = at.get(step, {})
         values = {EVALUATED: success.get(step)} | {k: row.get(v) for k, v in _TRAINED.items()}
+        values[POLICY_Q] = policy_q(row)
         points.append({"step": f"{step:.0f}"} | _texts(values))
     return points
+
+
+def policy_q(row: Row) -> float | None:
+    """Mean of min_j Q_j at the policy's actions in an iteration: the actor's loss is α log π − Q.
+
+    Loss and entropy are means over minibatches; with the selection on, the loss is one over the
+    samples that are kept.
+
+    Args:
+        row: Of `progress.csv`.
+
+    Returns:
+        None where the actor was not updated.
+    """
+    names = (_ACTOR_LOSS, _TRAINED["temperature"], _TRAINED["policy_entropy"])
+    loss, temperature, entropy = (row.get(name) for name in names)
+    if loss is None or temperature is None or entropy is None:
+        return None
+    return -loss - temperature * entropy
 
 
 def _texts(values: Mapping[str, float | None]) -> dict[str, str]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+import torch
+
 from e2hil_rllib.evaluation_log import EvaluatedEpisode
+from e2hil_rllib.losses import actor_loss
 from e2hil_rllib.progress import STEP
 from e2hil_rllib.report.trials import read_comparison
 from tests.report.comparisons import whole_comparison
-from tune_scripts.published_curves import CURVE_COLUMNS, curve_points, curves
+from tune_scripts.published_curves import CURVE_COLUMNS, curve_points, curves, policy_q
 
 ALONE = "env_runners/autonomous_success_rate"
 
@@ -27,6 +31,18 @@ def test_a_trial_is_kept_at_its_evaluations_and_at_the_first_row_of_each_500_ste
         ("2400", "", "1"),
     ]  # fmt: skip
     assert [p["training_success_alone"] for p in points][:2] == ["0.333333", ""]
+
+
+def test_the_policys_q_is_what_is_left_of_the_actors_loss():
+    """Against the loss itself: α log π − Q, whose mean is −α H − Q."""
+    log_prob, q = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.9, 1.2, 0.6])
+    row = {
+        "learners/default_policy/actor_loss": actor_loss(log_prob, q, 0.2).item(),
+        "learners/default_policy/temperature": 0.2,
+        "learners/default_policy/policy_entropy": -log_prob.mean().item(),
+    }
+    assert policy_q(row) == pytest.approx(q.mean().item())
+    assert policy_q({}) is None
 
 
 def test_every_trial_has_its_rows_and_one_that_cannot_be_read_is_said(tmp_path) -> None:
