@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tune_scripts import sweep
 from tune_scripts.code_version import code_version
-from tune_scripts.commands import COMMANDS, command_line, without_machine
+from tune_scripts.commands import COMMANDS, command_line, note_command, without_machine
 from tune_scripts.compare_methods import app
 from tune_scripts.sweep import Ended
 
@@ -47,19 +47,23 @@ def test_a_text_names_no_machine(tmp_path) -> None:
 
 
 def test_each_start_of_a_comparison_is_a_row(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(sweep, "run_sweep", lambda *arguments: Ended(0, 0))
+    def run(trials, out, console, share, address, any_version, typed):
+        note_command(out, "tune_scripts.compare_methods", typed)  # as it does: see test_sweep.py
+        return Ended(0, 0)
+
+    monkeypatch.setattr(sweep, "run_sweep", run)
     out = tmp_path / "touch"
     arguments = ["--tasks", "touch_cube", "reach", "--out", str(out)]
     assert CliRunner().invoke(app, arguments).exit_code == 2  # there is no task reach
     assert not out.exists()
-    arguments = ["--tasks", "touch_cube", "pick_cube", "--out", str(out), "--set", "seed=1"]
+    arguments = ["--tasks", "touch_cube", "pick_cube", "--out", str(out), "--set", "env.limit=9"]
     for seeds in ("1", "2"):
         assert CliRunner().invoke(app, [*arguments, "--seeds", seeds]).exit_code == 0
     with (out / COMMANDS).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["command"] for row in rows] == [
         "python -m tune_scripts.compare_methods --tasks touch_cube pick_cube --out touch --set "
-        f"seed=1 --seeds {seeds}"
+        f"env.limit=9 --seeds {seeds}"
         for seeds in (1, 2)
     ]
     assert {row["code_version"] for row in rows} == {code_version()}
