@@ -12,10 +12,6 @@ from typer.core import TyperCommand
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 """The settings files of this project."""
 
-_GPUS = "resources.num_gpus_per_learner"
-NO_GPUS = f"{_GPUS}=0"
-"""The override of a trial that is only looked at."""
-
 _SEVERAL = ("--tasks", "--methods", "--set")
 
 Address = Annotated[
@@ -46,7 +42,7 @@ def trial_overrides(
     if budget:
         overrides.append(f"stop.steps={budget}")
     if gpus_per_trial:
-        overrides.append(f"{_GPUS}={gpus_per_trial}")
+        overrides.append(f"resources.num_gpus_per_learner={gpus_per_trial}")
     return overrides
 
 

@@ -20,7 +20,6 @@ from tune_scripts.cluster import ONE_CPU, Share, ray_running
 from tune_scripts.code_version import code_version
 from tune_scripts.demonstrations import folder_of, record_missing, with_demonstrations
 from tune_scripts.methods import apply_method, with_settings
-from tune_scripts.options import NO_GPUS
 from tune_scripts.plan import PlanError, Trial, config_hash
 from tune_scripts.selection_figure import draw_sweep
 from tune_scripts.selection_progress import SelectionProgress, ended_trial
@@ -154,16 +153,12 @@ def _write_identity(sweep: SelectionSweep, out: Path) -> None:
 
 
 def _check_trainable(sweep: SelectionSweep, out: Path, here: bool) -> None:
-    """Finds what cannot be trained before anything is recorded or started.
-
-    Elsewhere there may be GPUs that this machine has not.
-    """
+    """Finds what cannot be trained before anything is recorded or started."""
     run = RunFolder(out / run_dir(0))
-    settings = sweep.paper.settings if here else with_settings(sweep.paper.settings, NO_GPUS)
-    check_settings(settings, run)  # makes environments
+    check_settings(sweep.paper.settings, run, here)  # makes environments
     for end in ("low", "high"):
         values: Values = {s.key: type(s.paper)(getattr(s, end)) for s in SEARCHED}
-        algorithm_config(settings_of(settings, values, sweep.goal.steps), run)
+        algorithm_config(settings_of(sweep.paper.settings, values, sweep.goal.steps), run)
 
 
 def _ended_of(sweep: SelectionSweep, out: Path) -> list[int]:

@@ -17,8 +17,6 @@ from tune_scripts.cluster import ONE_CPU, Share, ray_running
 from tune_scripts.code_version import code_version
 from tune_scripts.commands import note_command
 from tune_scripts.demonstrations import folder_of, record_missing, with_demonstrations
-from tune_scripts.methods import with_settings
-from tune_scripts.options import NO_GPUS
 from tune_scripts.plan import PlanError, Trial, check_begun, is_finished
 from tune_scripts.results import read_results
 from tune_scripts.session import (
@@ -89,20 +87,16 @@ def _check_begun(trials: Sequence[Trial], out: Path, code: str, any_version: boo
 
 
 def _check(trials: Sequence[Trial], out: Path, here: bool) -> None:
-    """Finds what cannot be trained before anything is recorded or started.
-
-    Elsewhere there may be GPUs that this machine has not.
-    """
+    """Finds what cannot be trained before anything is recorded or started."""
     tasks: set[str] = set()
     methods: set[tuple[str, str]] = set()
     for trial in trials:
         run = RunFolder(out / trial.run_dir)
-        settings = trial.settings if here else with_settings(trial.settings, NO_GPUS)
         if trial.task not in tasks:
-            check_settings(settings, run)  # makes environments
+            check_settings(trial.settings, run, here)  # makes environments
             _check_success(trial)
         elif (trial.task, trial.method) not in methods:
-            algorithm_config(settings, run)
+            algorithm_config(trial.settings, run)
         tasks.add(trial.task)
         methods.add((trial.task, trial.method))
 

@@ -39,7 +39,7 @@ from tune_scripts.options import (
 from tune_scripts.plan import PlanError, load_task
 
 HUMAN_STEPS = {
-    # With the paper's values, the person led 265 to 1 446 of the 4 000 steps, seeds 0 to 9.
+    # With the paper's values, the person led 87 to 1 446 of the 4 000 steps, seeds 0 to 9.
     "touch_cube": 1000,
 }
 """H, where it is not given. It has to be known when policies of a task begin to succeed."""

@@ -144,8 +144,13 @@ def policy_config(settings: Settings) -> E2HiLConfig:
     return config
 
 
-def check_settings(settings: Settings, run: RunFolder) -> None:
+def check_settings(settings: Settings, run: RunFolder, here: bool = True) -> None:
     """Finds what cannot be trained or evaluated before anything is written or started.
+
+    Args:
+        settings: Of the run.
+        run: Where it is to be.
+        here: It trains on this machine, whose GPUs then have to do.
 
     Raises:
         SettingsError: The algorithm's configuration or one of the two environments cannot be
@@ -154,7 +159,8 @@ def check_settings(settings: Settings, run: RunFolder) -> None:
     if settings.robots is not None:
         _refuse_recording(settings)
     config = algorithm_config(settings, run)
-    _check_gpus(settings)
+    if here:
+        _check_gpus(settings)
     if settings.robots is not None:
         return
     observed, taken = _spaces(settings, config.env_config, "env")

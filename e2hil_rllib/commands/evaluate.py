@@ -53,6 +53,19 @@ def evaluate(algorithm: E2HiL, step: int, episodes: int, seed: int) -> list[Eval
     return [EvaluatedEpisode.from_algorithm(step, result) for result in results]
 
 
+def evaluate_checkpoint(checkpoint: Path, episodes: int, seed: int) -> list[EvaluatedEpisode]:
+    """Runs episodes of a checkpoint's policy in simulation, within a `ray_session`.
+
+    Raises:
+        CheckpointError: It cannot be loaded.
+    """
+    algorithm = restore(checkpoint)
+    try:
+        return evaluate(algorithm, CheckpointStore.step_of(checkpoint), episodes, seed)
+    finally:
+        algorithm.stop()
+
+
 def remember(run: RunFolder, results: list[EvaluatedEpisode]) -> None:
     """Writes an evaluation into a run, in the place of an earlier one of the same policy."""
     steps = {episode.step for episode in results}
@@ -79,12 +92,7 @@ def evaluate_path(path: Path, episodes: int | None, seed: int | None, console: C
         remember(run, results)
     else:
         with ray_session(settings):
-            algorithm = restore(checkpoint)
-            try:
-                step = CheckpointStore.step_of(checkpoint)
-                results = evaluate(algorithm, step, episodes, seed)
-            finally:
-                algorithm.stop()
+            results = evaluate_checkpoint(checkpoint, episodes, seed)
     if results:
         print_evaluation(console, results)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 
 from e2hil_rllib.checkpoints import CheckpointError, CheckpointStore
-from e2hil_rllib.commands.build import ray_session, restore
+from e2hil_rllib.commands.build import ray_session
 from e2hil_rllib.commands.display import thousands
-from e2hil_rllib.commands.evaluate import evaluate, remember
+from e2hil_rllib.commands.evaluate import evaluate_checkpoint, remember
 from e2hil_rllib.evaluation_log import EvaluatedEpisode, read_evaluations, summarize
 from e2hil_rllib.run_folder import RunFolder
 
@@ -46,27 +46,15 @@ def evaluate_checkpoints(
     seeds = range(first, first + (episodes or settings.evaluation.episodes))
     with run.locked(), ray_session(settings):
         for checkpoint in checkpoints:
-            if not _is_evaluated(run, checkpoint, seeds):
-                _evaluate(run, checkpoint, seeds)
-            console.print(_in_words(_results(run, checkpoint)), highlight=False)
+            results = _earlier(run, checkpoint)
+            if [episode.seed for episode in results] != list(seeds):
+                results = evaluate_checkpoint(checkpoint, len(seeds), seeds.start)
+                remember(run, results)
+            console.print(_in_words(results), highlight=False)
     console.print(f"Kept in {run.evaluation}; 'e2hil report {path}' draws it.", soft_wrap=True)
 
 
-def _is_evaluated(run: RunFolder, checkpoint: Path, seeds: range) -> bool:
-    return [e.seed for e in _results(run, checkpoint)] == list(seeds)
-
-
-def _evaluate(run: RunFolder, checkpoint: Path, seeds: range) -> None:
-    step = CheckpointStore.step_of(checkpoint)
-    algorithm = restore(checkpoint)
-    try:
-        results = evaluate(algorithm, step, len(seeds), seeds.start)
-    finally:
-        algorithm.stop()
-    remember(run, results)
-
-
-def _results(run: RunFolder, checkpoint: Path) -> list[EvaluatedEpisode]:
+def _earlier(run: RunFolder, checkpoint: Path) -> list[EvaluatedEpisode]:
     step = CheckpointStore.step_of(checkpoint)
     return [e for e in read_evaluations(run.evaluation) if e.step == step]
 

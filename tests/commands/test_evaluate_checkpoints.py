@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from e2hil_rllib.checkpoints import CheckpointError
+from e2hil_rllib.commands import evaluate as evaluation
 from e2hil_rllib.commands import evaluate_checkpoints as module
 from e2hil_rllib.commands.evaluate_checkpoints import evaluate_checkpoints
 from e2hil_rllib.evaluation_log import EvaluatedEpisode, read_evaluations, write_evaluations
@@ -47,7 +48,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(checkpoint.name[-3:])
         return Policy(checkpoint)
 
-    monkeypatch.setattr(module, "restore", restore)
+    monkeypatch.setattr(evaluation, "restore", restore)
     monkeypatch.setattr(module, "ray_session", lambda settings: contextlib.nullcontext())
     return names
 
@@ -93,7 +94,7 @@ def test_other_episodes_take_the_place_of_earlier_ones(run: RunFolder, restored:
 def test_a_stop_loses_no_checkpoint_that_was_evaluated(
     run: RunFolder, restored: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    known = module.restore
+    known = evaluation.restore
 
     def stopped(checkpoint: Path) -> Policy:
         if checkpoint.name.endswith("100"):
@@ -101,7 +102,7 @@ def test_a_stop_loses_no_checkpoint_that_was_evaluated(
         return known(checkpoint)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(module, "restore", stopped)
+        patch.setattr(evaluation, "restore", stopped)
         evaluate(run)
     assert sorted({e.step for e in read_evaluations(run.evaluation)}) == [0, 200]
     evaluate(run)
