@@ -105,11 +105,17 @@ def _check_success(trial: Trial) -> None:
     settings = trial.settings
     env = make_environment(settings.task, dict(settings.env), settings.judge())
     with contextlib.closing(env):
-        if not tells_success(env):
+        try:
+            told = tells_success(env)
+        except (TypeError, ValueError, RuntimeError, OSError) as error:
             raise PlanError(
-                f"The environment of the task {trial.task} does not tell success ('succeed' in its "
-                "info), by which methods are compared. Add it, or a success_classifier."
-            )
+                f"The environment of the task {trial.task} cannot be reset: {error}"
+            ) from error
+    if not told:
+        raise PlanError(
+            f"The environment of the task {trial.task} does not tell success ('succeed' in its "
+            "info), by which methods are compared. Add it, or a success_classifier."
+        )
 
 
 def _assignment(trial: Trial, out: Path, code: str) -> Assignment:

@@ -21,6 +21,7 @@ from e2hil_rllib.episodes import episode_files
 from e2hil_rllib.progress import STEP, read_rows
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.settings_file import SettingsError
+from tests.helpers import ReachEnv
 from tests.tune_scripts.reach import write_task
 from tune_scripts import session, sweep
 from tune_scripts.commands import COMMANDS, CommandRow
@@ -187,6 +188,15 @@ def test_a_task_that_does_not_tell_success_is_refused(tmp_path, without_ray):
     with pytest.raises(PlanError, match="pendulum does not tell success"):
         run_sweep(plan_trials(task, ["e2hil"], [0]), tmp_path / "out", Console(quiet=True))
     assert without_ray == []
+
+
+def test_an_environment_that_cannot_be_reset_is_refused(tmp_path, trials, without_ray, monkeypatch):
+    def reset(self, **options):
+        raise RuntimeError("no table")
+
+    monkeypatch.setattr(ReachEnv, "reset", reset)
+    with pytest.raises(PlanError, match="reach cannot be reset: no table"):
+        run_sweep(trials, tmp_path / "out", Console(quiet=True))
 
 
 def test_gpus_are_looked_for_where_the_trials_run(tmp_path, trials, without_ray, monkeypatch):
