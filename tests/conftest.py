@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections import Counter
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -38,3 +40,11 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def ray_ends_with_the_file() -> Iterator[None]:
+    """RLlib starts Ray where nobody has; the next file of the same worker gets none of it."""
+    yield
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()

@@ -35,16 +35,22 @@ def ray_running(address: str | None, share: Share) -> Iterator[None]:
     """Ray for the length of an experiment.
 
     Args:
-        address: Of a Ray cluster; None starts Ray here, unless it is running in this process.
+        address: Of a Ray cluster to join; None takes the Ray that runs in this process, or starts
+            one here.
         share: What a trial takes of a machine.
 
     Raises:
-        PlanError: The cluster cannot be joined, or no machine has such a share.
+        PlanError: The cluster cannot be joined (as when this process is in one already), or no
+            machine has such a share.
     """
     quiet_ray()
-    started_here = not ray.is_initialized()
-    if started_here:
-        _join(address) if address else _start()
+    started_here = True
+    if address:
+        _join(address)
+    elif ray.is_initialized():
+        started_here = False
+    else:
+        _start()
     try:
         _check_share(share)
         yield

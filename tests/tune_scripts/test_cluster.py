@@ -46,6 +46,18 @@ def test_what_is_no_address_is_refused(address):
         pass
 
 
+def test_an_address_is_no_word_in_the_wind_where_ray_is_running(monkeypatch):
+    """The trials would run here, whatever cluster was named."""
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        said = r"--address auto cannot be joined.*twice"
+        with pytest.raises(PlanError, match=said), ray_running("auto", ONE_CPU):
+            pass
+        assert ray.is_initialized()  # it is the caller's
+    finally:
+        ray.shutdown()
+
+
 def test_a_cluster_that_wants_a_token_is_told_how(monkeypatch):
     def refuse(**arguments: object) -> None:
         raise ConnectionError("Failed to connect to Ray cluster")
