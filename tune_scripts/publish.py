@@ -26,7 +26,7 @@ from e2hil_rllib.files import swapped_in, writing
 from e2hil_rllib.report.comparison import write_tables_and_figures
 from e2hil_rllib.report.method_table import warnings
 from e2hil_rllib.report.page import Page
-from e2hil_rllib.report.trials import RESULTS, Comparison, read_comparison
+from e2hil_rllib.report.trials import ERRORS, RESULTS, Comparison, read_comparison
 from tune_scripts.commands import COMMANDS, CommandRow, without_machine
 from tune_scripts.published_about import ABOUT, About, commands_in_words
 from tune_scripts.published_curves import CURVE_COLUMNS, curves
@@ -36,7 +36,6 @@ from tune_scripts.results import ErrorRow, ResultRow, read_table
 PUBLISHED = Path(__file__).resolve().parent / "results"
 CURVES = "curves.csv"
 EQUAL_COST = "equal_cost.csv"
-_ERRORS = "errors.csv"
 
 LARGEST_PICTURE = 300_000
 """A PNG above this gets a palette [bytes]."""
@@ -175,14 +174,14 @@ def _write_results(folders: Sequence[Path], comparison: Comparison, target: Path
 
 
 def _write_errors(folders: Sequence[Path], target: Path) -> None:
-    rows = [row for folder in folders for row in read_table(folder / _ERRORS, ErrorRow)]
+    rows = [row for folder in folders for row in read_table(folder / ERRORS, ErrorRow)]
     if not rows:
-        with writing(target / _ERRORS):
-            (target / _ERRORS).unlink(missing_ok=True)
+        with writing(target / ERRORS):
+            (target / ERRORS).unlink(missing_ok=True)
         return
     columns = [field.name for field in dataclasses.fields(ErrorRow)]
     told = [row | {"error": without_machine(row["error"], folders)} for row in rows]
-    _write_table(target / _ERRORS, columns, told)
+    _write_table(target / ERRORS, columns, told)
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:

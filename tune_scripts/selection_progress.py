@@ -10,13 +10,13 @@ from typing import Any
 from ray.tune.experiment import Trial as TuneTrial
 from rich.console import Console
 
+from e2hil_rllib.report.trials import ERRORS
 from e2hil_rllib.run_folder import RunFolder
 from tune_scripts.results import append_row
 from tune_scripts.selection_results import EndedTrial, append_trial
 from tune_scripts.selection_search import EqualCostASHA
 from tune_scripts.selection_space import SEARCHED, Values
 from tune_scripts.selection_trial import Standing, run_dir
-from tune_scripts.session import ERRORS
 from tune_scripts.sweep_progress import SweepProgress, error_of
 from tune_scripts.trial import versions_of
 

@@ -15,10 +15,9 @@ from ray import tune
 from rich.console import Console
 
 from e2hil_rllib.files import writing
+from e2hil_rllib.report.trials import ERRORS
 from tune_scripts.code_version import UNKNOWN
 from tune_scripts.plan import PlanError
-
-ERRORS = "errors.csv"
 
 
 @dataclass(frozen=True)

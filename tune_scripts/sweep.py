@@ -12,6 +12,7 @@ from rich.console import Console
 
 from e2hil_rllib.commands.build import algorithm_config, check_settings
 from e2hil_rllib.environments import make_environment, tells_success
+from e2hil_rllib.report.trials import RESULTS
 from e2hil_rllib.run_folder import RunFolder
 from tune_scripts.cluster import ONE_CPU, Share, ray_running
 from tune_scripts.code_version import code_version
@@ -28,7 +29,7 @@ from tune_scripts.session import (
     say_version,
 )
 from tune_scripts.sweep_progress import SweepProgress
-from tune_scripts.trial import RESULTS, Assignment, TrialRun, versions_of
+from tune_scripts.trial import Assignment, TrialRun, versions_of
 
 
 def run_sweep(

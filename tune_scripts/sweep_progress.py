@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.status import Status
 
 from e2hil_rllib.errors import UserError
+from e2hil_rllib.report.trials import ERRORS, RESULTS
 from tune_scripts.results import ErrorRow, ResultRow, append_row, read_results
-from tune_scripts.session import ERRORS
-from tune_scripts.trial import RESULTS, Assignment
+from tune_scripts.trial import Assignment
 
 _LONGEST_ERROR = 600
 

@@ -14,13 +14,13 @@ from rich.console import Console
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.files import swapped_in
 from e2hil_rllib.report import write_report
+from e2hil_rllib.report.trials import RESULTS
 from e2hil_rllib.run_folder import RunFolder, RunFolderError
 from e2hil_rllib.settings import Settings
 from tune_scripts.code_version import UNKNOWN, code_version
 from tune_scripts.measures import measure
 from tune_scripts.results import ResultRow, append_row
 
-RESULTS = "results.csv"
 _LOCK_PATIENCE = 60.0  # for the process of a killed comparison to end [s]
 
 

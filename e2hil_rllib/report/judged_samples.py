@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from e2hil_rllib.episodes import DamagedEpisodeError, episode_path
+from e2hil_rllib.files import writing
 from e2hil_rllib.report.contact_sheet import COLUMNS, Shot, Strip, draw_strips
 from e2hil_rllib.report.footage import Footage, Frames
 from e2hil_rllib.report.influence_figure import draw_influence, influence_table
@@ -76,7 +77,8 @@ def add_judged_samples(page: Page, run: RunFolder) -> None:
     """
     pictures = (run.report / "influence_of_samples.png", run.report / "judged_samples.png")
     for picture in pictures:
-        picture.unlink(missing_ok=True)
+        with writing(picture):
+            picture.unlink(missing_ok=True)
     notes: list[str] = []
     newest = next(_readable(run.selection, notes), None)
     if newest is None and not notes:

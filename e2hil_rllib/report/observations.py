@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from e2hil_rllib.episodes import DamagedEpisodeError, episode_files
+from e2hil_rllib.files import writing
 from e2hil_rllib.report.contact_sheet import COLUMNS, Shot, Strip, draw_strips
 from e2hil_rllib.report.footage import Footage
 from e2hil_rllib.report.page import Page
@@ -34,7 +35,8 @@ def add_observations(page: Page, run: RunFolder) -> None:
         except DamagedEpisodeError as error:
             notes.append(str(error))
     if not strips:
-        picture.unlink(missing_ok=True)
+        with writing(picture):
+            picture.unlink(missing_ok=True)
     if not strips and not notes:
         return
     page.heading("What the policy sees")

@@ -58,7 +58,8 @@ def write_report(run: RunFolder) -> Path:
         if draw(plot, columns, path):
             pictures.append((plot.title, path))
         else:
-            path.unlink(missing_ok=True)
+            with writing(path):
+                path.unlink(missing_ok=True)
     steps, total = columns[STEP][-1], settings.stop.steps
     page = Page(
         f"{settings.task}: {run.root.resolve().name}",

@@ -13,7 +13,7 @@ from e2hil_rllib.errors import UserError
 from e2hil_rllib.run_folder import RunFolder
 
 RESULTS = "results.csv"
-_ERRORS = "errors.csv"
+ERRORS = "errors.csv"
 _RUNS = "trials/*/*/seed_*"
 
 #: The methods of the comparison in the order of tables and legends; others follow by name.
@@ -217,7 +217,7 @@ def _unfinished(folder: Path, trials: Iterable[Trial]) -> list[str]:
     names = [str(run.relative_to(folder)) for run in runs if run.resolve() not in finished]
     if not names:
         return []
-    why = f" {folder / _ERRORS} says why trials failed." if (folder / _ERRORS).exists() else ""
+    why = f" {folder / ERRORS} says why trials failed." if (folder / ERRORS).exists() else ""
     return [f"{folder}: trials without a row, left out: {', '.join(names)}.{why}"]
 
 

@@ -147,6 +147,18 @@ def test_a_full_disk_is_told_with_the_picture_and_leaves_the_old_report(
     assert {path.name: path.read_bytes() for path in run.report.iterdir()} == before
 
 
+def test_a_picture_that_cannot_be_removed_is_told_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    run = run_in(tmp_path, whole_run())
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(WriteError, match=r"\.png could not be written: Permission denied"):
+        write_report(run)
+
+
 @pytest.mark.parametrize("text", ["", f"{STEP}\n", f"{STEP},x\n100"])
 def test_a_run_without_a_row_is_told_plainly(tmp_path: Path, text: str) -> None:
     run = run_in(tmp_path, [])

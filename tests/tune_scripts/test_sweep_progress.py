@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from e2hil_rllib.files import WriteError
+from e2hil_rllib.report.trials import ERRORS, RESULTS
 from tune_scripts import sweep_progress
 from tune_scripts.results import ResultRow, append_row, read_results
-from tune_scripts.session import ERRORS
 from tune_scripts.sweep_progress import SweepProgress
-from tune_scripts.trial import RESULTS, Assignment
+from tune_scripts.trial import Assignment
 
 ROW = ResultRow(
     "reach", "e2hil", 0, 60, 0.5, 0.1, 0.9, 9, None, 0.1, 5, 100, 2.0, 2, "hash", "abc",
