@@ -265,7 +265,7 @@ class E2HiLConfig(SACConfig):
             num_subsampled_critics: Size of the random subset in the target (RLPD); None for all.
             backup_entropy: Whether the target holds the entropy term.
             highest_return: The most that an episode can return, which bounds the target; None for
-                no bound.
+                no bound. Demonstrations that returned more are refused, episodes warned about.
             hidden_sizes: Hidden layers of actor and critics.
             encoder_size: Width of the latent of each observation entry.
             online_capacity: Transitions in the online buffer.

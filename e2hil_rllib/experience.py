@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 REPLAY = "replay"
 """The folder of the buffers in a checkpoint."""
 
+_ROUNDING = 1e-4  # of rewards that are added up as float32
+
 
 class Experience:
     """Both buffers, and a frozen trunk that turns frames into the features that they hold.
@@ -41,6 +43,7 @@ class Experience:
 
     def __init__(self, config: E2HiLConfig, observation_space: gym.Space, action_size: int) -> None:
         self._config = config
+        self._warned = False  # that highest_return is too low
         self._spaces = observation_spaces(observation_space)
         vision = config.vision_settings
         stored = stored_spaces(observation_space, vision)
@@ -61,7 +64,22 @@ class Experience:
 
     def add(self, segment: Segment) -> None:
         """Store online steps."""
+        if not self._warned and (broken := self._broken_bound(segment)):
+            # An error would end a session with a person at the arm; they may set it later.
+            logger.warning("episode %d: %s", segment.episode, broken)
+            self._warned = True
         self.replay.add(self._as_stored(segment))
+
+    def _broken_bound(self, segment: Segment) -> str | None:
+        """What is wrong with ``highest_return``, where a segment returned more."""
+        bound, gamma = self._config.highest_return, self._config.gamma
+        if bound is None or (found := segment.highest_return(gamma)) <= bound + _ROUNDING:
+            return None
+        return (
+            f"its steps returned {found:.4g}, highest_return={bound:g} bounds what the critics "
+            "may learn to less. Set training.highest_return to the most that an episode can "
+            "return, or to null for no bound"
+        )
 
     def _as_stored(self, segment: Segment) -> Segment:
         if self._features is None:
@@ -73,7 +91,8 @@ class Experience:
         """Store recorded episodes.
 
         Raises:
-            ValueError: The folder holds none, too many, or some of another environment.
+            ValueError: The folder holds none, too many, some of another environment, or one that
+                returned more than ``highest_return``.
             DamagedEpisodeError: On a damaged one, unless damaged ones are skipped.
         """
         episodes = read_episodes(folder, skip_damaged=self._config.skip_damaged_demonstrations)
@@ -91,7 +110,10 @@ class Experience:
             )
         for episode in episodes:
             self._check(episode, folder)
-            self.replay.add_demonstration(self._as_stored(collector.segment_of(episode)))
+            segment = collector.segment_of(episode)
+            if broken := self._broken_bound(segment):
+                raise ValueError(f"demonstrations={folder}: episode {episode.episode}: {broken}")
+            self.replay.add_demonstration(self._as_stored(segment))
 
     def _check(self, episode: EpisodeData, folder: Path) -> None:
         shapes = {key: space.shape for key, space in self._spaces.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -70,6 +72,12 @@ class Segment:
 
     def __len__(self) -> int:
         return len(self.actions)
+
+    def highest_return(self, gamma: float) -> float:
+        """The most that any of the steps returned, discounted, up to the end of the segment."""
+        rewards = self.rewards.astype(np.float64)[::-1]
+        returns = itertools.accumulate(rewards, lambda later, reward: reward + gamma * later)
+        return max(returns, default=-math.inf)
 
     def part(self, start: int, stop: int) -> Segment:
         """Steps ``start`` to ``stop`` (exclusive) with the frames around them."""

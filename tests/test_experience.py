@@ -1,5 +1,7 @@
 """What is stored of segments and recordings, and what a checkpoint shares."""
 
+import dataclasses
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -36,6 +38,17 @@ def test_frames_are_stored_as_the_encoder_takes_them(encoder, dtype):
     experience.add(seeing())
     batch = experience.replay.sample(4, 1)
     assert batch["obs"]["front"].dtype == batch["new_obs"]["front"].dtype == dtype
+
+
+def test_a_bound_that_an_episode_breaks_is_told(caplog):
+    """A reward of 1 at the end is within a bound of 1, two in a row are not."""
+    experience = make("frozen", gym.spaces.Dict(state=SPACE["state"]), highest_return=1.0)
+    for number, rewards in enumerate(([0, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1])):
+        segment = make_segment(number, range(4))
+        experience.add(dataclasses.replace(segment, rewards=np.array(rewards, np.float32)))
+    assert len(experience.replay.online) == 12
+    (told,) = caplog.messages
+    assert "episode 1: its steps returned 1.941, highest_return=1 bounds" in told
 
 
 def test_vectors_alone_need_no_trunk():
@@ -84,7 +97,7 @@ def test_recordings_become_demonstrations_or_say_why_not(tmp_path):
                 "front": np.full((4, side, 32, 3), 7, np.uint8),
             },
             actions=np.zeros((3, size), np.float32),
-            rewards=np.zeros(3, np.float32),
+            rewards=np.array([0, 0, 1], np.float32),
             is_intervention=np.ones(3, bool),
             terminated=True, truncated=False, succeed=True, fps=10.0, task="t",
         )  # fmt: skip
@@ -102,6 +115,9 @@ def test_recordings_become_demonstrations_or_say_why_not(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="holds no episode files"):
         experience.add_demonstrations(tmp_path / "empty", collector)
+    make(highest_return=1.0).add_demonstrations(tmp_path / "good", collector)
+    with pytest.raises(ValueError, match=r"episode 0: its steps returned 1, highest_return=0\.5"):
+        make(highest_return=0.5).add_demonstrations(tmp_path / "good", collector)
     small = make()
     small._config.demonstration_capacity = 2
     with pytest.raises(ValueError, match="3 steps do not fit"):

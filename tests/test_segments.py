@@ -1,5 +1,7 @@
 """Segments: lengths, numbers, and runs of one source."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,14 @@ def test_runs_of_a_source_end_with_the_frame_that_followed():
     assert [run.first_step for run in runs] == [1, 5]
     assert [run.observations["state"][:, 0].tolist() for run in runs] == [[1, 2, 3], [5, 6]]
     assert not list(make_segment(0, range(3)).runs_of(INTERVENTION))
+
+
+def test_the_highest_return_is_that_of_the_step_with_the_best_rest():
+    segment = make_segment(0, range(4))
+    segment.rewards[:] = 4, -8, 2, 2
+    assert segment.highest_return(0.5) == 3
+    assert segment.highest_return(0) == 4
+    assert segment.part(2, 2).highest_return(0.5) == -math.inf
 
 
 @pytest.mark.parametrize("field", ["rewards", "actions", "observation"])
