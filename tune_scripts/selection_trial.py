@@ -74,7 +74,8 @@ class Standing:
         human_steps: Spent by then, without the demonstrations.
         success_rate: Of the last evaluation.
         objective: Mean success over the human steps spent so far; over all H once it has ended.
-        rungs: Human steps and mean success up to there, of each rung that it has come to.
+        rungs: Human steps and mean success up to there, of each rung that it has come to after its
+            first evaluation.
         ended: `BUDGET` or `HUMAN_STEPS_SPENT`; "" while there is more to train.
     """
 
@@ -103,8 +104,10 @@ def standing_of(run: RunFolder, goal: Goal) -> Standing:
         ended = HUMAN_STEPS_SPENT
     elif steps >= goal.steps:
         ended = BUDGET
-    # Who needs nobody any more has come to every rung: the last success is carried forward.
-    reached = [rung for rung in goal.rungs if ended or rung <= human_steps]
+    # Who needs nobody any more has come to every rung: the last success is carried forward. What a
+    # policy could do before its first evaluation is not known, which is no reason to prune it.
+    first = points[0][0] if points else math.inf
+    reached = [rung for rung in goal.rungs if first <= rung and (ended or rung <= human_steps)]
     return Standing(
         steps=steps,
         human_steps=human_steps,

@@ -9,7 +9,8 @@ The objective is success at equal human cost: the mean, over the first H human-c
 training, of the success of the policy alone, which is evaluated at the end of each slice. It is 0
 before the first evaluation, and where a policy no longer needs the person before H, its last
 success stands for the rest. ASHA's time is the person's too: trials are compared where each of them
-has cost the same human steps. The trial with the paper's values is never pruned.
+has cost the same human steps, after the first evaluation of each: a slice should cost fewer human
+steps than a ninth of H. The trial with the paper's values is never pruned.
 
 The same command goes on where it was stopped or killed, with the same points; with more --samples,
 it adds trials. `e2hil report OUT/trials/trial_000` draws one of them. One seed is one draw of luck:
@@ -72,7 +73,13 @@ def main(
         ),
     ] = None,
     slice_: Annotated[
-        int, typer.Option("--slice", min=1, help="Steps between two evaluations.")
+        int,
+        typer.Option(
+            "--slice",
+            min=1,
+            help="Steps between two evaluations. ASHA compares at H/9 and H/3 human steps, where "
+            "a trial had been evaluated by then.",
+        ),
     ] = 500,
     concurrent: Annotated[
         int,

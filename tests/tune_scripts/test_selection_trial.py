@@ -34,11 +34,12 @@ def test_a_new_trial_has_come_nowhere(tmp_path):
 
 def test_a_trial_that_can_go_on_counts_over_the_human_steps_it_spent(tmp_path):
     run = evaluated_run(tmp_path, [(500, 20, HALF)], checkpoint=500)
-    assert standing_of(run, GOAL) == Standing(500, 20, 0.5, 0.0, [(10, 0.0)], "")
+    assert standing_of(run, GOAL) == Standing(500, 20, 0.5, 0.0, [], "")
     run = evaluated_run(tmp_path, [(500, 20, HALF), (700, 40, ALL)], checkpoint=700)
     standing = standing_of(run, GOAL)
     assert (standing.objective, standing.ended) == (20 * 0.5 / 40, "")
-    assert standing.rungs == [(10, 0.0), (30, pytest.approx(10 * 0.5 / 30))]
+    # At 10 human steps nobody had looked at what the policy does.
+    assert standing.rungs == [(30, pytest.approx(10 * 0.5 / 30))]
 
 
 def test_who_needs_nobody_any_more_ends_at_the_budget_and_has_come_to_every_rung(tmp_path):
@@ -58,12 +59,14 @@ def test_a_trial_ends_once_the_human_steps_are_spent(tmp_path):
     run = evaluated_run(tmp_path, [(500, 45, HALF), (700, 120, ALL)], checkpoint=700)
     standing = standing_of(run, GOAL)
     assert (standing.ended, standing.objective) == (HUMAN_STEPS_SPENT, 0.25)
-    assert [human_steps for human_steps, _ in standing.rungs] == [10, 30]
+    assert standing.rungs == []
+    run = evaluated_run(tmp_path, [(500, 9, NONE), (700, 120, ALL)], checkpoint=700)
+    assert standing_of(run, GOAL).rungs == [(10, 0.0), (30, 0.0)]
 
 
 def test_an_evaluation_that_no_checkpoint_knows_of_does_not_count(tmp_path):
     run = evaluated_run(tmp_path, [(500, 20, HALF), (1000, 100, ALL)], checkpoint=900)
-    assert standing_of(run, GOAL) == Standing(500, 20, 0.5, 0.0, [(10, 0.0)], "")
+    assert standing_of(run, GOAL) == Standing(500, 20, 0.5, 0.0, [], "")
 
 
 def test_what_tells_no_success_cannot_be_compared(tmp_path):
