@@ -31,14 +31,18 @@ from tune_scripts.sweep_selection import app
 
 ROOT = Path(__file__).parents[2]
 GOAL = Goal(steps=60, human_steps=40, slice=40)
+# The person leads 3 steps of each episode, which takes 6 to 20: up to 10 steps of the first slice,
+# and 12 to 40 of four. So a trial comes to the rung of 12 after its first evaluation.
+PRUNING_GOAL = Goal(steps=100, human_steps=36, slice=20)
 
 
 @pytest.fixture
 def configs(tmp_path: Path) -> Path:
-    """A folder with one task, on which a trial trains for some seconds."""
+    """A folder with one task, on which a trial trains for some seconds and never succeeds alone."""
     folder = tmp_path / "configs"
     write_task(
-        folder, "reach", env={"human_every": 1}, demonstrations={"record": 2}, human_in_the_loop={}
+        folder, "reach", env={"human_every": 1}, evaluation_env={"limit": 1},
+        demonstrations={"record": 2}, human_in_the_loop={},
     )  # fmt: skip
     return folder
 
@@ -73,13 +77,12 @@ def kill_in_the_middle(arguments: list[str], reference: RunFolder, patience: flo
 def begun(tmp_path: Path) -> Path:
     """A sweep whose trial 1 was done, with success from the start, and whose trial 2 cannot be run.
 
-    Of the human steps of a first slice, those up to the first rung come before its evaluation, so
-    that trial 2 is worse than trial 1 there.
+    Trial 2 would be worse than trial 1 at its first rung.
     """
     out = tmp_path / "out"
     points = Points(out / "points.json")
     points.append(paper_values() | {"training.utd_ratio": 1})
-    evaluated_run(out / run_dir(1), [(40, 0, (True,)), (60, 0, (True,))], checkpoint=60)
+    evaluated_run(out / run_dir(1), [(40, 0, (True,)), (100, 0, (True,))], checkpoint=100)
     (out / run_dir(2)).mkdir(parents=True)
     (out / run_dir(2) / "notes.txt").write_text("somebody's")
     return out
@@ -98,7 +101,7 @@ def test_a_killed_sweep_goes_on_with_its_points_and_a_trial_that_fails_stops_no_
 ):
     out, reference = begun, RunFolder(begun / run_dir(0))
     arguments = ["--task", "reach", "--configs", str(configs), "--out", str(out), "--samples", "3"]
-    arguments += ["--steps", "60", "--human-steps", "40", "--slice", "40"]
+    arguments += ["--steps", "100", "--human-steps", "36", "--slice", "20"]
     kill_in_the_middle(arguments, reference)
     proposed = json.loads((out / "points.json").read_text())
     assert proposed[0] == paper_values() and len(proposed) in (2, 3)
@@ -106,11 +109,11 @@ def test_a_killed_sweep_goes_on_with_its_points_and_a_trial_that_fails_stops_no_
     began = [row[STEP] for row in read_rows(reference.progress)]
 
     request.getfixturevalue("one_ray")  # not beside that of the process to be killed
-    ended, said = run(sweep_of(configs), out)
+    ended, said = run(sweep_of(configs, goal=PRUNING_GOAL), out)
 
     assert (ended, ended.exit_status) == (Ended(open=1, failed=1), 1)
     paper, whole = read_trials(out)
-    assert (paper.number, paper.values, paper.steps >= 60) == (0, paper_values(), True)
+    assert (paper.number, paper.values, paper.steps >= 100) == (0, paper_values(), True)
     assert paper.ended in (BUDGET, HUMAN_STEPS_SPENT)
     assert (whole.number, whole.values, whole.objective) == (1, proposed[1], 1.0)
     points = json.loads((out / "points.json").read_text())
@@ -127,14 +130,14 @@ def test_a_killed_sweep_goes_on_with_its_points_and_a_trial_that_fails_stops_no_
 
     (out / run_dir(2) / "notes.txt").unlink()
     table, worked_on = (out / "trials.csv").read_text(), reference.progress.stat().st_mtime_ns
-    ended, said = run(sweep_of(configs), out)
+    ended, said = run(sweep_of(configs, goal=PRUNING_GOAL), out)
 
     assert (ended, ended.exit_status) == (Ended(open=0, failed=0), 0)
     assert (out / "trials.csv").read_text().startswith(table)
     pruned = read_trials(out)[2]
-    assert (pruned.ended, pruned.values, pruned.steps) == (PRUNED, points[2], 40)
+    assert (pruned.ended, pruned.values, pruned.steps < 100) == (PRUNED, points[2], True)
     assert "2 of 3 trials are in" in said
-    assert "The best by mean success over 40 human steps" in said
+    assert "The best by mean success over 36 human steps" in said
     assert reference.progress.stat().st_mtime_ns == worked_on
     assert (out / "sweep.png").exists() and not reference.report.exists()
     assert json.loads((out / "points.json").read_text()) == points
@@ -158,7 +161,10 @@ def test_a_folder_is_of_one_sweep_but_for_more_samples(tmp_path, configs):
     assert run(sweep_of(configs, samples=1), tmp_path)[0].exit_status == 0
     with pytest.raises(PlanError, match=r"begun with other values of human_steps\. Name another"):
         run(sweep_of(configs, goal=Goal(60, 41, 40)), tmp_path)
-    write_task(configs, "reach", env={"human_every": 2}, demonstrations={"record": 2})
+    write_task(
+        configs, "reach", env={"human_every": 2}, evaluation_env={"limit": 1},
+        demonstrations={"record": 2},
+    )  # fmt: skip
     with pytest.raises(PlanError, match="other values of env, human_in_the_loop"):
         run(
             SelectionSweep(
