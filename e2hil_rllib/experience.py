@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 REPLAY = "replay"
 """The folder of the buffers in a checkpoint."""
 
-_ROUNDING = 1e-4  # of rewards that are added up as float32
+_ROUNDING = 1e-4  # of rewards, which are float32
 
 
 class Experience:

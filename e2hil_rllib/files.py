@@ -39,6 +39,16 @@ def writing(path: Path) -> Iterator[None]:
         raise WriteError(f"{path} could not be written: {reason}. {free_space(path)}.") from error
 
 
+def remove_file(path: Path) -> None:
+    """Removes a file, if there is one.
+
+    Raises:
+        WriteError: It cannot be removed.
+    """
+    with writing(path):
+        path.unlink(missing_ok=True)
+
+
 def sync_file(path: Path) -> None:
     """Flushes a file's or a folder's contents to the disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.files import swapped_in, writing
+from e2hil_rllib.files import remove_file, swapped_in
 
 #: Files that a log holds at most.
 LARGEST = 200
@@ -157,5 +157,4 @@ def _table_of(samples: JudgedSamples) -> pa.Table:
 
 def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
-        with writing(path):
-            path.unlink(missing_ok=True)
+        remove_file(path)

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from e2hil_rllib.files import WriteError, is_temporary, save_figure, swapped_in
+from e2hil_rllib.files import WriteError, is_temporary, remove_file, save_figure, swapped_in
 
 ROOT = Path(__file__).parents[1]
 # The only one that need not: its whole folder is written beside, and says so where it cannot be.
@@ -70,3 +70,14 @@ def test_what_a_kill_leaves_is_known_by_its_name(tmp_path: Path) -> None:
         temporary.touch()
         assert is_temporary(temporary) and str(os.getpid()) in temporary.name
     assert not is_temporary(tmp_path / "rows.csv")
+
+
+def test_a_file_is_removed_if_there_is_one_and_what_cannot_be_is_named(tmp_path):
+    path = tmp_path / "old.png"
+    path.write_text("x")
+    remove_file(path)
+    remove_file(path)
+    assert not path.exists()
+    path.mkdir()
+    with pytest.raises(WriteError, match=r"old\.png could not be written"):
+        remove_file(path)

@@ -44,13 +44,9 @@ def ray_running(address: str | None, share: Share) -> Iterator[None]:
             machine has such a share.
     """
     quiet_ray()
-    started_here = True
-    if address:
-        _join(address)
-    elif ray.is_initialized():
-        started_here = False
-    else:
-        _start()
+    started_here = bool(address) or not ray.is_initialized()
+    if started_here:
+        _join(address) if address else _start()
     try:
         _check_share(share)
         yield

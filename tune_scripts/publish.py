@@ -22,7 +22,7 @@ from PIL import Image
 from e2hil_rllib.cli_common import Debug, console, user_errors
 from e2hil_rllib.commands.compare import reach_of
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.files import swapped_in, writing
+from e2hil_rllib.files import remove_file, swapped_in
 from e2hil_rllib.report.comparison import write_tables_and_figures
 from e2hil_rllib.report.method_table import warnings
 from e2hil_rllib.report.page import Page
@@ -176,8 +176,7 @@ def _write_results(folders: Sequence[Path], comparison: Comparison, target: Path
 def _write_errors(folders: Sequence[Path], target: Path) -> None:
     rows = [row for folder in folders for row in read_table(folder / ERRORS, ErrorRow)]
     if not rows:
-        with writing(target / ERRORS):
-            (target / ERRORS).unlink(missing_ok=True)
+        remove_file(target / ERRORS)
         return
     columns = [field.name for field in dataclasses.fields(ErrorRow)]
     told = [row | {"error": without_machine(row["error"], folders)} for row in rows]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from e2hil_rllib.report.trials import ERRORS, RESULTS
 from tune_scripts.published_curves import EVERY
 
 ABOUT = "ABOUT.md"
@@ -17,8 +18,8 @@ NO_TABLE = "table: no"
 _CPU_INFO = Path("/proc/cpuinfo")
 
 _FILES = {
-    "results.csv": "A row for each finished trial; `tune_scripts/results.py` describes the columns",
-    "errors.csv": "A row for each trial that failed",
+    RESULTS: "A row for each finished trial; `tune_scripts/results.py` describes the columns",
+    ERRORS: "A row for each trial that failed",
     "comparison.csv": "Table I: figures of each method with the ends of their 95 % intervals",
     "influence_by_source.csv": "Table II: magnitude of c of logged samples by method and source",
     "curves.csv": f"Each trial at its evaluations and every {EVERY} steps: success of the "

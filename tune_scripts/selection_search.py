@@ -129,8 +129,8 @@ class EqualCostASHA(AsyncHyperBandScheduler):
     """ASHA whose time is the person's: at a rung, all trials have cost the same human steps.
 
     A slice ends somewhere behind a rung; what is compared is the mean success up to the rung
-    itself. Trials that ended count at every rung. The reference is compared, but never pruned: the
-    sweep is held against it.
+    itself. Trials that ended count at every rung behind their first evaluation. The reference is
+    compared, but never pruned: the sweep is held against it.
 
     Args:
         goal: Of the sweep.

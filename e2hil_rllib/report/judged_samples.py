@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from e2hil_rllib.episodes import DamagedEpisodeError, episode_path
-from e2hil_rllib.files import writing
+from e2hil_rllib.files import remove_file
 from e2hil_rllib.report.contact_sheet import COLUMNS, Shot, Strip, draw_strips
 from e2hil_rllib.report.footage import Footage, Frames
 from e2hil_rllib.report.influence_figure import draw_influence, influence_table
@@ -77,8 +77,7 @@ def add_judged_samples(page: Page, run: RunFolder) -> None:
     """
     pictures = (run.report / "influence_of_samples.png", run.report / "judged_samples.png")
     for picture in pictures:
-        with writing(picture):
-            picture.unlink(missing_ok=True)
+        remove_file(picture)
     notes: list[str] = []
     newest = next(_readable(run.selection, notes), None)
     if newest is None and not notes:

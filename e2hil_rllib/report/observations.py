@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from e2hil_rllib.episodes import DamagedEpisodeError, episode_files
-from e2hil_rllib.files import writing
+from e2hil_rllib.files import remove_file
 from e2hil_rllib.report.contact_sheet import COLUMNS, Shot, Strip, draw_strips
 from e2hil_rllib.report.footage import Footage
 from e2hil_rllib.report.page import Page
@@ -35,8 +35,7 @@ def add_observations(page: Page, run: RunFolder) -> None:
         except DamagedEpisodeError as error:
             notes.append(str(error))
     if not strips:
-        with writing(picture):
-            picture.unlink(missing_ok=True)
+        remove_file(picture)
     if not strips and not notes:
         return
     page.heading("What the policy sees")

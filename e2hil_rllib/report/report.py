@@ -9,7 +9,7 @@ import numpy as np
 
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.evaluation_log import read_evaluations, summarize
-from e2hil_rllib.files import swapped_in, writing
+from e2hil_rllib.files import remove_file, swapped_in, writing
 from e2hil_rllib.progress import STEP, as_columns, read_rows
 from e2hil_rllib.report.curves import PLOTS, Columns, draw
 from e2hil_rllib.report.judged_samples import add_judged_samples
@@ -58,8 +58,7 @@ def write_report(run: RunFolder) -> Path:
         if draw(plot, columns, path):
             pictures.append((plot.title, path))
         else:
-            with writing(path):
-                path.unlink(missing_ok=True)
+            remove_file(path)
     steps, total = columns[STEP][-1], settings.stop.steps
     page = Page(
         f"{settings.task}: {run.root.resolve().name}",

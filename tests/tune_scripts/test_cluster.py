@@ -46,7 +46,7 @@ def test_what_is_no_address_is_refused(address):
         pass
 
 
-def test_an_address_is_no_word_in_the_wind_where_ray_is_running(monkeypatch):
+def test_an_address_is_no_word_in_the_wind_where_ray_is_running():
     """The trials would run here, whatever cluster was named."""
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
     try:
