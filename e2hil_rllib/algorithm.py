@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,9 @@ class E2HiL(ResumableSAC):
         observation_space, action_space = self.env_runner_group.get_spaces()[
             INPUT_ENV_SINGLE_SPACES
         ]
-        self._experience = Experience(self.config, observation_space, action_space.shape[0])
+        bounds = self._return_bounds()
+        self.learner_group.foreach_learner(lambda learner: learner.bound_returns(*bounds))
+        self._experience = Experience(self.config, observation_space, action_space.shape[0], bounds)
         self.replay = self._experience.replay
         self._collector = EpisodeCollector(
             action_space,
@@ -85,13 +87,60 @@ class E2HiL(ResumableSAC):
                 connector.policy_interval,
             )
         self._human_steps = 0
+        self._warm_started = False
         folder, interval = self.config.selection_log, self.config.steps_per_iteration
         self._selection_log = SelectionLog(Path(folder), interval) if folder else None
         if self.config.demonstrations not in (None, IN_CHECKPOINT):
             self._experience.add_demonstrations(Path(self.config.demonstrations), self._collector)
+        if not self.config.demonstrations:
+            self._warm_started = True  # there is nothing to start from
 
     def _create_local_replay_buffer_if_necessary(self, config: Any) -> None:
         """RLlib's episode buffer is not used; see :attr:`replay`."""
+
+    def _return_bounds(self) -> tuple[float | None, float | None]:
+        """The bounds of returns, "auto" being what the environments say."""
+        group = self.env_runner_group
+        told = group.foreach_env_runner(
+            lambda runner: getattr(runner, "return_bounds", None),
+            local_env_runner=group.num_remote_env_runners() == 0,
+        )
+        lowest, highest = next((bounds for bounds in told if bounds is not None), (None, None))
+        given = self.config.lowest_return, self.config.highest_return
+        return (
+            lowest if given[0] == "auto" else given[0],
+            highest if given[1] == "auto" else given[1],
+        )
+
+    def warm_start(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Learn from the demonstrations before the first step, ``warm_start_updates`` minibatches.
+
+        The actor imitates them, and the critics learn their returns. It is done once in a run, by
+        the first :meth:`training_step` where nobody has called it before.
+
+        Args:
+            progress: Called with the minibatches done and those to do.
+        """
+        wanted = self.config.warm_start_updates
+        if self._warm_started or not wanted:
+            return
+        learners, size = self.learner_group, self.config.train_batch_size_per_learner
+        num_learners = max(1, self.config.num_learners)
+        learners.foreach_learner(lambda learner: learner.begin_warm_start())
+        for done in range(wanted):
+            batch = self.replay.sample_demonstrations(num_learners * size)
+            learners.update(
+                batch=self._as_batch(batch), minibatch_size=size,
+                timesteps={"num_env_steps_sampled_lifetime": 0}, _no_metrics_reduce=True,
+            )  # fmt: skip
+            if progress is not None:
+                progress(done + 1, wanted)
+        learners.foreach_learner(lambda learner: learner.end_warm_start())
+        self._warm_started = True
+        if self.robots:
+            self._publish()
+        else:
+            self._send_weights()
 
     def training_step(self) -> None:
         """Collect ``steps_per_iteration`` environment steps and the updates that they owe.
@@ -99,6 +148,7 @@ class E2HiL(ResumableSAC):
         With remote runners the next steps are sampled while the learner works on these. With
         robots, an iteration goes by time.
         """
+        self.warm_start()
         if self.robots and self.robot_training:
             self.robot_training.iterate(self.config.connector.seconds_per_iteration)
             self._tell_robots(self.robots)
@@ -196,6 +246,10 @@ class E2HiL(ResumableSAC):
         batch = self.replay.sample(
             self.config.train_batch_size_per_learner, num_learners * self.config.utd_ratio
         )
+        return self._as_batch(batch)
+
+    def _as_batch(self, batch: Batch) -> MultiAgentBatch:
+        """RLlib's view of a batch."""
         if self.learner_group.is_local:
             batch = _to_torch(batch)
         rows = len(batch["rewards"])

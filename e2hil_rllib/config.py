@@ -14,6 +14,7 @@ from e2hil_rllib.classifier.judge import Judge
 from e2hil_rllib.config_checks import check_ranges
 from e2hil_rllib.external.connector import Connector
 from e2hil_rllib.inherited_settings import refuse_unknown_settings, refuse_unused_settings
+from e2hil_rllib.presets import DEFAULT, preset_settings
 from e2hil_rllib.selection import SelectionSettings
 from e2hil_rllib.vision.settings import VisionSettings, absolute_source
 
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 class E2HiLConfig(SACConfig):
     """Configuration of :class:`~e2hil_rllib.algorithm.E2HiL`.
 
-    Defaults are the numbers of the paper and the authors' source. With
-    ``entropy_selection(enabled=False)`` it is HIL-SERL's learner, and without humans
-    (``human_in_the_loop(interventions=False, demonstration_fraction=0)``) plain SAC with UTD.
+    It begins with the preset ``default``; ``preset("e2hil_paper")`` has the numbers of the paper,
+    ``preset("hil_serl")`` those of HIL-SERL. Without humans
+    (``human_in_the_loop(interventions=False, demonstration_fraction=0)``) the latter is plain SAC
+    with UTD.
     """
 
     def __init__(self, algo_class: type | None = None):
@@ -41,7 +43,6 @@ class E2HiLConfig(SACConfig):
         self.env_runner_cls: type[EnvRunner] = E2HiLEnvRunner
         # .entropy_selection()
         defaults = SelectionSettings()
-        self.selection_enabled = defaults.enabled
         self.selection_rule: str = defaults.rule
         self.num_action_samples = defaults.num_action_samples
         self.lower_percentile = defaults.lower_percentile
@@ -64,12 +65,23 @@ class E2HiLConfig(SACConfig):
         self.judge: Judge | None = None
         # .external()
         self.connector: Connector | None = None
+        # .preset(): what presets differ in, see e2hil_rllib.presets
+        self.selection_enabled: bool
+        self.imitation_weight: float
+        self.imitated_rows: str
+        self.q_filter_starts: int | None
+        self.warm_start_updates: int
+        self.reinforcement: bool
+        self.n_step: int
+        self.monte_carlo_floor: bool
+        self.lowest_return: float | str | None
+        self.highest_return: float | str | None
+        self.backup_entropy: bool
+        self.exploration_noise: float
         # .training()
         self.utd_ratio = 2
         self.num_critics = 2
         self.num_subsampled_critics: int | None = None
-        self.backup_entropy = True
-        self.highest_return: float | None = None
         self.hidden_sizes: tuple[int, ...] = (256, 256)
         self.encoder_size = 256
         self.online_capacity = 30_000
@@ -83,14 +95,60 @@ class E2HiLConfig(SACConfig):
         self.tau = 0.005
         self.actor_lr = 3e-4
         self.critic_lr = 3e-4
-        self.alpha_lr = 3e-4
-        self.initial_alpha = 0.01
         self.grad_clip = 40.0
         self.train_batch_size_per_learner = 256
         self.num_env_runners = 0
         self.min_time_s_per_iteration = None
         self.min_sample_timesteps_per_iteration = 0
         self.restart_failed_env_runners = False
+        self.preset(DEFAULT)
+
+    def preset(self, name: str) -> E2HiLConfig:
+        """Take the settings of a named method; what is set afterwards counts.
+
+        Args:
+            name: ``"default"``, ``"hil_serl"`` or ``"e2hil_paper"``.
+
+        Returns:
+            This configuration.
+
+        Raises:
+            ValueError: There is no such preset; the message names the nearest.
+        """
+        return self._set(**preset_settings(name))
+
+    def imitation(
+        self,
+        *,
+        weight: float = NotProvided,
+        rows: str = NotProvided,
+        q_filter_starts: int | None = NotProvided,
+        warm_start_updates: int = NotProvided,
+        reinforcement: bool = NotProvided,
+    ) -> E2HiLConfig:
+        """Say how the actor imitates what humans did.
+
+        Args:
+            weight: β, weight of the imitation loss in the actor's; 0 is without.
+            rows: Which human rows are imitated: ``"all"``, or those ``"selected"`` by the
+                entropy selection, where it is enabled.
+            q_filter_starts: Actor updates after which only those human actions are imitated that
+                the critics find better than the policy's; None imitates all to the end.
+            warm_start_updates: Minibatches of demonstrations before the first step: the actor
+                imitates them, the critics learn their returns. 0 is without.
+            reinforcement: Whether the actor learns from the critics; without, it imitates alone
+                (behaviour cloning, with takeovers HG-DAgger), and the critics do not learn.
+
+        Returns:
+            This configuration.
+        """
+        return self._set(
+            imitation_weight=weight,
+            imitated_rows=rows,
+            q_filter_starts=q_filter_starts,
+            warm_start_updates=warm_start_updates,
+            reinforcement=reinforcement,
+        )
 
     def entropy_selection(
         self,
@@ -245,7 +303,11 @@ class E2HiLConfig(SACConfig):
         num_critics: int = NotProvided,
         num_subsampled_critics: int | None = NotProvided,
         backup_entropy: bool = NotProvided,
-        highest_return: float | None = NotProvided,
+        n_step: int = NotProvided,
+        monte_carlo_floor: bool = NotProvided,
+        lowest_return: float | str | None = NotProvided,
+        highest_return: float | str | None = NotProvided,
+        exploration_noise: float = NotProvided,
         hidden_sizes: Sequence[int] = NotProvided,
         encoder_size: int = NotProvided,
         online_capacity: int = NotProvided,
@@ -264,8 +326,15 @@ class E2HiLConfig(SACConfig):
             num_critics: Size of the critic ensemble.
             num_subsampled_critics: Size of the random subset in the target (RLPD); None for all.
             backup_entropy: Whether the target holds the entropy term.
-            highest_return: The most that an episode can return, which bounds the target; None for
-                no bound. Demonstrations that returned more are refused, episodes warned about.
+            n_step: Steps of rewards in the target before it bootstraps; fewer where control
+                changes hands or the episode ends.
+            monte_carlo_floor: Whether the target of a step from which a person went on alone to
+                success is at least the return that they reached.
+            lowest_return: The least that an episode can return, which bounds the target; None for
+                no bound, ``"auto"`` for what the environment says.
+            highest_return: The most that an episode can return; None and ``"auto"`` as above.
+                Demonstrations that break a bound are refused, episodes warned about.
+            exploration_noise: κ, factor on the noise with which the policy explores.
             hidden_sizes: Hidden layers of actor and critics.
             encoder_size: Width of the latent of each observation entry.
             online_capacity: Transitions in the online buffer.
@@ -287,7 +356,11 @@ class E2HiLConfig(SACConfig):
             num_critics=num_critics,
             num_subsampled_critics=num_subsampled_critics,
             backup_entropy=backup_entropy,
+            n_step=n_step,
+            monte_carlo_floor=monte_carlo_floor,
+            lowest_return=lowest_return,
             highest_return=highest_return,
+            exploration_noise=exploration_noise,
             hidden_sizes=hidden_sizes if hidden_sizes is NotProvided else tuple(hidden_sizes),
             encoder_size=encoder_size,
             online_capacity=online_capacity,
@@ -378,5 +451,6 @@ class E2HiLConfig(SACConfig):
             "num_critics": self.num_critics,
             "vision": self.vision_settings,
             "initial_temperature": self.initial_alpha,
+            "exploration_noise": self.exploration_noise,
             "seed": self.seed,
         }

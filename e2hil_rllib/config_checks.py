@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _COUNTS = (
     "utd_ratio", "num_critics", "encoder_size", "online_capacity", "demonstration_capacity",
     "learning_starts", "steps_per_iteration", "torch_threads", "train_batch_size_per_learner",
+    "n_step",
 )  # fmt: skip
 
 
@@ -39,9 +40,10 @@ def check_ranges(config: E2HiLConfig) -> None:
     _check("demonstration_fraction", fraction, 0 <= fraction <= 1, "within 0..1")
     _check("gamma", config.gamma, 0 <= config.gamma <= 1, "within 0..1")
     _check("tau", config.tau, 0 < config.tau <= 1, "within 0..1, above 0")
-    highest = config.highest_return
-    valid = highest is None or math.isfinite(highest)
-    _check("highest_return", highest, valid, "finite, or None")
+    _check_bounds(config)
+    _check_imitation(config)
+    noise = config.exploration_noise
+    _check("exploration_noise", noise, 0 <= noise < math.inf, "0 or more, and finite")
     target = config.target_entropy
     valid = target == "auto" or math.isfinite(target)
     _check("target_entropy", target, valid, '"auto" or a finite number')
@@ -66,6 +68,44 @@ def check_ranges(config: E2HiLConfig) -> None:
             "human_in_the_loop(demonstrations=FOLDER) or interventions=True, or "
             "demonstration_fraction=0 to learn without a human"
         )
+
+
+def _check_bounds(config: E2HiLConfig) -> None:
+    lowest, highest = config.lowest_return, config.highest_return
+    for name, bound in (("lowest_return", lowest), ("highest_return", highest)):
+        valid = bound in (None, "auto") or (_is_number(bound) and math.isfinite(bound))
+        _check(name, bound, valid, 'finite, "auto" or None')
+    if _is_number(lowest) and _is_number(highest) and lowest >= highest:
+        raise ValueError(
+            f"lowest_return={lowest!r} must be below highest_return={highest!r}: no return would "
+            "lie between them"
+        )
+
+
+def _check_imitation(config: E2HiLConfig) -> None:
+    weight, starts = config.imitation_weight, config.q_filter_starts
+    _check("imitation weight", weight, 0 <= weight < math.inf, "0 or more, and finite")
+    rows = config.imitated_rows
+    _check("imitation rows", rows, rows in ("all", "selected"), '"all" or "selected"')
+    valid = starts is None or (isinstance(starts, int) and starts >= 0)
+    _check("q_filter_starts", starts, valid, "a whole number of at least 0, or None")
+    updates = config.warm_start_updates
+    valid = isinstance(updates, int) and updates >= 0
+    _check("warm_start_updates", updates, valid, "a whole number of at least 0")
+    if rows == "selected" and not config.selection_enabled:
+        raise ValueError(
+            'imitation rows="selected" needs entropy_selection(enabled=True), which selects them. '
+            'Enable it, or set imitation(rows="all")'
+        )
+    if not config.reinforcement and not weight:
+        raise ValueError(
+            "reinforcement=False leaves the actor imitation alone, and imitation weight=0 not even "
+            "that. Set imitation(weight=1)"
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check(name: str, value: Any, valid: bool, expected: str) -> None:

@@ -29,6 +29,12 @@ class E2HiLEnvRunner(SingleAgentEnvRunner):
             vector = self.env.unwrapped
             vector.envs = tuple(judge.wrap(env) for env in vector.envs)
 
+    @property
+    def return_bounds(self) -> tuple[float, float] | None:
+        """Least and most that an episode can return, where the environment says so."""
+        envs = getattr(self.env.unwrapped, "envs", ()) if self.env is not None else ()
+        return getattr(envs[0].unwrapped, "return_bounds", None) if envs else None
+
     def apply(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function with this runner; its error reaches the algorithm.
 

@@ -35,24 +35,33 @@ class Experience:
         config: Capacities, mix, seed and vision.
         observation_space: Of the environment.
         action_size: Of the environment.
+        return_bounds: The least and the most that an episode can return; None is without a bound.
 
     Raises:
         ValueError: On an observation space that cannot be encoded.
         TrunkWeightsError: The weights of the frozen trunk cannot be had.
     """
 
-    def __init__(self, config: E2HiLConfig, observation_space: gym.Space, action_size: int) -> None:
+    def __init__(
+        self,
+        config: E2HiLConfig,
+        observation_space: gym.Space,
+        action_size: int,
+        return_bounds: tuple[float | None, float | None] = (None, None),
+    ) -> None:
         self._config = config
-        self._warned = False  # that highest_return is too low
+        self._return_bounds = return_bounds
+        self._warned = False  # that a return broke the bounds
         self._spaces = observation_spaces(observation_space)
         vision = config.vision_settings
         stored = stored_spaces(observation_space, vision)
         shapes = {key: shape for key, (shape, _) in stored.items()}
         dtypes = {key: dtype for key, (_, dtype) in stored.items()}
         self._features = features_for(vision, camera_names(observation_space))
+        returns = {"gamma": config.gamma, "n_step": config.n_step}
         self.replay = HumanInTheLoopReplay(
-            ReplayBuffer(config.online_capacity, shapes, dtypes, action_size),
-            ReplayBuffer(config.demonstration_capacity, shapes, dtypes, action_size),
+            ReplayBuffer(config.online_capacity, shapes, dtypes, action_size, **returns),
+            ReplayBuffer(config.demonstration_capacity, shapes, dtypes, action_size, **returns),
             demonstration_fraction=config.demonstration_fraction,
             seed=config.seed,
         )
@@ -71,14 +80,19 @@ class Experience:
         self.replay.add(self._as_stored(segment))
 
     def _broken_bound(self, segment: Segment) -> str | None:
-        """What is wrong with ``highest_return``, where a segment returned more."""
-        bound, gamma = self._config.highest_return, self._config.gamma
-        if bound is None or (found := segment.highest_return(gamma)) <= bound + _ROUNDING:
+        """What is wrong with the bounds of returns, where a segment returned less or more."""
+        lowest, highest = self._return_bounds
+        least, most = segment.return_range(self._config.gamma)
+        if highest is not None and most > highest + _ROUNDING:
+            name, found, bound, less, end = "highest_return", most, highest, "less", "most"
+        elif lowest is not None and least < lowest - _ROUNDING:
+            name, found, bound, less, end = "lowest_return", least, lowest, "more", "least"
+        else:
             return None
         return (
-            f"its steps returned {found:.4g}, highest_return={bound:g} bounds what the critics "
-            "may learn to less. Set training.highest_return to the most that an episode can "
-            "return, or to null for no bound"
+            f"its steps returned {found:.4g}, {name}={bound:g} bounds what the critics may learn "
+            f"to {less}. Set training.{name} to the {end} that an episode can return, or to null "
+            "for no bound"
         )
 
     def _as_stored(self, segment: Segment) -> Segment:
@@ -92,7 +106,7 @@ class Experience:
 
         Raises:
             ValueError: The folder holds none, too many, some of another environment, or one that
-                returned more than ``highest_return``.
+                returned less than ``lowest_return`` or more than ``highest_return``.
             DamagedEpisodeError: On a damaged one, unless damaged ones are skipped.
         """
         episodes = read_episodes(folder, skip_damaged=self._config.skip_damaged_demonstrations)

@@ -12,7 +12,6 @@ UNUSED_SETTINGS = {
     "q_model_config": "training(hidden_sizes=...)",
     "policy_model_config": "training(hidden_sizes=...)",
     "model": "training(hidden_sizes=..., encoder_size=...)",
-    "n_step": "nothing: targets are one-step (Eq. 1)",
     "replay_buffer_config": "training(online_capacity=..., demonstration_capacity=...)",
     "training_intensity": "training(utd_ratio=...)",
     "store_buffer_in_checkpoints": "training(checkpoint_buffers=...)",

@@ -20,16 +20,20 @@ from torch import Tensor
 
 from e2hil_rllib.entropy_probe import EntropyProbe
 from e2hil_rllib.flat_parameters import FlatParameters
-from e2hil_rllib.losses import actor_loss, critic_loss, critic_target, temperature_loss
+from e2hil_rllib.method.imitation import ImitatedShare, human_is_better, imitation_loss
+from e2hil_rllib.method.losses import actor_loss, critic_loss, critic_target, temperature_loss
 from e2hil_rllib.networks import Gaussian, frozen_parameters
 from e2hil_rllib.noise import NoiseStream
-from e2hil_rllib.replay import SOURCE
+from e2hil_rllib.replay import DISCOUNT, FLOOR, SOURCE
 from e2hil_rllib.rl_module import E2HiLTorchRLModule
+from e2hil_rllib.segments import POLICY
 from e2hil_rllib.selection import Selection, judged_samples, select_samples, selection_statistics
 from e2hil_rllib.selection_log import JudgedSamples
 from e2hil_rllib.torch_setup import set_up_torch
 
 _RANDOM_STATE = "random_state"
+_WARM_STANDARD_DEVIATION = 0.1
+"""Of the policy before the tanh, after the warm start: what imitation does not say."""
 
 
 class E2HiLTorchLearner(TorchLearner):
@@ -39,6 +43,9 @@ class E2HiLTorchLearner(TorchLearner):
     updates the actor, on the samples that the selection keeps, and the temperature. The terms are
     added and differentiated in one backward pass, so the actor and the influence see the critics
     as they were before this minibatch's critic step.
+
+    During the warm start (:meth:`begin_warm_start`) a minibatch holds demonstrations alone: the
+    actor imitates all of them, the critics learn the returns that they reached.
     """
 
     def build(self) -> None:
@@ -55,6 +62,10 @@ class E2HiLTorchLearner(TorchLearner):
         self._selection_noise = NoiseStream(int(seed) + 1, *share)
         self._minibatch = 0
         self._actor_updates = 0
+        bounds = (self.config.lowest_return, self.config.highest_return)
+        self._return_bounds = tuple(None if bound == "auto" else bound for bound in bounds)
+        self._imitated_share = ImitatedShare()
+        self._warming_up = False
         self._statistics: dict[str, list[float]] = defaultdict(list)
         self._judged: JudgedSamples | None = None
         self._probe: EntropyProbe | None = None  # of the update under way
@@ -103,6 +114,20 @@ class E2HiLTorchLearner(TorchLearner):
             minibatch = SampleBatch(tree.map_structure(itemgetter(part), dict(columns)))
             yield MultiAgentBatch({module_id: minibatch}, env_steps=minibatch_size)
 
+    def bound_returns(self, lowest: float | None, highest: float | None) -> None:
+        """Keep the critics' targets between what an episode can return; None is no bound."""
+        self._return_bounds = (lowest, highest)
+
+    def begin_warm_start(self) -> None:
+        """Learn from demonstrations alone from now on, for a policy of little noise."""
+        self._warming_up = True
+        for module_id in self.module.keys():  # noqa: SIM118 (a MultiRLModule is no dict)
+            self._e2hil_module(module_id).actor.set_standard_deviation(_WARM_STANDARD_DEVIATION)
+
+    def end_warm_start(self) -> None:
+        """Learn by reinforcement from now on."""
+        self._warming_up = False
+
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Start counting the minibatches of a new batch."""
         super().before_gradient_based_update(timesteps=timesteps)
@@ -113,7 +138,7 @@ class E2HiLTorchLearner(TorchLearner):
         self._minibatch += 1
         losses = self.compute_losses(fwd_out=dict.fromkeys(batch), batch=batch)
         sum(losses.values()).backward()
-        for name in self._flat if self._updates_actor else ("critic",):
+        for name in self._learning_groups:
             self._step(name)
         self._measure_entropy_change(batch)
         self._target.move_towards(self._flat["critic"], self.config.tau)
@@ -132,6 +157,13 @@ class E2HiLTorchLearner(TorchLearner):
         """Whether this minibatch is the last of ``utd_ratio``."""
         return self._minibatch % self.config.utd_ratio == 0
 
+    @property
+    def _learning_groups(self) -> tuple[str, ...]:
+        """Groups of parameters that this minibatch has a gradient for."""
+        if self._warming_up or not self.config.reinforcement:
+            return "critic", "actor"
+        return ("critic", "actor", "temperature") if self._updates_actor else ("critic",)
+
     def compute_loss_for_module(
         self,
         *,
@@ -146,6 +178,10 @@ class E2HiLTorchLearner(TorchLearner):
             FloatingPointError: When a loss is not finite, naming it.
         """
         module = self._e2hil_module(module_id)
+        if self._warming_up or not config.reinforcement:
+            losses = self._imitation_alone(module, batch)
+            self._log_finite({name: loss.detach() for name, loss in losses.items()})
+            return sum(losses.values(), start=torch.zeros((), device=self.device))
         noise = self._learning_noise
         observation = module.encoder.augment(batch[Columns.OBS], noise)
         latent = module.encoder(observation, noise)
@@ -153,7 +189,9 @@ class E2HiLTorchLearner(TorchLearner):
         q = module.critics.from_observation_part(observation_part, batch[Columns.ACTIONS])
         losses = {"critic_loss": critic_loss(q, self._critic_target(module, config, batch))}
         if self._updates_actor:
-            losses |= self._actor_losses(module, config, latent, observation_part.detach(), batch)
+            losses |= self._actor_losses(
+                module, config, latent, observation_part.detach(), batch, q.detach()
+            )
         self._log_finite({name: loss.detach() for name, loss in losses.items()})
         return sum(losses.values(), start=torch.zeros((), device=latent.device))
 
@@ -170,9 +208,10 @@ class E2HiLTorchLearner(TorchLearner):
             subset = self._learning_noise.subset(config.num_critics, config.num_subsampled_critics)
             next_q = next_q[subset.to(next_q.device)]
         return critic_target(
-            batch[Columns.REWARDS], batch[Columns.TERMINATEDS], next_q, next_log_prob,
-            module.temperature, gamma=config.gamma, backup_entropy=config.backup_entropy,
-            highest_return=config.highest_return,
+            batch[Columns.REWARDS], batch[DISCOUNT], next_q, next_log_prob, module.temperature,
+            backup_entropy=config.backup_entropy,
+            floor=batch[FLOOR] if config.monte_carlo_floor else None,
+            lowest_return=self._return_bounds[0], highest_return=self._return_bounds[1],
         )  # fmt: skip
 
     def _actor_losses(
@@ -182,8 +221,9 @@ class E2HiLTorchLearner(TorchLearner):
         latent: Tensor,
         observation_part: Tensor,
         batch: dict[str, Any],
+        executed_q: Tensor,
     ) -> dict[str, Tensor]:
-        """Masked actor loss (Eq. 12) and temperature loss of the minibatch."""
+        """Masked actor loss (Eq. 12), imitation and temperature losses of the minibatch."""
         policy = module.policy(latent)
         action, log_prob = policy.sample(self._learning_noise.normal_like(policy.mean))
         with frozen_parameters(module.critics):
@@ -193,12 +233,71 @@ class E2HiLTorchLearner(TorchLearner):
         with torch.no_grad():
             self._statistics["temperature"].append(module.temperature.item())
             self._statistics["policy_entropy"].append(-log_prob.mean().item())
-        return {
+        losses = {
             "actor_loss": actor_loss(log_prob, q, module.temperature, mask),
             "temperature_loss": temperature_loss(
                 module.log_temperature, log_prob, config.target_entropy_nats(action.shape[-1])
             ),
         }
+        if config.imitation_weight:
+            rows = torch.nonzero(batch[SOURCE] != POLICY).squeeze(-1)
+            selected = mask if config.imitated_rows == "selected" else None
+            losses["imitation_loss"] = self._imitation(
+                module, config, policy.mode(), observation_part, batch, executed_q, rows, selected
+            )
+        return losses
+
+    def _imitation(
+        self,
+        module: E2HiLTorchRLModule,
+        config: AlgorithmConfig,
+        mean_action: Tensor,
+        observation_part: Tensor,
+        batch: dict[str, Any],
+        executed_q: Tensor,
+        rows: Tensor,
+        selected: Tensor | None,
+    ) -> Tensor:
+        """Weighted imitation loss of the minibatch's human rows."""
+        mean_action = mean_action[rows]
+        imitated = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+        starts = config.q_filter_starts
+        if starts is not None and self._actor_updates > starts:
+            with torch.no_grad():
+                policy_q = module.critics.from_observation_part(
+                    observation_part[:, rows], mean_action
+                )
+            imitated = human_is_better(executed_q[:, rows], policy_q)
+        counts = torch.stack([imitated.sum(), imitated.new_tensor(len(rows), dtype=torch.long)])
+        if self.config.num_learners > 1:
+            torch.distributed.all_reduce(counts)
+        filtered, human = counts.tolist()
+        if human:
+            share = self._imitated_share.update(filtered / human)
+            self._statistics["imitated_share"].append(share)
+        if selected is not None:
+            imitated = imitated & selected[rows]
+        loss = imitation_loss(mean_action, batch[Columns.ACTIONS][rows], imitated)
+        return config.imitation_weight * self._imitated_share.value * loss
+
+    def _imitation_alone(
+        self, module: E2HiLTorchRLModule, batch: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """Imitation of all human rows, which trains the encoder, too.
+
+        During the warm start the critics learn the returns that are known, where there are any.
+        """
+        observation = module.encoder.augment(batch[Columns.OBS], self._learning_noise)
+        latent = module.encoder(observation, self._learning_noise)
+        human = batch[SOURCE] != POLICY
+        mean_action = module.actor(latent).mode()
+        loss = imitation_loss(mean_action[human], batch[Columns.ACTIONS][human], human[human])
+        losses = {"imitation_loss": loss}
+        known = torch.isfinite(batch[FLOOR])
+        if self._warming_up and known.any():
+            q = module.critics(latent, batch[Columns.ACTIONS])[:, known]
+            losses["critic_loss"] = critic_loss(q, batch[FLOOR][known])
+        return losses
 
     @torch.no_grad()
     def _select(
@@ -284,6 +383,7 @@ class E2HiLTorchLearner(TorchLearner):
                 "learning": self._learning_noise.state(),
                 "selection": self._selection_noise.state(),
                 "actor_updates": self._actor_updates,
+                "imitated_share": self._imitated_share.value,
             }
         }
 
@@ -294,3 +394,4 @@ class E2HiLTorchLearner(TorchLearner):
             self._learning_noise.set_state(random_state["learning"])
             self._selection_noise.set_state(random_state["selection"])
             self._actor_updates = random_state["actor_updates"]
+            self._imitated_share.value = random_state.get("imitated_share", 1.0)

@@ -66,6 +66,11 @@ class Actor(nn.Module):
         self.body = MLP(latent_size, hidden_sizes)
         self.head = nn.Linear(hidden_sizes[-1], 2 * action_size)
 
+    @torch.no_grad()
+    def set_standard_deviation(self, value: float) -> None:
+        """Set the bias of log std to one value, about which the states vary."""
+        self.head.bias[self.action_size :] = math.log(value)
+
     def forward(self, latent: Tensor) -> Gaussian:
         """Policy at a latent, shape (B, L)."""
         mean, log_std = self.head(self.body(latent)).chunk(2, dim=-1)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from e2hil_rllib.frames import FrameStore
-from e2hil_rllib.segments import DEMONSTRATION, INTERVENTION, SOURCE_NAMES, Segment
+from e2hil_rllib.returns import UNKNOWN, known_returns, n_step_windows
+from e2hil_rllib.segments import DEMONSTRATION, INTERVENTION, POLICY, SOURCE_NAMES, Segment
 
 __all__ = ["EPISODE", "SOURCE", "SOURCE_NAMES", "STEP", "HumanInTheLoopReplay", "ReplayBuffer"]
 
@@ -17,6 +18,9 @@ __all__ = ["EPISODE", "SOURCE", "SOURCE_NAMES", "STEP", "HumanInTheLoopReplay", 
 SOURCE = "source"
 #: Names of the batch columns that say where a transition's frames lie on disk.
 EPISODE, STEP = "episode", "step"
+#: Names of the batch columns with the discount of the value after a transition's n-step window, and
+#: with the return that a person reached from it.
+DISCOUNT, FLOOR = "discounts", "floors"
 Batch = dict[str, Any]
 
 
@@ -24,7 +28,17 @@ class ReplayBuffer:
     """The newest ``capacity`` transitions, their frames stored once.
 
     A transition holds the numbers of its two frames. The next frame of a step is the one that
-    followed it in its own segment, whatever was added in between.
+    followed it in its own segment, whatever was added in between. What the critics' target needs
+    of its future, its n-step window and a known return, is stored with it, and completed when the
+    next steps of its episode come.
+
+    Args:
+        capacity: Transitions that it holds.
+        shapes: Shape of each entry of an observation.
+        dtypes: Type of each entry of an observation.
+        action_size: d, numbers of an action.
+        gamma: Discount per step.
+        n_step: Steps of a window.
     """
 
     def __init__(
@@ -33,11 +47,15 @@ class ReplayBuffer:
         shapes: Mapping[str, tuple[int, ...]],
         dtypes: Mapping[str, np.dtype],
         action_size: int,
+        *,
+        gamma: float,
+        n_step: int = 1,
     ):
         if capacity < 1:
             raise ValueError(f"capacity={capacity}: a replay buffer holds at least 1 transition")
         self.capacity = capacity
         self.action_size = action_size
+        self._gamma, self._n_step = gamma, n_step
         # One frame more for every segment: a sixteenth is room for segments of sixteen steps.
         self._frames = FrameStore(shapes, dtypes, capacity + max(64, capacity // 16))
         self._columns: dict[str, np.ndarray] = {
@@ -49,6 +67,13 @@ class ReplayBuffer:
             SOURCE: np.zeros(capacity, np.uint8),
             EPISODE: np.zeros(capacity, np.int64),
             STEP: np.zeros(capacity, np.int64),
+        }
+        # Derived from the columns above, so that checkpoints do not hold them.
+        self._targets: dict[str, np.ndarray] = {
+            "rewards": np.zeros(capacity, np.float32),
+            DISCOUNT: np.zeros(capacity, np.float32),
+            FLOOR: np.full(capacity, UNKNOWN, np.float32),
+            "last_frame": np.zeros(capacity, np.int64),
         }
         #: Transitions ever added.
         self.count = 0
@@ -78,6 +103,46 @@ class ReplayBuffer:
         columns[EPISODE][rows] = segment.episode
         columns[STEP][rows] = segment.first_step + np.arange(steps)
         self._tails[segment.episode] = (segment.first_step + steps, int(frames[-1]))
+        self._targets[FLOOR][rows] = UNKNOWN
+        self._complete(rows, segment)
+
+    def _complete(self, rows: np.ndarray, segment: Segment) -> None:
+        """Derive targets of new rows, and of the earlier ones of their episode that they extend."""
+        succeeded = segment.terminated[-1] and segment.rewards[-1] > 0
+        if succeeded and segment.source[-1] != POLICY:
+            self._derive(self._continued(rows, segment, None))
+        else:
+            self._derive(self._continued(rows, segment, self._n_step - 1))
+
+    def _continued(self, rows: np.ndarray, segment: Segment, before: int | None) -> np.ndarray:
+        """New rows and up to ``before`` (None: all) earlier ones that lead to them without a gap."""
+        if before == 0:
+            return rows
+        columns, first = self._columns, segment.first_step
+        earliest = 0 if before is None else max(0, first - before)
+        held = slice(0, len(self))
+        found = np.flatnonzero(
+            (columns[EPISODE][held] == segment.episode)
+            & (columns[STEP][held] >= earliest)
+            & (columns[STEP][held] < first)
+        )
+        found = found[np.argsort(columns[STEP][found])]
+        # Steps that lie before a gap do not lead to the new ones.
+        consecutive = columns[STEP][found] == first - np.arange(len(found), 0, -1)
+        return np.concatenate([found[consecutive], rows])
+
+    def _derive(self, rows: np.ndarray) -> None:
+        """Write the targets of rows that are consecutive steps of one episode."""
+        columns, targets = self._columns, self._targets
+        rewards, terminated = columns["rewards"][rows], columns["terminateds"][rows]
+        human = columns[SOURCE][rows] != POLICY
+        windows = n_step_windows(
+            rewards, terminated, human, gamma=self._gamma, n_step=self._n_step
+        )
+        targets["rewards"][rows] = windows.rewards
+        targets[DISCOUNT][rows] = windows.discounts
+        targets["last_frame"][rows] = columns["next_frame"][rows[windows.last]]
+        targets[FLOOR][rows] = known_returns(rewards, terminated, human, gamma=self._gamma)
 
     def _add_frames(self, segment: Segment, rows: np.ndarray) -> np.ndarray:
         """Store the frames of a segment that are not there yet; returns all T + 1 numbers."""
@@ -101,12 +166,18 @@ class ReplayBuffer:
 
     def empty_batch(self, rows: int) -> Batch:
         """Uninitialised batch columns for ``rows`` transitions."""
-        names = ("actions", "rewards", "terminateds", SOURCE, EPISODE, STEP)
         columns = {
-            name: np.empty((rows, *self._columns[name].shape[1:]), self._columns[name].dtype)
-            for name in names
+            name: np.empty((rows, *stored.shape[1:]), stored.dtype)
+            for name, stored in self._sampled().items()
         }
         return columns | {"obs": self._frames.empty(rows), "new_obs": self._frames.empty(rows)}
+
+    def _sampled(self) -> dict[str, np.ndarray]:
+        """The columns of a batch, apart from its observations."""
+        names = {"actions": self._columns, "rewards": self._targets, DISCOUNT: self._targets,
+                 FLOOR: self._targets, SOURCE: self._columns, EPISODE: self._columns,
+                 STEP: self._columns}  # fmt: skip
+        return {name: columns[name] for name, columns in names.items()}
 
     def sample_into(self, batch: Batch, rows: slice, generator: np.random.Generator) -> None:
         """Fill rows of a batch with transitions drawn uniformly, with replacement.
@@ -117,12 +188,12 @@ class ReplayBuffer:
         if not len(self):
             raise ValueError("cannot sample from an empty replay buffer")
         chosen = generator.integers(0, len(self), rows.stop - rows.start)
-        for name, column in batch.items():
-            if name not in ("obs", "new_obs"):
-                np.take(self._columns[name], chosen, axis=0, out=column[rows], mode="clip")
-        for name, frame in (("obs", "frame"), ("new_obs", "next_frame")):
+        for name, stored in self._sampled().items():
+            np.take(stored, chosen, axis=0, out=batch[name][rows], mode="clip")
+        frames = {"obs": self._columns["frame"], "new_obs": self._targets["last_frame"]}
+        for name, frame in frames.items():
             out = {key: x[rows] for key, x in batch[name].items()}
-            self._frames.gather(self._columns[frame][chosen], out)
+            self._frames.gather(frame[chosen], out)
 
     def ids(self) -> np.ndarray:
         """(episode, step) of every transition held, oldest first; shape (n, 2)."""
@@ -170,6 +241,17 @@ class ReplayBuffer:
                 column[: len(saved[name])] = saved[name]
             self._tails = {int(e): (int(s), int(f)) for e, s, f in saved["tails"]}
         self.count = count
+        for rows in self._runs():
+            self._derive(rows)
+
+    def _runs(self) -> Iterator[np.ndarray]:
+        """Rows of each maximal run of consecutive steps of one episode."""
+        if not len(self):
+            return
+        episode, step = (self._columns[name][: len(self)] for name in (EPISODE, STEP))
+        order = np.lexsort((step, episode))
+        gaps = (np.diff(episode[order]) != 0) | (np.diff(step[order]) != 1)
+        yield from np.split(order, np.flatnonzero(gaps) + 1)
 
 
 class HumanInTheLoopReplay:
@@ -215,6 +297,16 @@ class HumanInTheLoopReplay:
                 source,
             )
         )
+
+    def sample_demonstrations(self, rows: int) -> Batch:
+        """Draw rows of the demonstration buffer alone.
+
+        Raises:
+            ValueError: When there are no demonstrations.
+        """
+        batch = self.demonstrations.empty_batch(rows)
+        self.demonstrations.sample_into(batch, slice(0, rows), self._generator)
+        return batch
 
     def demonstration_rows(self, batch_size: int) -> int:
         """Rows of D in a minibatch, given what D holds now."""

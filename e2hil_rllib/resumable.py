@@ -12,6 +12,7 @@ from ray.rllib.algorithms.sac import SAC
 from e2hil_rllib.episodes import episode_path, read_episode
 from e2hil_rllib.experience import Experience
 from e2hil_rllib.limiter import UpdateLimiter
+from e2hil_rllib.presets import PAPER, preset_settings
 from e2hil_rllib.replay import HumanInTheLoopReplay
 from e2hil_rllib.rollouts import EpisodeCollector
 from e2hil_rllib.segments import Segment
@@ -40,6 +41,7 @@ class ResumableSAC(SAC):
     _limiter: UpdateLimiter
     _selection_log: SelectionLog | None
     _human_steps: int
+    _warm_started: bool
     _rebuild = False
 
     def _store(self, segment: Segment) -> None:
@@ -53,6 +55,7 @@ class ResumableSAC(SAC):
                 "limiter": self._limiter.state(),
                 "collector": self._collector.state(),
                 "human_steps": self._human_steps,
+                "warm_started": self._warm_started,
                 "replay_random_state": self.replay.random_state(),
                 "trunk": self._experience.trunk_fingerprint,
             }
@@ -71,6 +74,7 @@ class ResumableSAC(SAC):
             if self._selection_log is not None:
                 self._selection_log.go_on_from(self._limiter.env_steps)
             self._human_steps = own["human_steps"]
+            self._warm_started = own.get("warm_started", True)
             self.replay.set_random_state(own["replay_random_state"])
             self._recover_logged_episodes(own["collector"])
             seed = (self.config.seed or 0, self._limiter.env_steps)
@@ -88,11 +92,14 @@ class ResumableSAC(SAC):
     @classmethod
     def from_checkpoint(cls, path: Any, *args: Any, **kwargs: Any) -> ResumableSAC:
         """A new algorithm as it was saved; the weights of a frozen trunk are in the checkpoint."""
-        trunk = saved_trunk(path) if isinstance(path, str | Path) else None
-        if trunk is not None and "config" not in kwargs:
+        if isinstance(path, str | Path) and "config" not in kwargs:
             file = Path(path) / cls.CLASS_AND_CTOR_ARGS_FILE_NAME
-            (state,), _ = pickle.loads(file.read_bytes())["ctor_args_and_kwargs"]
-            kwargs["config"] = state | {"trunk_weights": str(trunk.resolve())}
+            if file.exists():
+                (state,), _ = pickle.loads(file.read_bytes())["ctor_args_and_kwargs"]
+                # One that is older than the presets was trained with what the paper's has.
+                kwargs["config"] = preset_settings(PAPER) | state
+                if (trunk := saved_trunk(path)) is not None:
+                    kwargs["config"]["trunk_weights"] = str(trunk.resolve())
         algorithm: ResumableSAC = super().from_checkpoint(path, *args, **kwargs)
         return algorithm
 

@@ -31,7 +31,7 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     features computed by the process's own trunk, learning takes the features that replay holds.
 
     ``model_config`` holds ``encoder_size``, ``hidden_sizes``, ``num_critics``, ``vision``,
-    ``initial_temperature`` and ``seed``, all set by :class:`~e2hil_rllib.config.E2HiLConfig`.
+    ``initial_temperature``, ``exploration_noise`` and ``seed``, all set by :class:`~e2hil_rllib.config.E2HiLConfig`.
     """
 
     def setup(self) -> None:
@@ -64,6 +64,7 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         self.target_encoder = _frozen_copy(self.encoder)
         self.target_critics = _frozen_copy(self.critics)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config["initial_temperature"])))
+        self._exploration_noise = float(config["exploration_noise"])
         # The EnvRunner has seeded torch's own generator with config.seed + worker index by now.
         self._noise = torch.Generator().manual_seed(torch.initial_seed() % 2**63)
 
@@ -82,10 +83,10 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     @torch.no_grad()
     def _forward_exploration(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Action drawn from the policy."""
+        """Action drawn from the policy, its noise scaled by ``exploration_noise``."""
         policy = self._acting_policy(batch)
         noise = torch.randn(policy.mean.shape, generator=self._noise).to(policy.mean.device)
-        return {Columns.ACTIONS: policy.sample(noise)[0]}
+        return {Columns.ACTIONS: policy.sample(self._exploration_noise * noise)[0]}
 
     def _acting_policy(self, batch: dict[str, Any]) -> Gaussian:
         """The policy at observations as the environment returned them."""

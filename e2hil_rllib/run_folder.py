@@ -12,6 +12,7 @@ from pathlib import Path
 from e2hil_rllib.checkpoints import CheckpointStore
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.files import is_temporary, swapped_in, writing
+from e2hil_rllib.presets import PAPER
 from e2hil_rllib.settings import Settings, load_settings
 
 
@@ -71,7 +72,8 @@ class RunFolder:
                 f"{self.root} is not a run folder: it has no config.yaml. Name the folder that "
                 "'e2hil train' wrote, e.g. runs/touch_cube."
             )
-        return load_settings(self.config)
+        # A run that was begun before there were presets has what the paper's says.
+        return load_settings(self.config, preset=PAPER)
 
     def write_settings(self, settings: Settings) -> None:
         """Writes the settings; the old file stays until the new one is whole."""

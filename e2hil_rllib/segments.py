@@ -73,11 +73,14 @@ class Segment:
     def __len__(self) -> int:
         return len(self.actions)
 
-    def highest_return(self, gamma: float) -> float:
-        """The most that any of the steps returned, discounted, up to the end of the segment."""
+    def return_range(self, gamma: float) -> tuple[float, float]:
+        """Least and most that any of the steps returned, discounted, to the end of the segment.
+
+        Without steps they are ∞ and −∞.
+        """
         rewards = self.rewards.astype(np.float64)[::-1]
-        returns = itertools.accumulate(rewards, lambda later, reward: reward + gamma * later)
-        return max(returns, default=-math.inf)
+        returns = list(itertools.accumulate(rewards, lambda later, reward: reward + gamma * later))
+        return min(returns, default=math.inf), max(returns, default=-math.inf)
 
     def part(self, start: int, stop: int) -> Segment:
         """Steps ``start`` to ``stop`` (exclusive) with the frames around them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -17,6 +17,7 @@ from e2hil_rllib.settings_sections import (
     Evaluation,
     External,
     HumanInTheLoop,
+    Imitation,
     Resources,
     Section,
     Stop,
@@ -26,7 +27,7 @@ from e2hil_rllib.settings_sections import (
 )
 from e2hil_rllib.vision.settings import absolute_source
 
-ALGORITHM_SECTIONS = ("entropy_selection", "human_in_the_loop", "vision", "training")
+ALGORITHM_SECTIONS = ("entropy_selection", "human_in_the_loop", "imitation", "vision", "training")
 # What a resumed run may be told anew; the rest is part of what its checkpoint was trained with.
 CHANGEABLE_ON_RESUME = ("stop", "checkpoint", "evaluation", "evaluation_env", "external")
 
@@ -43,6 +44,9 @@ class Settings(Section):
     """Keyword arguments of the environment."""
     evaluation_env: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments that differ in evaluation, where the operator is off in any case."""
+    preset: Literal["default", "hil_serl", "e2hil_paper"] = "default"
+    """The method: what we found best, HIL-SERL or E2HiL as published. What the sections below give
+    counts more."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything that is drawn."""
     stop: Stop
@@ -53,6 +57,8 @@ class Settings(Section):
     """Which samples the actor learns from."""
     human_in_the_loop: HumanInTheLoop = HumanInTheLoop()
     """What the algorithm takes from people."""
+    imitation: Imitation = Imitation()
+    """How the actor imitates people."""
     success_classifier: SuccessClassifier | None = None
     """Who judges success; null: the environment itself."""
     vision: Vision = Vision()
@@ -126,12 +132,15 @@ class Settings(Section):
         return yaml.safe_dump(self.resolved(), sort_keys=False, allow_unicode=True)
 
 
-def load_settings(path: Path | str, overrides: list[str] | None = None) -> Settings:
+def load_settings(
+    path: Path | str, overrides: list[str] | None = None, preset: str | None = None
+) -> Settings:
     """Reads a settings file.
 
     Args:
         path: A YAML file.
         overrides: `key.of.section=value` each; the value is read as YAML.
+        preset: Of a file that names none; by default the one of `Settings`.
 
     Raises:
         SettingsError: The file is absent or not YAML, or a key or a value of it (or of an
@@ -140,6 +149,8 @@ def load_settings(path: Path | str, overrides: list[str] | None = None) -> Setti
     path = Path(path)
     source = f"{path}" + (" with --set" if overrides else "")
     values = with_overrides(read_yaml(path), overrides or [])
+    if preset is not None:
+        values.setdefault("preset", preset)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

@@ -76,6 +76,22 @@ class HumanInTheLoop(Section):
     """Share of every batch that comes from the demonstration buffer."""
 
 
+class Imitation(Section):
+    """How the actor imitates what people did."""
+
+    weight: float | None = None
+    """Weight of the imitation loss beside the actor's; 0 is without."""
+    rows: Literal["all", "selected"] | None = None
+    """Imitate all steps of people, or those that the entropy selection keeps."""
+    q_filter_starts: int | None = None
+    """Actor updates after which people's actions are imitated only where the critics find them
+    better than the policy's; null imitates all to the end."""
+    warm_start_updates: int | None = None
+    """Minibatches of demonstrations that are learned before the first step; 0 is without."""
+    reinforcement: bool | None = None
+    """Whether the actor learns from the critics; false imitates alone (HG-DAgger)."""
+
+
 class Vision(Section):
     """How camera frames are encoded."""
 
@@ -121,9 +137,18 @@ class Training(Section):
     """Critics drawn at random for each target (RLPD); null takes all of them."""
     backup_entropy: bool | None = None
     """Whether the target of the critics contains the entropy term."""
-    highest_return: float | None = None
-    """The most that an episode can return (1 where success is the only reward), which bounds the
-    critics' target; null is without a bound."""
+    n_step: int | None = None
+    """Steps of rewards in the critics' target before it bootstraps."""
+    monte_carlo_floor: bool | None = None
+    """Whether the target of steps from which a person reached success is at least their return."""
+    lowest_return: float | Literal["auto"] | None = None
+    """The least that an episode can return, which bounds the critics' target; null is without a
+    bound, "auto" takes what the environment says (0 where success is the only reward)."""
+    highest_return: float | Literal["auto"] | None = None
+    """The most that an episode can return; null and "auto" as above (1 where success is the only
+    reward)."""
+    exploration_noise: float | None = None
+    """Factor on the noise that the policy explores with."""
     train_batch_size_per_learner: int | None = None
     """Transitions in a minibatch."""
     gamma: float | None = None

@@ -15,6 +15,8 @@ from envs.options import number, one_of
 from envs.workspace import Workspace, clamp
 
 REWARDS = ("sparse", "dense", "external")
+RETURN_BOUNDS = (0.0, 1.0)
+"""Least and most that an episode can return where success alone is rewarded."""
 """Kinds of reward; "external" leaves reward, success and end to a judge outside of the env."""
 
 GRIPPER_SPEED = 2.0
@@ -99,6 +101,14 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._state_low, self._state_high = self._state_bounds()
         self.action_space = spaces.Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
         self.observation_space = self._make_observation_space()
+
+    @property
+    def return_bounds(self) -> tuple[float, float] | None:
+        """Least and most that an episode can return; None where the reward is dense.
+
+        Whoever judges from outside gives 1 on success and 0 before, as the sparse reward does.
+        """
+        return None if self._reward == "dense" else RETURN_BOUNDS
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -35,13 +35,15 @@ def make_segment(
     )
 
 
-def make_buffer(capacity: int, *, images: bool = False) -> ReplayBuffer:
+def make_buffer(
+    capacity: int, *, images: bool = False, gamma: float = 0.9, n_step: int = 1
+) -> ReplayBuffer:
     """A buffer for :func:`make_segment`."""
     shapes: dict[str, tuple[int, ...]] = {"state": (2,)}
     dtypes: dict[str, Any] = {"state": np.dtype(np.float32)}
     if images:
         shapes["front"], dtypes["front"] = (4, 4, 3), np.dtype(np.uint8)
-    return ReplayBuffer(capacity, shapes, dtypes, 2)
+    return ReplayBuffer(capacity, shapes, dtypes, 2, gamma=gamma, n_step=n_step)
 
 
 def make_replay(online: int = 100, demonstrations: int = 50, **kwargs: Any) -> HumanInTheLoopReplay:

@@ -26,9 +26,9 @@ def test_runs_of_a_source_end_with_the_frame_that_followed():
 def test_the_highest_return_is_that_of_the_step_with_the_best_rest():
     segment = make_segment(0, range(4))
     segment.rewards[:] = 4, -8, 2, 2
-    assert segment.highest_return(0.5) == 3
-    assert segment.highest_return(0) == 4
-    assert segment.part(2, 2).highest_return(0.5) == -math.inf
+    assert segment.return_range(0.5)[1] == 3
+    assert segment.return_range(0)[1] == 4
+    assert segment.part(2, 2).return_range(0.5) == (math.inf, -math.inf)
 
 
 @pytest.mark.parametrize("field", ["rewards", "actions", "observation"])

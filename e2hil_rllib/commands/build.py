@@ -66,7 +66,7 @@ def algorithm_config(settings: Settings, run: RunFolder) -> E2HiLConfig:
 
     resources = settings.resources
     try:
-        config = _with_environment(E2HiLConfig(), settings, run)
+        config = _with_environment(E2HiLConfig().preset(settings.preset), settings, run)
         config.entropy_selection(
             **settings.arguments("entropy_selection"), selection_log=run.selection
         )
@@ -75,9 +75,13 @@ def algorithm_config(settings: Settings, run: RunFolder) -> E2HiLConfig:
             demonstrations=demonstration_folder(settings, run),
             episode_log=run.episodes.resolve(),
         )
+        config.imitation(**settings.arguments("imitation"))
         config.vision(**settings.arguments("vision"))
         config.judge = settings.judge()
         config.training(**settings.arguments("training"))
+        if settings.robots is not None:
+            config.training(**_robot_bounds(settings, config))
+        _check_warm_start(settings, config)
         config.env_runners(num_env_runners=resources.num_env_runners)
         config.learners(
             num_learners=resources.num_learners,
@@ -89,6 +93,16 @@ def algorithm_config(settings: Settings, run: RunFolder) -> E2HiLConfig:
     except (TypeError, ValueError) as error:
         raise SettingsError(f"The settings cannot be used: {error}") from error
     return config
+
+
+def _check_warm_start(settings: Settings, config: E2HiLConfig) -> None:
+    """A warm start that was asked for needs demonstrations; that of a preset does without."""
+    asked = settings.arguments("imitation").get("warm_start_updates")
+    if asked and settings.demonstrations is None:
+        raise SettingsError(
+            f"imitation.warm_start_updates is {asked}, but there are no demonstrations to start "
+            "from. Set demonstrations.record or demonstrations.path, or warm_start_updates to 0."
+        )
 
 
 def _with_environment(config: E2HiLConfig, settings: Settings, run: RunFolder) -> E2HiLConfig:
@@ -126,6 +140,22 @@ def robot_spaces(settings: Settings) -> tuple[Any, Any]:
         ) from error
 
 
+def _robot_bounds(settings: Settings, config: E2HiLConfig) -> dict[str, Any]:
+    """The bounds of returns, which the learner has no environment to ask for."""
+    if settings.physical:
+        from envs.so101 import RETURN_BOUNDS as bounds
+    else:
+        env = make_environment(settings.task, dict(settings.env), settings.judge())
+        bounds = getattr(env.unwrapped, "return_bounds", None) or (None, None)
+        env.close()
+    names = ("lowest_return", "highest_return")
+    return {
+        name: bound
+        for name, bound in zip(names, bounds, strict=True)
+        if getattr(config, name) == "auto"
+    }
+
+
 def policy_config(settings: Settings) -> E2HiLConfig:
     """The part of the configuration that a robot's policy is built from.
 
@@ -136,7 +166,7 @@ def policy_config(settings: Settings) -> E2HiLConfig:
     from e2hil_rllib.config import E2HiLConfig
 
     try:
-        config = E2HiLConfig().vision(**settings.arguments("vision"))
+        config = E2HiLConfig().preset(settings.preset).vision(**settings.arguments("vision"))
         config.training(**settings.arguments("training")).debugging(seed=settings.seed)
         _ = config.vision_settings
     except (TypeError, ValueError) as error:

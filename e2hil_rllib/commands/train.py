@@ -86,7 +86,12 @@ def _open_folder(settings: Settings, run: RunFolder, resume: bool) -> Path | Non
         if changed:
             raise RunFolderError(
                 f"The run in {run.root} was started with other values of {', '.join(changed)}, "
-                "and a run cannot change them. Use its own config.yaml, or another --run-dir."
+                "and a run cannot change them. "
+                + (
+                    f"Add --set preset={run.settings().preset}, or name another --run-dir."
+                    if changed == ["preset"]
+                    else "Use its own config.yaml, or another --run-dir."
+                )
             )
     elif not run.is_new():
         raise RunFolderError(

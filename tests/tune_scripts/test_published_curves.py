@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from e2hil_rllib.evaluation_log import EvaluatedEpisode
-from e2hil_rllib.losses import actor_loss
+from e2hil_rllib.method.losses import actor_loss
 from e2hil_rllib.progress import STEP
 from e2hil_rllib.report.trials import read_comparison
 from tests.report.comparisons import whole_comparison

@@ -11,29 +11,34 @@ from torch import Tensor
 
 def critic_target(
     reward: Tensor,
-    terminated: Tensor,
+    discount: Tensor,
     next_q: Tensor,
     next_log_prob: Tensor,
     temperature: Tensor | float,
     *,
-    gamma: float,
     backup_entropy: bool = True,
+    floor: Tensor | None = None,
+    lowest_return: float | None = None,
     highest_return: float | None = None,
 ) -> Tensor:
-    """Bellman target y = r + γ (1 − terminated) (min_j Q'_j(s', a') − α log π(a'|s')) (Eq. 1).
+    """Bellman target over n steps, kept between a known return and the bounds of all returns.
 
-    A time limit is no termination: a truncated step bootstraps.
+    y = clamp(max(R, Σ_{k<n} γ^k r_{t+k} + γ^n (1 − terminated) V'(s'))) with
+    V'(s') = min_j Q'_j(s', a') − α log π(a'|s'), which is Eq. 1 for n = 1 without R and bounds. A time limit is no termination: a truncated step
+    bootstraps.
 
     Args:
-        reward: Shape (B,).
-        terminated: Shape (B,), 1 or true where the episode really ended.
-        next_q: Shape (E, B), target critics at (s', a').
-        next_log_prob: Shape (B,), log π(a'|s').
+        reward: Discounted sum of the rewards of the window of n steps, shape (B,).
+        discount: γ^n, or 0 where the window ends with a termination, shape (B,).
+        next_q: Target critics at (s', a'), s' being the observation after the window, shape (E, B).
+        next_log_prob: log π(a'|s'), shape (B,).
         temperature: α, scalar.
-        gamma: Discount per step.
         backup_entropy: Whether the entropy term is part of the target.
-        highest_return: Bound of the target (Hindsight Experience Replay, arXiv:1707.01495, clips
-            at what the task can give); None is without.
+        floor: R, a return that was reached from (s, a) and that the target is not below, shape
+            (B,); −∞ where none is known.
+        lowest_return: Lower bound of every return; None for no bound.
+        highest_return: Upper bound of every return (Hindsight Experience Replay,
+            arXiv:1707.01495, clips at what the task can give); None for no bound.
 
     Returns:
         Shape (B,), without gradient.
@@ -42,8 +47,12 @@ def critic_target(
         value = next_q.amin(dim=0)
         if backup_entropy:
             value = value - temperature * next_log_prob
-        target = reward + gamma * (1.0 - terminated.to(value.dtype)) * value
-        return target if highest_return is None else target.clamp(max=highest_return)
+        target = reward + discount * value
+        if floor is not None:
+            target = torch.maximum(target, floor)
+        if lowest_return is None and highest_return is None:
+            return target
+        return target.clamp(min=lowest_return, max=highest_return)
 
 
 def critic_loss(q: Tensor, target: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from e2hil_rllib.losses import actor_loss, critic_loss, critic_target, temperature_loss
+from e2hil_rllib.method.losses import actor_loss, critic_loss, critic_target, temperature_loss
 
 
 def test_a_time_limit_bootstraps_and_a_termination_does_not():

@@ -1,0 +1,1 @@
+"""The equations of the method: pure functions of tensors, without Ray."""

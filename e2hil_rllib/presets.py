@@ -1,0 +1,65 @@
+"""Presets: named settings of a whole method, so that a baseline stays the baseline."""
+
+from __future__ import annotations
+
+import difflib
+from types import MappingProxyType
+from typing import Any
+
+DEFAULT = "default"
+"""The preset that a configuration begins with."""
+
+PAPER = "e2hil_paper"
+"""The preset that was all there was before there were presets."""
+
+_E2HIL_PAPER = {
+    "selection_enabled": True,
+    "imitation_weight": 0.0,
+    "imitated_rows": "all",
+    "q_filter_starts": None,
+    "warm_start_updates": 0,
+    "reinforcement": True,
+    "n_step": 1,
+    "monte_carlo_floor": False,
+    "lowest_return": None,
+    "highest_return": None,
+    "initial_alpha": 0.01,
+    "alpha_lr": 3e-4,
+    "backup_entropy": True,
+    "exploration_noise": 1.0,
+}
+
+PRESETS = MappingProxyType(
+    {
+        # What the comparisons say is best for the person.
+        DEFAULT: _E2HIL_PAPER
+        | {
+            "imitation_weight": 1.0,
+            "q_filter_starts": 500,
+            "lowest_return": "auto",
+            "highest_return": "auto",
+            "initial_alpha": 0.001,
+            "alpha_lr": 3e-3,
+            "backup_entropy": False,
+            "exploration_noise": 0.3,
+        },
+        # HIL-SERL as published (arXiv:2410.21845 and its released source).
+        "hil_serl": _E2HIL_PAPER | {"selection_enabled": False},
+        # E2HiL as published.
+        PAPER: _E2HIL_PAPER,
+    }
+)
+"""Settings of `E2HiLConfig` by preset; all presets name the same ones."""
+
+
+def preset_settings(name: str) -> dict[str, Any]:
+    """The settings of a preset.
+
+    Raises:
+        ValueError: There is no such preset; the message names the nearest.
+    """
+    if name not in PRESETS:
+        close = difflib.get_close_matches(str(name), PRESETS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"preset={name!r}: must be one of {', '.join(PRESETS)}{hint}")
+    return dict(PRESETS[name])
