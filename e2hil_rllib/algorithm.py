@@ -112,7 +112,7 @@ class E2HiL(ResumableSAC):
             highest if given[1] == "auto" else given[1],
         )
 
-    def warm_start(self, progress: Callable[[int, int], None] | None = None) -> None:
+    def warm_start(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Learn from the demonstrations before the first step, ``warm_start_updates`` minibatches.
 
         The actor imitates them, and the critics learn their returns. It is done once in a run, by
@@ -120,12 +120,17 @@ class E2HiL(ResumableSAC):
 
         Args:
             progress: Called with the minibatches done and those to do.
+
+        Returns:
+            Minibatches that were learned; 0 where it was done before, or there is nothing to do.
         """
         wanted = self.config.warm_start_updates
         if self._warm_started or not wanted:
-            return
+            return 0
         learners, size = self.learner_group, self.config.train_batch_size_per_learner
         num_learners = max(1, self.config.num_learners)
+        if self.robots:
+            self.robots.tell({"warm_start": True})
         learners.foreach_learner(lambda learner: learner.begin_warm_start())
         for done in range(wanted):
             batch = self.replay.sample_demonstrations(num_learners * size)
@@ -141,6 +146,7 @@ class E2HiL(ResumableSAC):
             self._publish()
         else:
             self._send_weights()
+        return wanted
 
     def training_step(self) -> None:
         """Collect ``steps_per_iteration`` environment steps and the updates that they owe.

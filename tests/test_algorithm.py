@@ -72,7 +72,7 @@ def test_an_iteration_reports_what_the_contract_names():
 
 
 def test_rates_are_nan_before_the_first_episode():
-    algo = make_config(steps_per_iteration=5).build_algo()
+    algo = make_config(steps_per_iteration=5).preset("e2hil_paper").build_algo()
     runners = algo.train()["env_runners"]
     assert math.isnan(runners["success_rate"])
     assert math.isnan(runners["intervention_rate"])

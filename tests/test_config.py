@@ -12,8 +12,8 @@ def config() -> E2HiLConfig:
     return E2HiLConfig().environment("Pendulum-v1")
 
 
-def test_the_defaults_are_the_papers_numbers_and_valid():
-    c = config()
+def test_the_papers_preset_has_the_papers_numbers_and_is_valid():
+    c = config().preset("e2hil_paper")
     c.validate()
     assert (c.num_action_samples, c.lower_percentile, c.upper_percentile) == (8, 5, 90)
     assert (c.gamma, c.tau, c.utd_ratio, c.initial_alpha) == (0.97, 0.005, 2, 0.01)
@@ -39,7 +39,17 @@ def test_the_defaults_are_the_papers_numbers_and_valid():
         ("training", {"actor_lr": -1.0}, "actor_lr=-1.0: must be positive"),
         ("training", {"critic_lr": math.nan}, "critic_lr=nan: must be positive"),
         ("training", {"target_entropy": math.nan}, "target_entropy=nan: must be"),
-        ("training", {"highest_return": math.inf}, "highest_return=inf: must be finite, or None"),
+        ("training", {"highest_return": math.inf}, "highest_return=inf: must be finite"),
+        ("training", {"lowest_return": "least"}, "lowest_return='least': must be finite"),
+        ("training", {"lowest_return": 1, "highest_return": 1}, "must be below highest_return=1"),
+        ("training", {"n_step": 0}, "n_step=0: must be a whole number of at least 1"),
+        ("training", {"exploration_noise": -0.1}, "exploration_noise=-0.1: must be 0 or more"),
+        ("imitation", {"weight": -1.0}, "imitation weight=-1.0: must be 0 or more"),
+        ("imitation", {"weight": math.nan}, "imitation weight=nan: must be 0 or more"),
+        ("imitation", {"rows": "some"}, "imitation rows='some': must be"),
+        ("imitation", {"q_filter_starts": -1}, "q_filter_starts=-1: must be a whole number"),
+        ("imitation", {"warm_start_updates": 1.5}, "warm_start_updates=1.5: must be a whole"),
+        ("imitation", {"reinforcement": False, "weight": 0.0}, "not even that"),
         ("training", {"hidden_sizes": ()}, "at least one layer"),
         ("training", {"hidden_sizes": (32, 0)}, "each of at least 1"),
         ("human_in_the_loop", {"demonstration_fraction": 2}, "within 0..1"),
@@ -57,7 +67,6 @@ def test_values_out_of_range_are_refused(call, kwargs, message):
     ("kwargs", "instead"),
     [
         ({"twin_q": False}, "num_critics"),
-        ({"n_step": 3}, "one-step"),
         ({"training_intensity": 4.0}, "utd_ratio"),
         ({"num_steps_sampled_before_learning_starts": 7}, "learning_starts"),
         ({"store_buffer_in_checkpoints": True}, "checkpoint_buffers"),
@@ -107,3 +116,9 @@ def test_evaluation_is_deterministic_and_without_the_operator():
     assert c.env_config["operator"] == {"skill": 1.0}
     chosen = c.evaluation(evaluation_config={"explore": True}).get_evaluation_config_object()
     assert chosen.explore is True
+
+
+def test_imitating_selected_rows_needs_a_selection():
+    c = config().imitation(rows="selected").entropy_selection(enabled=False)
+    with pytest.raises(ValueError, match=r"needs entropy_selection\(enabled=True\)"):
+        c.validate()

@@ -19,10 +19,10 @@ SPACE = gym.spaces.Dict(
 ACTIONS = gym.spaces.Box(-1, 1, (2,), np.float32)
 
 
-def make(encoder="frozen", space=SPACE, **training):
+def make(encoder="frozen", space=SPACE, bounds=(None, None), **training):
     config = E2HiLConfig().vision(encoder=encoder).debugging(seed=0)
     config.training(online_capacity=20, demonstration_capacity=20, **training)
-    return Experience(config, space, 2)
+    return Experience(config, space, 2, bounds)
 
 
 def seeing(steps=4):
@@ -42,7 +42,7 @@ def test_frames_are_stored_as_the_encoder_takes_them(encoder, dtype):
 
 def test_a_bound_that_an_episode_breaks_is_told(caplog):
     """A reward of 1 at the end is within a bound of 1, two in a row are not."""
-    experience = make("frozen", gym.spaces.Dict(state=SPACE["state"]), highest_return=1.0)
+    experience = make("frozen", gym.spaces.Dict(state=SPACE["state"]), bounds=(None, 1.0))
     for number, rewards in enumerate(([0, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1])):
         segment = make_segment(number, range(4))
         experience.add(dataclasses.replace(segment, rewards=np.array(rewards, np.float32)))
@@ -115,9 +115,11 @@ def test_recordings_become_demonstrations_or_say_why_not(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="holds no episode files"):
         experience.add_demonstrations(tmp_path / "empty", collector)
-    make(highest_return=1.0).add_demonstrations(tmp_path / "good", collector)
+    make(bounds=(0.0, 1.0)).add_demonstrations(tmp_path / "good", collector)
     with pytest.raises(ValueError, match=r"episode 0: its steps returned 1, highest_return=0\.5"):
-        make(highest_return=0.5).add_demonstrations(tmp_path / "good", collector)
+        make(bounds=(0.0, 0.5)).add_demonstrations(tmp_path / "good", collector)
+    with pytest.raises(ValueError, match=r"returned 0\.9409, lowest_return=0\.99 bounds .* to more"):
+        make(bounds=(0.99, 1.0)).add_demonstrations(tmp_path / "good", collector)
     small = make()
     small._config.demonstration_capacity = 2
     with pytest.raises(ValueError, match="3 steps do not fit"):

@@ -16,11 +16,16 @@ from tests.helpers import ReachEnv
 B = 32
 
 
-def build_group(*, seed=0, selection=None, num_learners=0, batch_size=B, **training):
+def build_group(
+    *, seed=0, selection=None, num_learners=0, batch_size=B, preset="e2hil_paper", imitation=None,
+    **training,
+):  # fmt: skip
     config = (
         E2HiLConfig()
+        .preset(preset)
         .environment("tests.helpers:E2HiLReach-v0")
         .entropy_selection(**(selection or {"enabled": False}))
+        .imitation(**(imitation or {}))
         .training(
             hidden_sizes=(32, 32), encoder_size=16, train_batch_size_per_learner=batch_size,
             **training,
@@ -42,7 +47,8 @@ def make_batch(rows, seed=0, as_numpy=False):
 
     columns = {
         "obs": observation(), "new_obs": observation(), "actions": draw(rows, 2),
-        "rewards": draw(rows), "terminateds": (draw(rows) > 0.8).astype(np.float32),
+        "rewards": draw(rows), "discounts": 0.97 * (draw(rows) < 0.8).astype(np.float32),
+        "floors": np.full(rows, -np.inf, np.float32),
         "source": generator.integers(0, 3, rows).astype(np.uint8),
         "episode": np.arange(rows) // 5, "step": np.arange(rows) % 5,
     }  # fmt: skip
@@ -340,3 +346,124 @@ def test_two_learners_on_the_same_total_batch_give_one_learners_parameters(ray_w
     assert all(np.array_equal(a[name], b[name]) for name in a)
     for group in (two, remote):
         group.shutdown()
+
+
+def imitated(group, columns, *, starts, rows="all"):
+    """The actor's gradient by plain autograd: reinforcement, plus what is imitated.
+
+    Also returns the share of the human rows that passes the filter.
+    """
+    learner = group._learner
+    reference = copy.deepcopy(learner.module["default_policy"])
+    noise = torch.Generator().set_state(learner._learning_noise.generator.get_state().clone())
+    latent = reference.encoder(columns["obs"]).detach()
+    torch.randn(B, 2, generator=noise)  # of the target's actions
+    policy = reference.policy(latent)
+    action, log_prob = policy.sample(torch.randn(B, 2, generator=noise))
+    q = reference.critics(latent, action).amin(0)
+    human = columns["source"] > 0
+    mean = policy.mode()
+    better = reference.critics(latent, columns["actions"]).amin(0) >= reference.critics(
+        latent, mean.detach()
+    ).amin(0)
+    chosen = better[human] if starts == 0 else torch.ones(int(human.sum()), dtype=torch.bool)
+    error = ((mean - columns["actions"])[human] ** 2).sum(1)
+    share = 0.99 + 0.01 * chosen.float().mean()
+    loss = actor_loss(log_prob, q, reference.temperature)
+    loss = loss + 2.0 * share * (chosen * error).mean()
+    gradient = torch.autograd.grad(loss, list(reference.actor.parameters()))
+    return torch.cat([g.reshape(-1) for g in gradient]), chosen.float().mean()
+
+
+@pytest.mark.parametrize("starts", [0, None])
+def test_the_imitation_gradient_equals_an_autograd_reference(starts):
+    group = build_group(utd_ratio=1, imitation={"weight": 2.0, "q_filter_starts": starts})
+    columns = make_batch(B)
+    expected, share = imitated(group, columns, starts=starts)
+    assert share == 1 if starts is None else 0 < share < 1
+    gradients = recorded_gradients(group, "actor")
+    update(group, columns)
+    assert torch.allclose(gradients[0], expected, atol=1e-5)
+
+
+def test_imitation_moves_neither_critics_nor_encoder():
+    """Both follow the critic loss alone, whatever is imitated."""
+    groups = [build_group(utd_ratio=1, imitation={"weight": w}) for w in (0.0, 5.0)]
+    gradients = [recorded_gradients(group, "critic") for group in groups]
+    for group in groups:
+        update(group, make_batch(B))
+    assert torch.equal(gradients[0][0], gradients[1][0])
+    assert changed(*map(parameters, groups)) == {"actor"}
+
+
+def test_a_batch_without_humans_is_learned_as_without_imitation():
+    groups = [build_group(utd_ratio=1, imitation={"weight": w}) for w in (0.0, 5.0)]
+    columns = make_batch(B)
+    columns["source"][:] = 0
+    for group in groups:
+        update(group, columns)
+    assert not changed(*map(parameters, groups))
+
+
+def test_the_selection_can_choose_what_is_imitated():
+    """With both bounds off it keeps everything; a narrow band leaves another gradient."""
+    gradients = {}
+    for rows, percentiles in (("all", (40, 60)), ("selected", (0, 100)), ("selected", (40, 60))):
+        group = build_group(
+            utd_ratio=1, imitation={"weight": 1e4, "rows": rows, "q_filter_starts": None},
+            selection={"lower_percentile": percentiles[0], "upper_percentile": percentiles[1]},
+        )  # fmt: skip
+        recorded = recorded_gradients(group, "actor")
+        update(group, make_batch(B))
+        gradients[rows, percentiles] = recorded[0] / recorded[0].norm()
+    whole, everything, narrow = gradients.values()
+    assert torch.allclose(whole, everything, atol=1e-3)
+    assert not torch.allclose(whole, narrow, atol=1e-2)
+
+
+def test_the_warm_start_imitates_and_learns_known_returns_until_it_ends():
+    group = build_group(preset="default", utd_ratio=1, actor_lr=3e-3, critic_lr=3e-3)
+    learner = group._learner
+    learner.begin_warm_start()
+    module = learner.module["default_policy"]
+    assert torch.allclose(module.actor.head.bias[2:], torch.tensor(0.1).log())
+    columns = make_batch(B)
+    columns["source"][:] = 2
+    columns["floors"] = torch.linspace(0, 1, B)
+    columns["floors"][0] = -torch.inf  # a demonstration that did not end well
+
+    def errors():
+        latent = module.encoder(columns["obs"])
+        imitation = (module.actor(latent).mode() - columns["actions"]).square().mean()
+        q = module.critics(latent, columns["actions"])[:, 1:]
+        return imitation.item(), (q - columns["floors"][1:]).square().mean().item()
+
+    before, temperature = errors(), module.temperature.item()
+    for _ in range(200):
+        update(group, columns)
+    after = errors()
+    assert after[0] < 0.2 * before[0]
+    assert after[1] < 0.2 * before[1]
+    assert module.temperature.item() == temperature
+    learner.end_warm_start()
+    update(group, columns)
+    assert module.temperature.item() != temperature
+
+
+def test_without_reinforcement_actor_and_encoder_imitate_and_the_critics_stay():
+    group = build_group(imitation={"weight": 1.0, "reinforcement": False})
+    before = parameters(group)
+    update(group, make_batch(B))
+    moved = changed(before, parameters(group))
+    assert moved == {"actor", "encoder", "target_encoder"}
+
+
+def test_the_share_that_is_imitated_outlives_a_restart():
+    group, other = (build_group(utd_ratio=1, preset="default", seed=s) for s in (0, 1))
+    group._learner.config._is_frozen = False
+    group._learner.config.q_filter_starts = 0
+    update(group, make_batch(B))
+    share = group._learner._imitated_share.value
+    assert share < 1
+    other.set_state(group.get_state())
+    assert other._learner._imitated_share.value == share

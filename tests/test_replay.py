@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2hil_rllib.replay import EPISODE, SOURCE, STEP
+from e2hil_rllib.replay import DISCOUNT, EPISODE, FLOOR, SOURCE, STEP
 from e2hil_rllib.segments import DEMONSTRATION, INTERVENTION
 from tests.helpers import make_buffer, make_replay, make_segment
 
@@ -17,7 +17,7 @@ def drawn(buffer, rows=400):
 
 
 def assert_consistent(batch):
-    """Every row is one real step: next state = state + 1, in the same episode."""
+    """Every row of one-step targets is a real step: next state = state + 1, same episode."""
     state, following = batch["obs"]["state"], batch["new_obs"]["state"]
     assert np.array_equal(following[:, 0], state[:, 0] + 1)
     assert np.array_equal(following[:, 1], state[:, 1])
@@ -94,7 +94,7 @@ def test_the_next_state_across_a_gap_is_the_frame_that_followed():
 
 
 def test_truncation_keeps_its_last_frame_and_does_not_terminate():
-    """Peers' defects 1 and 2: after a time limit comes that episode's own last frame."""
+    """After a time limit comes that episode's own last frame, and its value counts."""
     buffer = make_buffer(100)
     buffer.add(make_segment(0, range(5)))
     buffer.add(make_segment(1, range(5), terminated=True))
@@ -102,9 +102,50 @@ def test_truncation_keeps_its_last_frame_and_does_not_terminate():
     assert_consistent(batch)
     last = batch["obs"]["state"][:, 0] == 4
     truncated = last & (batch["obs"]["state"][:, 1] == 0)
-    assert not batch["terminateds"][truncated].any()
-    assert batch["terminateds"][last & ~truncated].all()
-    assert not batch["terminateds"][~last].any()
+    assert np.allclose(batch[DISCOUNT][truncated], 0.9)
+    assert not batch[DISCOUNT][last & ~truncated].any()
+    assert np.allclose(batch[DISCOUNT][~last], 0.9)
+
+
+@settings(deadline=None)
+@given(chunks, st.integers(1, 40), st.integers(1, 4), st.randoms(use_true_random=False))
+def test_targets_are_those_of_whole_episodes_however_they_came(chunks, cap, n, random):
+    """Chunks of any length, several episodes at once, and a buffer that overwrites its oldest."""
+    buffer, clock = make_buffer(cap, n_step=n), dict.fromkeys(range(4), 0)
+    sources = {episode: [] for episode in range(4)}
+    for episode, length in chunks:
+        source = np.array([random.randrange(2) for _ in range(length)])
+        steps = range(clock[episode], clock[episode] + length)
+        clock[episode] = steps.stop
+        sources[episode] += source.tolist()
+        buffer.add(make_segment(episode, steps, source=source))
+    batch = drawn(buffer)
+    for row in range(len(batch["rewards"])):
+        episode, step = int(batch[EPISODE][row]), int(batch[STEP][row])
+        end = step + 1
+        while end < min(step + n, clock[episode]) and sources[episode][end] == sources[episode][step]:
+            end += 1
+        # In these segments the reward is the step's number.
+        expected = sum(0.9**k * (step + k) for k in range(end - step))
+        assert batch["rewards"][row] == pytest.approx(expected, rel=1e-5)
+        assert batch[DISCOUNT][row] == pytest.approx(0.9 ** (end - step), rel=1e-5)
+        assert batch["new_obs"]["state"][row].tolist() == [end, episode]
+
+
+def test_a_person_who_goes_on_to_success_makes_the_returns_known():
+    """Chunk by chunk, in both buffers; the policy's steps before have no known return."""
+    replay = make_replay()
+    source = np.array([0, 0, INTERVENTION, INTERVENTION, INTERVENTION])
+    for start, stop in ((0, 3), (3, 4), (4, 5)):
+        part = make_segment(7, range(start, stop), source=source[start:stop], terminated=stop == 5)
+        replay.add(part)
+    for buffer, first in ((replay.online, 0), (replay.demonstrations, 2)):
+        batch = drawn(buffer)
+        expected = {0: -np.inf, 1: -np.inf, 2: 2 + 0.9 * (3 + 0.9 * 4), 3: 3 + 0.9 * 4, 4: 4}
+        for step in range(first, 5):
+            floors = batch[FLOOR][batch[STEP] == step]
+            assert len(floors)
+            assert np.allclose(floors, expected[step])
 
 
 def test_human_steps_go_to_both_buffers_and_demonstrations_to_one():

@@ -39,6 +39,20 @@ def test_acting_is_deterministic_without_exploration_and_seeded_with_it():
     assert noisy[0].abs().max() <= 1
 
 
+def test_exploration_noise_is_a_factor_on_the_noise_of_acting():
+    """At 0 the policy explores with its mode; half the noise is half the way before the tanh."""
+    batch = {Columns.OBS: torch.rand(4, 3)}
+    before_tanh = []
+    for factor in (0.0, 0.5, 1.0):
+        module = build(exploration_noise=factor)
+        module.seed_exploration(1)
+        mean = module.policy(module.encoder(batch[Columns.OBS])).mean
+        acted = module.forward_exploration(batch)[Columns.ACTIONS]
+        before_tanh.append(torch.atanh(acted) - mean)
+    assert before_tanh[0].abs().max() < 1e-6
+    assert torch.allclose(2 * before_tanh[1], before_tanh[2], atol=1e-4)
+
+
 def test_one_seed_gives_one_initialisation():
     states = [build(seed=seed).state_dict() for seed in (3, 3, 4)]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
@@ -65,7 +79,7 @@ def test_the_actor_reads_detached_latents():
 
 
 def test_an_acting_copy_takes_its_part_of_the_state():
-    module, acting = build(), build(inference_only=True, seed=9)
+    module, acting = build(initial_alpha=0.02), build(inference_only=True, seed=9)
     assert not hasattr(acting, "critics")
     acting.set_state(module.get_state(inference_only=True))
     batch = {Columns.OBS: torch.rand(4, 3)}
@@ -73,7 +87,7 @@ def test_an_acting_copy_takes_its_part_of_the_state():
         module.forward_inference(batch)[Columns.ACTIONS],
         acting.forward_inference(batch)[Columns.ACTIONS],
     )
-    assert module.temperature.item() == pytest.approx(0.01)
+    assert module.temperature.item() == pytest.approx(0.02)
 
 
 def test_states_of_other_spaces_are_refused_by_name():

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
+from rich.progress import Progress
 
 from e2hil_rllib.checkpoints import CheckpointStore
 from e2hil_rllib.commands.build import build, check_settings, ray_session, resume_from
 from e2hil_rllib.commands.crop import View, draw_view
-from e2hil_rllib.commands.display import AUTONOMOUS, TrainingDisplay, thousands
+from e2hil_rllib.commands.display import AUTONOMOUS, TrainingDisplay, duration, thousands
 from e2hil_rllib.commands.evaluate import evaluate, print_evaluation
 from e2hil_rllib.commands.interrupt import StopRequest, stop_on_signal
 from e2hil_rllib.commands.record import record_demonstrations
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from e2hil_rllib.algorithm import E2HiL
     from e2hil_rllib.env_runner import E2HiLEnvRunner
     from e2hil_rllib.robot_feed import RobotFeed
+
+T = TypeVar("T")
 
 _LAST_STEPS = 10.0  # for what robots still have to send at the end [s]
 
@@ -169,6 +173,7 @@ class _Training:
         if evaluated or self._run.evaluation.exists():
             write_evaluations(self._run.evaluation, evaluated)
         if checkpoint is None:
+            self._warm_start()
             # With a first checkpoint, a kill before the next one loses no finished episode either.
             self._save({STEP: 0.0})
         log = ProgressLog(self._run.progress, self._run.tensorboard, step)
@@ -195,6 +200,23 @@ class _Training:
             )
         self._finish(int(log.last[STEP]))
         return True
+
+    def _warm_start(self) -> None:
+        """Learns from the demonstrations before the first step, where the settings say so."""
+        begun = time.monotonic()
+        with Progress(console=self._console, transient=True) as progress:
+            task = progress.add_task("Learning from the demonstrations", total=None)
+            updates = self._guarded(
+                lambda: self._algorithm.warm_start(
+                    lambda done, total: progress.update(task, completed=done, total=total)
+                )
+            )
+        if updates:
+            self._console.print(
+                f"Learned from the demonstrations: {thousands(updates)} updates in "
+                f"{duration(time.monotonic() - begun)}.",
+                highlight=False,
+            )
 
     def _loop(self, log: ProgressLog, step: int, stop: StopRequest) -> bool:
         """Iterates until the end (True) or a request to stop (False), checkpointed either way."""
@@ -248,12 +270,20 @@ class _Training:
         return interval is not None and int(row[STEP]) // interval > last // interval
 
     def _iterate(self) -> Row:
+        row = flatten(self._guarded(self._algorithm.train))
+        if not self._drew_crops and not self._algorithm.robots:
+            self._guarded(lambda: draw_run_crops(self._algorithm, self._run.crops))
+            self._drew_crops = True
+        return row
+
+    def _guarded(self, learn: Callable[[], T]) -> T:
+        """Calls what may stop training.
+
+        Raises:
+            TrainingError: It did; the message says why, and where the work until then is.
+        """
         try:
-            row = flatten(self._algorithm.train())
-            if not self._drew_crops and not self._algorithm.robots:
-                draw_run_crops(self._algorithm, self._run.crops)
-                self._drew_crops = True
-            return row
+            return learn()
         except (ValueError, TypeError, ArithmeticError, RuntimeError, OSError, WriteError) as error:
             cause = str(getattr(error, "cause", None) or error).removesuffix(".")
             raise TrainingError(

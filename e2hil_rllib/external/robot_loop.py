@@ -212,7 +212,11 @@ class RobotLoop:
             self._take_policy()
             hindrance = self._hindrance()
             if not hindrance and not self._policy.version:
-                hindrance = "the learner has not sent a policy yet"
+                hindrance = (
+                    "the learner learns from the demonstrations first"
+                    if self._delivery.news.status.get("warm_start")
+                    else "the learner has not sent a policy yet"
+                )
             status = self._delivery.status
             if status.refused:
                 raise Refused(status.trouble)

@@ -1,5 +1,7 @@
 """The losses against closed forms."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,34 +9,43 @@ from e2hil_rllib.method.losses import actor_loss, critic_loss, critic_target, te
 
 
 def test_a_time_limit_bootstraps_and_a_termination_does_not():
-    """Peers' defect 2. Both rows end an episode; only the second terminates."""
+    """Both rows end an episode; only the second terminates."""
     target = critic_target(
         torch.tensor([1.0, 1.0]),
-        torch.tensor([0.0, 1.0]),
+        torch.tensor([0.9, 0.0]),
         next_q=torch.tensor([[2.0, 2.0], [3.0, 3.0]]),
         next_log_prob=torch.tensor([-1.0, -1.0]),
         temperature=0.5,
-        gamma=0.9,
     )
     assert target.tolist() == pytest.approx([1 + 0.9 * (2 + 0.5), 1.0])
 
 
 def test_backup_entropy_off_leaves_the_entropy_out():
     target = critic_target(
-        torch.zeros(1), torch.zeros(1), torch.ones(2, 1), torch.tensor([-1.0]), 0.5,
-        gamma=0.9, backup_entropy=False,
+        torch.zeros(1), torch.tensor([0.9]), torch.ones(2, 1), torch.tensor([-1.0]), 0.5,
+        backup_entropy=False,
     )  # fmt: skip
     assert target.item() == pytest.approx(0.9)
 
 
-def test_no_target_is_above_the_highest_return():
-    terms = torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]), torch.tensor([[3.0, 0.0]])
-    rest = {"next_log_prob": torch.tensor([-1.0, 0.0]), "temperature": 0.5, "gamma": 0.9}
+def test_no_target_is_beyond_the_bounds():
+    terms = torch.tensor([0.0, 1.0]), torch.tensor([0.9, 0.0]), torch.tensor([[3.0, 0.0]])
+    rest = {"next_log_prob": torch.tensor([-1.0, 0.0]), "temperature": 0.5}
     assert critic_target(*terms, **rest).tolist() == pytest.approx([0.9 * 3.5, 1.0])
     bounded = critic_target(*terms, **rest, highest_return=1.0)
     assert bounded.tolist() == pytest.approx([1.0, 1.0])
     low = critic_target(*terms, **rest, highest_return=0.5)
     assert low.tolist() == pytest.approx([0.5, 0.5])
+    high = critic_target(*terms, **rest, lowest_return=2.0)
+    assert high.tolist() == pytest.approx([0.9 * 3.5, 2.0])
+
+
+def test_no_target_is_below_the_return_that_a_person_reached():
+    target = critic_target(
+        torch.zeros(3), torch.full((3,), 0.5), torch.ones(2, 3), torch.zeros(3), 0.1,
+        floor=torch.tensor([-math.inf, 0.2, 0.8]), highest_return=0.7,
+    )  # fmt: skip
+    assert target.tolist() == pytest.approx([0.5, 0.5, 0.7])
 
 
 def test_critic_loss_sums_over_critics_and_averages_over_the_batch():
