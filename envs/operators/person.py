@@ -4,6 +4,7 @@ The person sees the scene and remembers how it went: how far the task has come, 
 They know nothing of the policy or of how it learns.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -17,8 +18,8 @@ from envs.options import number, one_of
 MODES = ("intervene", "demonstrate")
 """What a person does: take over at times, or lead from the first step to the last."""
 
-_EXPECTED_RATE = 0.05  # progress per second below which nothing seems to happen
-_UNDONE = 0.1  # a loss of progress that alarms
+_EXPECTED_RATE = 0.02  # [m/s]: a task that gets on more slowly seems to stand still
+_UNDONE = 0.05  # [m]: a loss that alarms
 _WALL = 0.006  # [m]: this near to a side of the workspace the arm seems to leave it
 _WALL_STEPS = 3
 _LENGTHENING = 0.5  # how much longer each further takeover of an episode lasts, in first bursts
@@ -40,7 +41,7 @@ class PersonSettings:
         skill: 0 to 1; what is missing to 1 becomes unsteadiness and slips.
         attention: 0 to 1; the chance to notice trouble in each step in which there is some.
         reaction_delay: time from noticing to leading [s].
-        patience: how long the task may make no progress [s].
+        patience: how long the task may seem to stand still [s].
         burst: how long the person leads at an episode's first takeover before giving control back
             [s]; each further one lasts half a burst longer.
     """
@@ -49,7 +50,7 @@ class PersonSettings:
     skill: float = 0.8
     attention: float = 0.9
     reaction_delay: float = 0.3
-    patience: float = 0.6
+    patience: float = 1.5
     burst: float = 1.0
 
     def __post_init__(self) -> None:
@@ -64,8 +65,9 @@ class PersonSettings:
 class Person:
     """Watches, takes over after a reaction delay, leads for a burst, gives control back.
 
-    They take over when the task has made too little progress for as long as their patience lasts,
-    when progress is being undone, or when the arm stays at a side of the workspace to no avail.
+    They see what is left of the task (`SimulatedTask.remaining`). They take over when it has not
+    become clearly less for as long as their patience lasts, when what was done is undone and not
+    being made up for, or when the arm stays at a side of the workspace to no avail.
     It implements `envs.operators.Operator`.
 
     Args:
@@ -111,19 +113,18 @@ class Person:
 
     def _watch(self) -> None:
         """Starts to observe anew: what was before the handover no longer counts."""
-        self._progress: deque[float] = deque(maxlen=self._steps(self.settings.patience) + 1)
-        self._best = 0.0
+        # The least that was left until each of the last looks: a hand's jitter is no progress.
+        self._least: deque[float] = deque(maxlen=self._steps(self.settings.patience) + 1)
+        self._left = self._left_before = self._left_at_wall = math.inf
         self._wall_steps = 0
-        self._progress_at_wall = 0.0
         self._reacts_in: int | None = None
 
     def _look(self) -> None:
-        progress = self._env.task.progress()
-        self._progress.append(progress)
-        self._best = max(self._best, progress)
+        self._left_before, self._left = self._left, self._env.task.remaining()
+        self._least.append(min(self._left, self._least[-1] if self._least else math.inf))
         self._wall_steps = self._wall_steps + 1 if self._at_wall() else 0
         if self._wall_steps <= 1:
-            self._progress_at_wall = progress
+            self._left_at_wall = self._left
 
     def _at_wall(self) -> bool:
         """Says whether the arm is at a side of the workspace; the table is where the cubes are."""
@@ -132,18 +133,19 @@ class Person:
         return bool(beyond_low.any() or (tcp > box.high - _WALL).any())
 
     def _in_trouble(self) -> bool:
-        now = self._progress[-1]
-        if now >= 1.0:
-            return False  # done, where somebody else ends the episode
-        if self._best - now > _UNDONE:
+        if self._env.task.succeeded():
+            return False  # somebody else ends the episode
+        regains = self._left < self._left_before
+        if self._left - self._least[-1] > _UNDONE and not regains:
             return True
         # A cube may lie at a side: being there is no trouble while the task gets on.
         at_wall = self._wall_steps / self._env.control_hz
-        gained = now - self._progress_at_wall
+        gained = self._left_at_wall - self._left
         if self._wall_steps >= _WALL_STEPS and gained < _EXPECTED_RATE * at_wall:
             return True
-        watched_long = len(self._progress) == self._progress.maxlen
-        return watched_long and now - self._progress[0] < _EXPECTED_RATE * self.settings.patience
+        watched_long = len(self._least) == self._least.maxlen
+        gained = self._least[0] - self._least[-1]
+        return watched_long and gained < _EXPECTED_RATE * self.settings.patience
 
     def _takes_over(self) -> bool:
         """Notices trouble, waits for the reaction delay, and looks whether it is still there."""

@@ -50,8 +50,8 @@ class SimulatedTask(ABC):
     """A task in a `Scene`; it implements `envs.interfaces.Task`.
 
     A subclass says how many cubes it needs, where they start, what counts as success, how far the
-    task has come, and which subgoal comes next. All of these are functions of the present scene,
-    so that anyone can take over at any moment.
+    task has come for the reward, what is left for the eye, and which subgoal comes next. All of
+    these are functions of the present scene, so that anyone can take over at any moment.
 
     Args:
         scene: the world that the task looks at.
@@ -108,6 +108,10 @@ class SimulatedTask(ABC):
     @abstractmethod
     def progress(self) -> float:
         """Returns how far the task has come, from 0 to 1 (done)."""
+
+    @abstractmethod
+    def remaining(self) -> float:
+        """Returns what is left, as a watching person sees it [m], see `envs.tasks.remaining`."""
 
     @abstractmethod
     def subgoal(self) -> Subgoal:

@@ -11,6 +11,7 @@ from envs.tasks.base import (
     relative_bounds,
     stack_bounds,
 )
+from envs.tasks.remaining import turn, way
 
 TRAVEL_HEIGHT = 0.065
 """Height of the TCP on the way across: a held cube passes over another one [m]."""
@@ -23,6 +24,7 @@ CLOSED = -0.174533
 
 _OPEN_ENOUGH = 0.3  # [rad]: 40 mm, more than a cube's diagonal
 _ALMOST_CLOSED = 0.35  # [rad]: a grasp has begun
+_AROUND_CUBE = 0.1  # [rad]: the jaws have closed on a cube
 # Where a cube's centre must be between the jaws, in the gripper's frame [m].
 _BETWEEN_LOW = np.array([-0.012, -0.009, -0.012])
 _BETWEEN_HIGH = np.array([0.030, 0.009, 0.012])
@@ -84,12 +86,33 @@ class GraspingTask(SimulatedTask):
         near = (offset > _BETWEEN_LOW - _SLACK).all() and (offset < _BETWEEN_HIGH + _SLACK).all()
         return bool(near) and self.scene.grasped(0)
 
+    def way_to_grasp(self) -> float:
+        """Returns what is left until cube 0 is grasped [m]: going there, opening, closing."""
+        if self.scene.grasped(0):
+            return 0.0
+        opening = self.scene.gripper_opening()
+        there = way(self.scene.tcp(), self.cube_position_in_reach(0), TRAVEL_HEIGHT)
+        if self._between():
+            return there + turn(min(opening, OPEN) - _AROUND_CUBE)
+        return there + turn(_OPEN_ENOUGH - opening) + turn(OPEN - _AROUND_CUBE)
+
+    def way_to_place(self, place: FloatArray, placed: bool) -> float:
+        """Returns what is left until cube 0 is let go at its place [m].
+
+        Args:
+            place: where its centre belongs, shape (3,) [m].
+            placed: whether it may be let go now.
+        """
+        carrying = way(self.scene.cube_position(0), place, TRAVEL_HEIGHT)
+        if placed:
+            return carrying + turn(_OPEN_ENOUGH - self.scene.gripper_opening())
+        return self.way_to_grasp() + carrying + turn(_OPEN_ENOUGH - _AROUND_CUBE)
+
     def grasp_subgoal(self) -> Subgoal:
         """Returns the next step toward holding cube 0: open, get above, go down, close."""
         opening = self.scene.gripper_opening()
-        offset = self.scene.cube_between_jaws(0)
         cube = self.cube_position_in_reach(0)
-        between = bool((offset > _BETWEEN_LOW).all() and (offset < _BETWEEN_HIGH).all())
+        between = self._between()
         deep = self.scene.tcp()[2] - cube[2] < _DEEP
         if between and (deep or opening < _ALMOST_CLOSED):
             return Subgoal(tcp=self.scene.tcp(), gripper=CLOSED)
@@ -111,6 +134,11 @@ class GraspingTask(SimulatedTask):
         """
         to_goal = goal - self.scene.cube_position(0)
         return Subgoal(tcp=self.scene.tcp() + to_goal, gripper=CLOSED, clearance=TRAVEL_HEIGHT)
+
+    def _between(self) -> bool:
+        """Says whether cube 0 is between the jaws, which only need to close."""
+        offset = self.scene.cube_between_jaws(0)
+        return bool((offset > _BETWEEN_LOW).all() and (offset < _BETWEEN_HIGH).all())
 
 
 def yaw_features(rotation: FloatArray) -> FloatArray:

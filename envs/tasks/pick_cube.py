@@ -41,6 +41,10 @@ class PickCube(GraspingTask):
         height = float(np.clip(self._lifted() / _LIFT, 0.0, 1.0))
         return _REACHING + _GRASPING + (1.0 - _REACHING - _GRASPING) * height
 
+    def remaining(self) -> float:
+        """Returns what is left until the cube is grasped and lifted [m]."""
+        return self.way_to_grasp() + max(0.0, _LIFT - self._lifted())
+
     def subgoal(self) -> Subgoal:
         """Returns the next step: grasp, then lift."""
         if not self.held():

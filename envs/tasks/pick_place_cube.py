@@ -66,6 +66,10 @@ class PickPlaceCube(GraspingTask):
         distance = float(np.linalg.norm(self.target - self.scene.cube_position(0)))
         return _HOLDING + (_CARRYING - _HOLDING) * max(0.0, 1.0 - distance / _FARTHEST)
 
+    def remaining(self) -> float:
+        """Returns what is left until the cube is let go at the target [m]."""
+        return self.way_to_place(self.target, self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT))
+
     def subgoal(self) -> Subgoal:
         """Returns the next step: grasp, carry, release."""
         if self._at_target(_RELEASE_RADIUS, _RELEASE_HEIGHT):

@@ -83,6 +83,10 @@ class StackBlocks(GraspingTask):
         distance = float(np.linalg.norm(self._offset()))
         return _HOLDING + (_CARRYING - _HOLDING) * max(0.0, 1.0 - distance / _FARTHEST)
 
+    def remaining(self) -> float:
+        """Returns what is left until cube 0 is let go on cube 1 [m]."""
+        return self.way_to_place(self.scene.cube_position(0) - self._offset(), self._on_top())
+
     def subgoal(self) -> Subgoal:
         """Returns the next step: grasp cube 0, carry it over cube 1, release it."""
         offset = self._offset()

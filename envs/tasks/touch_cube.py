@@ -82,6 +82,10 @@ class TouchCube(SimulatedTask):
         """Returns 1 at the cube, less by one for each 0.3 m of distance to its surface."""
         return 1.0 if self.succeeded() else self.distance_progress(0)
 
+    def remaining(self) -> float:
+        """Returns the distance to the cube's surface [m]."""
+        return self.scene.distance_to_cube(0)
+
     def subgoal(self) -> Subgoal:
         """Returns the cube itself: any way of touching it will do."""
         return Subgoal(tcp=self.cube_position_in_reach(0))

@@ -39,20 +39,88 @@ def steady(expert, rng):
 
 @pytest.mark.parametrize("policy", [frozen, wild])
 def test_a_bad_policy_is_led_a_third_of_the_time_and_succeeds(policy):
-    share, success, _ = watch(policy, episodes=40)
+    share, success, _ = watch(policy, episodes=40, patience=0.6)
     assert 0.25 < share < 0.5
     assert success >= 0.95
 
 
-def test_a_policy_that_gets_on_is_left_alone():
-    share, success, _ = watch(steady)
-    assert share == 0.0
+def first_alarm(task, stuck, patience):
+    """Returns how long policies have been stuck when a person takes over [s], of each episode."""
+    env = gymnasium.make(f"envs:SO101{task}-v0", max_episode_steps=120)
+    delays = []
+    for seed in range(15):
+        env.reset(seed=seed)
+        rng = np.random.default_rng(seed)
+        person = Person(PersonSettings(patience=patience, attention=1.0, reaction_delay=0.0))
+        person.reset(env.unwrapped, seed)
+        policy = stuck(env.unwrapped, rng)
+        steps = 0
+        while person.act() is None:
+            action, is_stuck = next(policy)
+            assert not env.step(action)[3]
+            steps += is_stuck
+        delays.append(steps / env.unwrapped.control_hz)
+    return np.array(delays)
+
+
+def random_actions(arm, rng):
+    while True:
+        yield rng.uniform(-1, 1, 4), True
+
+
+def hover(arm, rng):
+    """Goes above the cube and trembles there."""
+    yield from _stay(arm, np.array([0.0, 0.0, 0.05]), lambda: [*rng.normal(0, 0.3, 3), 0.0])
+
+
+def close_on_air(arm, rng):
+    """Goes down next to the cube, closes there and stays."""
+    aside = arm.task.scene.cube_position(0)[:2] - [0.2, 0.0]
+    aside *= -0.035 / np.linalg.norm(aside)
+    yield from _stay(arm, np.array([*aside, 0.008]), lambda: [0.0, 0.0, 0.0, -1.0])
+
+
+def _stay(arm, offset, there):
+    goal = arm.task.scene.cube_position(0) + offset
+    arrived = False
+    while True:
+        arrived = arrived or np.linalg.norm(goal - arm.tcp) < 0.012
+        toward = np.append((goal - arm.tcp) / arm.step_size, 0.0)
+        yield np.clip(toward + (there() if arrived else 0.0), -1, 1), arrived
+
+
+@pytest.mark.parametrize("task", ["PickCube", "PickPlaceCube", "StackBlocks"])
+@pytest.mark.parametrize("stuck", [random_actions, hover, close_on_air])
+@pytest.mark.parametrize("patience", [0.6, 1.5])
+def test_a_stuck_policy_is_taken_from_promptly(task, stuck, patience):
+    delays = first_alarm(task, stuck, patience)
+    assert np.median(delays) < patience + 0.7
+    assert np.percentile(delays, 90) < patience + 2.0
+
+
+# With hardly any patience, jaws that have not begun to turn yet may alarm.
+@pytest.mark.parametrize(("patience", "most"), [(0.6, 0.03), (1.5, 0.0)])
+@pytest.mark.parametrize("task", ["TouchCube", "PickCube", "PickPlaceCube", "StackBlocks"])
+def test_a_policy_that_gets_on_is_left_alone_in_every_phase(task, patience, most):
+    share, success, _ = watch(
+        steady, task=f"envs:SO101{task}-v0", patience=patience, attention=1.0, reaction_delay=0.0
+    )
+    assert share <= most
     assert success == 1.0
 
 
+def test_a_slow_grasp_is_left_alone():
+    def slow_jaws(expert, rng):
+        return expert.act() * [0.6, 0.6, 0.6, 0.25]
+
+    task = "envs:SO101StackBlocks-v0"
+    share, _, _ = watch(slow_jaws, task=task, patience=0.6, attention=1.0, reaction_delay=0.0)
+    assert share < 0.01
+
+
 def test_nobody_takes_over_before_patience_and_reaction_are_over():
-    _, _, led = watch(frozen, patience=1.0, reaction_delay=0.5)
-    assert min(np.argmax(steps) for steps in led) >= 10
+    _, _, led = watch(frozen, reaction_delay=0.5)
+    assert min(np.argmax(steps) for steps in led) >= 15
 
 
 def test_control_is_given_back_after_a_burst():
@@ -101,8 +169,8 @@ def test_an_arm_that_stays_at_a_side_is_taken_over_at_once():
 def test_an_arm_that_gets_on_at_a_side_is_left_alone(monkeypatch):
     env = gymnasium.make(TOUCH, operator={"attention": 1.0, "reaction_delay": 0.0})
     env.reset(seed=0)
-    progress = iter(np.linspace(0.1, 0.9, 20))
-    monkeypatch.setattr(env.unwrapped.task, "progress", lambda: next(progress))
+    remaining = iter(np.linspace(0.3, 0.1, 20))
+    monkeypatch.setattr(env.unwrapped.task, "remaining", lambda: next(remaining))
     led = [env.step([-1.0, 0.0, 0.0, 0.0])[-1]["is_intervention"] for _ in range(18)]
     assert env.unwrapped.tcp[0] < 0.146
     assert not any(led)
@@ -119,6 +187,16 @@ def test_undone_progress_alarms_before_patience_is_over():
     # Far sides, so that only the loss of progress can alarm.
     _, _, led = watch(back_and_forth, episodes=8, patience=20.0, attention=1.0)
     assert any(any(steps) for steps in led)
+
+
+@pytest.mark.parametrize(("then", "alarms"), [(0.2, True), (0.18, False)])
+def test_a_loss_that_is_being_made_up_for_does_not_alarm(monkeypatch, then, alarms):
+    env = gymnasium.make(TOUCH, operator={"attention": 1.0, "reaction_delay": 0.0})
+    env.reset(seed=0)
+    remaining = iter([0.1, 0.2, then, then])
+    monkeypatch.setattr(env.unwrapped.task, "remaining", lambda: next(remaining, 0.1))
+    led = [env.step(np.zeros(4))[-1]["is_intervention"] for _ in range(3)]
+    assert any(led) == alarms
 
 
 def episode(env, seed):

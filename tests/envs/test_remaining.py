@@ -1,0 +1,90 @@
+import gymnasium
+import numpy as np
+import pytest
+
+from envs.operators import Expert
+from envs.tasks.remaining import turn, way
+
+GOAL = np.array([0.2, 0.1, 0.012])
+
+
+def test_a_low_way_goes_up_across_and_down():
+    start = np.array([0.2, 0.0, 0.012])
+    assert way(start, GOAL, clearance=0.062) == pytest.approx(0.05 + 0.1 + 0.05)
+
+
+def test_rising_crossing_and_going_down_each_shorten_the_way_by_as_much():
+    corners = [[0.2, 0.0, 0.012], [0.2, 0.0, 0.062], [0.2, 0.1, 0.062], GOAL]
+    left = [way(np.array(corner), GOAL, clearance=0.062) for corner in corners]
+    np.testing.assert_allclose(-np.diff(left), [0.05, 0.1, 0.05], atol=1e-12)
+    assert left[-1] == 0.0
+
+
+def test_a_low_straight_approach_shortens_the_way():
+    points = [GOAL + np.array([0.0, y, 0.0]) for y in np.linspace(-0.1, 0.0, 50)]
+    assert (np.diff([way(point, GOAL, clearance=0.062) for point in points]) < 0).all()
+
+
+def test_a_small_move_never_changes_the_way_much():
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        point = GOAL + rng.uniform([-0.1, -0.1, 0.0], [0.1, 0.1, 0.1])
+        moved = point + rng.uniform(-0.001, 0.001, 3)
+        change = way(moved, GOAL, 0.062) - way(point, GOAL, 0.062)
+        assert abs(change) <= 3 * np.linalg.norm(moved - point)
+
+
+def test_a_goal_above_the_clearance_is_reached_from_below():
+    assert way(GOAL, np.array([0.2, 0.1, 0.212]), clearance=0.062) == pytest.approx(0.2)
+
+
+def test_a_turn_counts_as_the_way_that_the_arm_goes_meanwhile():
+    env = gymnasium.make("envs:SO101PickCube-v0").unwrapped
+    assert turn(env.gripper_step) == pytest.approx(env.step_size)
+    assert turn(-0.1) == 0.0
+
+
+@pytest.mark.parametrize("name", ["TouchCube", "PickCube", "PickPlaceCube", "StackBlocks"])
+@pytest.mark.parametrize("jaws", [1.0, 0.25])
+def test_whatever_an_expert_does_leaves_less_to_do(name, jaws):
+    env = gymnasium.make(f"envs:SO101{name}-v0")
+    for seed in range(6):
+        env.reset(seed=seed)
+        expert, task = Expert(env.unwrapped), env.unwrapped.task
+        left, over = [task.remaining()], False
+        while not over:
+            over = env.step(expert.act() * [0.6, 0.6, 0.6, jaws])[2]
+            left.append(task.remaining())
+        least = np.minimum.accumulate(left)
+        assert (np.array(left) - least).max() < 0.03
+        # In any six tenths of a second, closing jaws and rising arms included.
+        assert (least[:-6] - least[6:]).min(initial=1.0) > 0.005
+        assert left[-1] < 0.02
+
+
+@pytest.mark.parametrize("name", ["PickCube", "PickPlaceCube", "StackBlocks"])
+def test_closing_on_air_leaves_more_to_do(name):
+    env = gymnasium.make(f"envs:SO101{name}-v0")
+    env.reset(seed=0)
+    task = env.unwrapped.task
+    before = task.remaining()
+    for _ in range(8):
+        env.step(np.array([0.0, 0.0, 0.0, -1.0]))
+    assert env.unwrapped.gripper_opening < 0.0
+    assert task.remaining() > before + 0.02
+
+
+def test_a_lost_cube_is_a_loss(monkeypatch):
+    env = gymnasium.make("envs:SO101PickPlaceCube-v0")
+    env.reset(seed=0)
+    expert, task = Expert(env.unwrapped), env.unwrapped.task
+    while task.scene.cube_position(0)[2] < 0.06:
+        env.step(expert.act())
+    held = task.remaining()
+    # A contact that flickers is none: the jaws are still around the cube.
+    with monkeypatch.context() as patch:
+        patch.setattr(task.scene, "grasped", lambda index: False)
+        assert task.remaining() < held + 0.02
+    for _ in range(5):
+        env.step(np.array([0.0, 0.0, 0.0, 1.0]))
+    assert task.remaining() > held + 0.05
