@@ -69,6 +69,7 @@ class E2HiLConfig(SACConfig):
         self.selection_enabled: bool
         self.imitation_weight: float
         self.imitated_rows: str
+        self.imitation_dropout: float
         self.q_filter_starts: int | None
         self.warm_start_updates: int
         self.reinforcement: bool
@@ -122,6 +123,7 @@ class E2HiLConfig(SACConfig):
         *,
         weight: float = NotProvided,
         rows: str = NotProvided,
+        dropout: float = NotProvided,
         q_filter_starts: int | None = NotProvided,
         warm_start_updates: int = NotProvided,
         reinforcement: bool = NotProvided,
@@ -132,6 +134,8 @@ class E2HiLConfig(SACConfig):
             weight: β, weight of the imitation loss in the actor's; 0 is without.
             rows: Which human rows are imitated: ``"all"``, or those ``"selected"`` by the
                 entropy selection, where it is enabled.
+            dropout: Share of the actor's hidden activations that is dropped where it imitates. A
+                person's few steps are learned by heart without.
             q_filter_starts: Actor updates after which only those human actions are imitated that
                 the critics find better than the policy's; None imitates all to the end.
             warm_start_updates: Minibatches of demonstrations before the first step: the actor
@@ -145,6 +149,7 @@ class E2HiLConfig(SACConfig):
         return self._set(
             imitation_weight=weight,
             imitated_rows=rows,
+            imitation_dropout=dropout,
             q_filter_starts=q_filter_starts,
             warm_start_updates=warm_start_updates,
             reinforcement=reinforcement,

@@ -89,6 +89,8 @@ def _check_imitation(config: E2HiLConfig) -> None:
     _check("imitation rows", rows, rows in ("all", "selected"), '"all" or "selected"')
     valid = starts is None or (isinstance(starts, int) and starts >= 0)
     _check("q_filter_starts", starts, valid, "a whole number of at least 0, or None")
+    dropout = config.imitation_dropout
+    _check("imitation dropout", dropout, 0 <= dropout < 1, "within 0..1, below 1")
     updates = config.warm_start_updates
     valid = isinstance(updates, int) and updates >= 0
     _check("warm_start_updates", updates, valid, "a whole number of at least 0")

@@ -22,7 +22,7 @@ from e2hil_rllib.entropy_probe import EntropyProbe
 from e2hil_rllib.flat_parameters import FlatParameters
 from e2hil_rllib.method.imitation import ImitatedShare, human_is_better, imitation_loss
 from e2hil_rllib.method.losses import actor_loss, critic_loss, critic_target, temperature_loss
-from e2hil_rllib.networks import Gaussian, frozen_parameters
+from e2hil_rllib.networks import Dropout, Gaussian, frozen_parameters
 from e2hil_rllib.noise import NoiseStream
 from e2hil_rllib.replay import DISCOUNT, FLOOR, SOURCE
 from e2hil_rllib.rl_module import E2HiLTorchRLModule
@@ -242,8 +242,14 @@ class E2HiLTorchLearner(TorchLearner):
         if config.imitation_weight:
             rows = torch.nonzero(batch[SOURCE] != POLICY).squeeze(-1)
             selected = mask if config.imitated_rows == "selected" else None
+            mean_action = policy.mode()
+            if config.imitation_dropout:
+                dropout = self._dropout(len(latent), rows)
+                mean_action = module.actor(latent.detach()[rows], dropout).mode()
+            else:
+                mean_action = mean_action[rows]
             losses["imitation_loss"] = self._imitation(
-                module, config, policy.mode(), observation_part, batch, executed_q, rows, selected
+                module, config, mean_action, observation_part, batch, executed_q, rows, selected
             )
         return losses
 
@@ -259,7 +265,6 @@ class E2HiLTorchLearner(TorchLearner):
         selected: Tensor | None,
     ) -> Tensor:
         """Weighted imitation loss of the minibatch's human rows."""
-        mean_action = mean_action[rows]
         imitated = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
         starts = config.q_filter_starts
         if starts is not None and self._actor_updates > starts:
@@ -280,6 +285,17 @@ class E2HiLTorchLearner(TorchLearner):
         loss = imitation_loss(mean_action, batch[Columns.ACTIONS][rows], imitated)
         return config.imitation_weight * self._imitated_share.value * loss
 
+    def _dropout(self, batch_size: int, rows: Tensor) -> Dropout:
+        """Dropout of hidden activations (N, n) at some rows of a minibatch."""
+        keep = 1.0 - self.config.imitation_dropout
+
+        def dropout(activations: Tensor) -> Tensor:
+            whole = activations.new_empty(()).expand(batch_size, activations.shape[-1])
+            kept = self._learning_noise.keep_mask(whole, keep)[rows]
+            return activations * kept / keep
+
+        return dropout
+
     def _imitation_alone(
         self, module: E2HiLTorchRLModule, batch: dict[str, Any]
     ) -> dict[str, Tensor]:
@@ -289,9 +305,11 @@ class E2HiLTorchLearner(TorchLearner):
         """
         observation = module.encoder.augment(batch[Columns.OBS], self._learning_noise)
         latent = module.encoder(observation, self._learning_noise)
-        human = batch[SOURCE] != POLICY
-        mean_action = module.actor(latent).mode()
-        loss = imitation_loss(mean_action[human], batch[Columns.ACTIONS][human], human[human])
+        rows = torch.nonzero(batch[SOURCE] != POLICY).squeeze(-1)
+        dropout = self._dropout(len(latent), rows) if self.config.imitation_dropout else None
+        mean_action = module.actor(latent[rows], dropout).mode()
+        all_rows = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+        loss = imitation_loss(mean_action, batch[Columns.ACTIONS][rows], all_rows)
         losses = {"imitation_loss": loss}
         known = torch.isfinite(batch[FLOOR])
         if self._warming_up and known.any():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import NamedTuple
@@ -15,6 +15,9 @@ from torch.nn import functional as F  # noqa: N812
 LOG_STD_MIN = -5.0
 LOG_STD_MAX = 2.0
 
+Dropout = Callable[[Tensor], Tensor]
+"""Sets activations (B, n) to zero at random, and scales the others up."""
+
 
 class MLP(nn.Sequential):
     """Linear, LayerNorm, SiLU for every hidden layer."""
@@ -25,6 +28,19 @@ class MLP(nn.Sequential):
             layers += [nn.Linear(input_size, size), nn.LayerNorm(size), nn.SiLU()]
             input_size = size
         super().__init__(*layers)
+
+    def forward(self, x: Tensor, dropout: Dropout | None = None) -> Tensor:
+        """Activations (B, hidden_sizes[-1]) of inputs (B, input_size).
+
+        Args:
+            x: The input.
+            dropout: Applied to the activations of every hidden layer.
+        """
+        for layer in self:
+            x = layer(x)
+            if dropout is not None and isinstance(layer, nn.SiLU):
+                x = dropout(x)
+        return x
 
 
 class Gaussian(NamedTuple):
@@ -71,9 +87,9 @@ class Actor(nn.Module):
         """Set the bias of log std to one value, about which the states vary."""
         self.head.bias[self.action_size :] = math.log(value)
 
-    def forward(self, latent: Tensor) -> Gaussian:
-        """Policy at a latent, shape (B, L)."""
-        mean, log_std = self.head(self.body(latent)).chunk(2, dim=-1)
+    def forward(self, latent: Tensor, dropout: Dropout | None = None) -> Gaussian:
+        """Policy at a latent, shape (B, L); with dropout in the hidden layers where it is given."""
+        mean, log_std = self.head(self.body(latent, dropout)).chunk(2, dim=-1)
         return Gaussian(mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX))
 
 

@@ -16,6 +16,7 @@ _E2HIL_PAPER = {
     "selection_enabled": True,
     "imitation_weight": 0.0,
     "imitated_rows": "all",
+    "imitation_dropout": 0.0,
     "q_filter_starts": None,
     "warm_start_updates": 0,
     "reinforcement": True,
@@ -35,7 +36,7 @@ PRESETS = MappingProxyType(
         DEFAULT: _E2HIL_PAPER
         | {
             "imitation_weight": 1.0,
-            "q_filter_starts": 500,
+            "imitation_dropout": 0.1,
             "lowest_return": "auto",
             "highest_return": "auto",
             "initial_alpha": 0.001,

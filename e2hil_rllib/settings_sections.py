@@ -83,6 +83,8 @@ class Imitation(Section):
     """Weight of the imitation loss beside the actor's; 0 is without."""
     rows: Literal["all", "selected"] | None = None
     """Imitate all steps of people, or those that the entropy selection keeps."""
+    dropout: float | None = None
+    """Share of the actor's hidden activations that is dropped where it imitates."""
     q_filter_starts: int | None = None
     """Actor updates after which people's actions are imitated only where the critics find them
     better than the policy's; null imitates all to the end."""

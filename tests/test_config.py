@@ -46,6 +46,7 @@ def test_the_papers_preset_has_the_papers_numbers_and_is_valid():
         ("training", {"exploration_noise": -0.1}, "exploration_noise=-0.1: must be 0 or more"),
         ("imitation", {"weight": -1.0}, "imitation weight=-1.0: must be 0 or more"),
         ("imitation", {"weight": math.nan}, "imitation weight=nan: must be 0 or more"),
+        ("imitation", {"dropout": 1.0}, "imitation dropout=1.0: must be within 0..1, below 1"),
         ("imitation", {"rows": "some"}, "imitation rows='some': must be"),
         ("imitation", {"q_filter_starts": -1}, "q_filter_starts=-1: must be a whole number"),
         ("imitation", {"warm_start_updates": 1.5}, "warm_start_updates=1.5: must be a whole"),

@@ -386,6 +386,28 @@ def test_the_imitation_gradient_equals_an_autograd_reference(starts):
     assert torch.allclose(gradients[0], expected, atol=1e-5)
 
 
+def test_dropout_is_of_the_imitation_alone_and_right_in_the_mean():
+    """Its gradient differs each time; over many draws it is near the one without dropout."""
+    columns = make_batch(B)
+
+    def gradient(seed, weight, dropout):
+        group = build_group(
+            utd_ratio=1,
+            imitation={"weight": weight, "dropout": dropout, "q_filter_starts": None},
+        )
+        group._learner._learning_noise.generator.manual_seed(seed)
+        recorded = recorded_gradients(group, "actor")
+        update(group, columns)
+        return recorded[0]
+
+    assert torch.equal(gradient(0, 0.0, 0.5), gradient(0, 0.0, 0.0))
+    draws = [gradient(s, 1.0, 0.1) - gradient(s, 0.0, 0.1) for s in range(8)]
+    assert not torch.allclose(draws[0], draws[1], atol=1e-4)
+    plain = gradient(0, 1.0, 0.0) - gradient(0, 0.0, 0.0)
+    mean = torch.stack(draws).mean(0)
+    assert torch.nn.functional.cosine_similarity(mean, plain, dim=0) > 0.9
+
+
 def test_imitation_moves_neither_critics_nor_encoder():
     """Both follow the critic loss alone, whatever is imitated."""
     groups = [build_group(utd_ratio=1, imitation={"weight": w}) for w in (0.0, 5.0)]
@@ -422,7 +444,9 @@ def test_the_selection_can_choose_what_is_imitated():
 
 
 def test_the_warm_start_imitates_and_learns_known_returns_until_it_ends():
-    group = build_group(preset="default", utd_ratio=1, actor_lr=3e-3, critic_lr=3e-3)
+    group = build_group(
+        preset="default", utd_ratio=1, actor_lr=3e-3, critic_lr=3e-3, imitation={"dropout": 0.0}
+    )
     learner = group._learner
     learner.begin_warm_start()
     module = learner.module["default_policy"]
