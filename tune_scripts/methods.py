@@ -12,7 +12,18 @@ from pydantic import ValidationError
 from e2hil_rllib.settings import Settings
 from e2hil_rllib.settings_file import SettingsError, explain, hint, with_overrides
 
-_SELECTION_ON = ("entropy_selection.enabled=true", "entropy_selection.rule=entropy")
+_DEFAULT = "preset=default"
+_PAPER = ("preset=e2hil_paper", "entropy_selection.enabled=true")
+_UNSELECTED = ("preset=hil_serl", "entropy_selection.enabled=false")
+# What is wrong with the published settings in these tasks, and is no part of the method: targets
+# beyond what an episode can return, and a temperature that takes thousands of steps to fall.
+_REPAIRS = (
+    "training.lowest_return=auto",
+    "training.highest_return=auto",
+    "training.initial_alpha=0.001",
+    "training.alpha_lr=0.003",
+    "training.backup_entropy=false",
+)
 
 
 @dataclass(frozen=True)
@@ -29,34 +40,64 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "e2hil": Method("the selection by influence, as the file sets it", _SELECTION_ON),
-    "hil_serl": Method("no selection", ("entropy_selection.enabled=false",)),
-    # The control that matters: as many samples as `e2hil`, but whichever.
+    "default": Method("what we ship", (_DEFAULT,)),
+    "hil_serl": Method("HIL-SERL's published settings", _UNSELECTED),
+    "e2hil_paper": Method(
+        "E2HiL's published settings", (*_PAPER, "entropy_selection.rule=entropy")
+    ),
+    "hil_serl_repaired": Method(
+        "HIL-SERL with bounded targets and a low temperature", (*_UNSELECTED, *_REPAIRS)
+    ),
+    # HG-DAgger: the person corrects, the policy imitates all that they have done so far.
+    "bc": Method(
+        "imitates all human steps, without critics",
+        (
+            _DEFAULT,
+            "entropy_selection.enabled=false",
+            "imitation.reinforcement=false",
+            "training.exploration_noise=0",
+        ),
+    ),
+    # The default with one part taken out.
+    "no_selection": Method("default without the selection", (_DEFAULT, "entropy_selection.enabled=false")),
+    "no_imitation": Method("default without imitation", (_DEFAULT, "imitation.weight=0")),
+    "no_dropout": Method("default without dropout", (_DEFAULT, "imitation.dropout=0")),
+    "no_bounds": Method(
+        "default without bounds of the targets",
+        (_DEFAULT, "training.lowest_return=null", "training.highest_return=null"),
+    ),
+    "no_low_temperature": Method(
+        "default with the published temperature",
+        (
+            _DEFAULT,
+            "training.initial_alpha=0.01",
+            "training.alpha_lr=0.0003",
+            "training.backup_entropy=true",
+        ),
+    ),
+    "full_noise": Method("default that acts with all of its noise", (_DEFAULT, "training.exploration_noise=1")),
+    # The control that matters: as many samples as `e2hil_paper`, but whichever.
     "random": Method(
-        "prunes as many samples as e2hil, at random",
-        ("entropy_selection.enabled=true", "entropy_selection.rule=random"),
+        "prunes as many samples as e2hil_paper, at random",
+        (*_PAPER, "entropy_selection.rule=random"),
     ),
     "upper_only": Method(
         "prunes only the samples above the upper percentile",
-        (*_SELECTION_ON, "entropy_selection.lower_percentile=0"),
+        (*_PAPER, "entropy_selection.rule=entropy", "entropy_selection.lower_percentile=0"),
     ),
     "lower_only": Method(
         "prunes only the samples below the lower percentile",
-        (*_SELECTION_ON, "entropy_selection.upper_percentile=100"),
+        (*_PAPER, "entropy_selection.rule=entropy", "entropy_selection.upper_percentile=100"),
     ),
     "log_influence": Method(
         "the selection by Cov(log π, A), without the density",
-        ("entropy_selection.enabled=true", "entropy_selection.rule=log_entropy"),
+        (*_PAPER, "entropy_selection.rule=log_entropy"),
     ),
     # Without the selection: RLPD's ensemble is another answer to learning fast from few samples, so
     # that it is set against the selection. Both at once would tell neither apart.
     "rlpd10": Method(
         "RLPD's 10 critics, 2 of them for the target, no selection",
-        (
-            "entropy_selection.enabled=false",
-            "training.num_critics=10",
-            "training.num_subsampled_critics=2",
-        ),
+        (*_UNSELECTED, "training.num_critics=10", "training.num_subsampled_critics=2"),
     ),
 }
 

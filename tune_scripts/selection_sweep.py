@@ -45,7 +45,7 @@ from tune_scripts.session import (
 )
 
 PICTURE = "sweep.png"
-_METHOD = "e2hil"  # of which the sweep varies the settings
+_METHOD = "default"  # of which the sweep varies the settings
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ from e2hil_rllib.settings_file import SettingsError
 T = TypeVar("T")
 
 #: Methods whose predictions are drawn: the paper's, then ours; the table has them all.
-_DRAWN = (BASELINE, "e2hil")
+_DRAWN = (BASELINE, "e2hil", "e2hil_paper", "default")
 
 
 class Figures:

@@ -16,8 +16,12 @@ RESULTS = "results.csv"
 ERRORS = "errors.csv"
 _RUNS = "trials/*/*/seed_*"
 
-#: The methods of the comparison in the order of tables and legends; others follow by name.
-METHODS = ("e2hil", "hil_serl", "random", "upper_only", "lower_only", "log_influence", "rlpd10")
+#: The methods of the comparison in the order of tables and legends; others follow by name. "e2hil"
+#: is the name of "e2hil_paper" in results from before there were presets.
+METHODS = (
+    "default", "e2hil", "e2hil_paper", "hil_serl", "hil_serl_repaired", "bc", "random",
+    "upper_only", "lower_only", "log_influence", "rlpd10",
+)  # fmt: skip
 
 
 class ComparisonError(UserError):

@@ -14,10 +14,12 @@ from e2hil_rllib import learner
 from e2hil_rllib.commands.build import algorithm_config, build, ray_session
 from e2hil_rllib.episodes import EpisodeData, read_episodes
 from e2hil_rllib.influence import influence_bounds, selection_mask
+from e2hil_rllib.presets import PRESETS
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.selection import Selection
 from e2hil_rllib.settings import Settings, changed_keys
 from e2hil_rllib.settings_file import SettingsError
+from tests.helpers import policy_weights
 from tune_scripts.methods import METHODS, apply_method
 
 SETTINGS = Settings.model_validate(
@@ -32,7 +34,11 @@ SETTINGS = Settings.model_validate(
         },
     }
 )  # fmt: skip
-UNSELECTED = ("hil_serl", "rlpd10")
+UNSELECTED = ("hil_serl", "hil_serl_repaired", "no_selection", "rlpd10")
+PUBLISHED = (
+    "hil_serl", "e2hil_paper", "random", "upper_only", "lower_only", "log_influence", "rlpd10",
+)  # fmt: skip
+"""Methods of published settings, and what differs from them in the selection or the critics."""
 
 
 @dataclass
@@ -63,7 +69,7 @@ def ray() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def updates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Update]]:
     """The actor updates of a short training with each method."""
-    return {name: train(name, tmp_path_factory.mktemp(name)) for name in METHODS}
+    return {name: train(name, tmp_path_factory.mktemp(name)) for name in METHODS if name != "bc"}
 
 
 def train(method: str, folder: Path) -> list[Update]:
@@ -103,7 +109,7 @@ def percentile(update: Update, percent: float) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("method", "kept"),
     [
-        ("e2hil", lambda u: (percentile(u, 5) <= u.magnitude) & (u.magnitude <= percentile(u, 90))),
+        ("e2hil_paper", lambda u: (percentile(u, 5) <= u.magnitude) & (u.magnitude <= percentile(u, 90))),
         ("upper_only", lambda u: u.magnitude <= percentile(u, 90)),
         ("lower_only", lambda u: u.magnitude >= percentile(u, 5)),
         (
@@ -139,11 +145,11 @@ def test_without_the_selection_the_actor_learns_from_every_sample(updates, metho
 def test_the_first_batch_is_judged_alike_by_all_but_the_rule_and_the_ensemble(updates):
     first = {name: seen[0].selection.influence for name, seen in updates.items()}
     for name in ("hil_serl", "random", "upper_only", "lower_only"):
-        assert torch.equal(first[name], first["e2hil"]), name
-    assert not torch.allclose(first["log_influence"], first["e2hil"])
+        assert torch.equal(first[name], first["e2hil_paper"]), name
+    assert not torch.allclose(first["log_influence"], first["e2hil_paper"])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "bc"])
 def test_only_rlpd10_has_more_critics_and_takes_two_of_them_for_the_target(updates, method):
     config = algorithm_config(apply_method(SETTINGS, method), RunFolder("not made"))
     assert config.num_critics == (10 if method == "rlpd10" else 2)
@@ -151,7 +157,7 @@ def test_only_rlpd10_has_more_critics_and_takes_two_of_them_for_the_target(updat
     assert {update.target_critics for update in updates[method]} == {2}
 
 
-def test_first_episodes_and_the_operators_draws_are_the_same_for_all_methods(tmp_path):
+def test_first_episodes_and_the_operators_draws_are_the_same_for_published_methods(tmp_path):
     """Until learning starts nothing but the seed decides: a method draws from no other stream."""
     values = SETTINGS.model_dump(exclude_unset=True) | {
         "task": "envs:SO101TouchCube-v0",
@@ -161,17 +167,17 @@ def test_first_episodes_and_the_operators_draws_are_the_same_for_all_methods(tmp
     values["training"] |= {"learning_starts": 1000, "steps_per_iteration": 130}
     settings = Settings.model_validate(values)
     logs = {}
-    for name in METHODS:
+    for name in PUBLISHED:
         run = RunFolder(tmp_path / name)
         algorithm = build(apply_method(settings, name), run)
         algorithm.train()
         algorithm.stop()
         logs[name] = read_episodes(run.episodes)
-    assert logs["e2hil"]
-    assert any(episode.is_intervention.any() for episode in logs["e2hil"])
+    assert logs["e2hil_paper"]
+    assert any(episode.is_intervention.any() for episode in logs["e2hil_paper"])
     for name, log in logs.items():
-        assert len(log) == len(logs["e2hil"])
-        assert all(same(a, b) for a, b in zip(log, logs["e2hil"], strict=True)), name
+        assert len(log) == len(logs["e2hil_paper"])
+        assert all(same(a, b) for a, b in zip(log, logs["e2hil_paper"], strict=True)), name
 
 
 def same(one: EpisodeData, other: EpisodeData) -> bool:
@@ -183,16 +189,42 @@ def same(one: EpisodeData, other: EpisodeData) -> bool:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_changes_nothing_but_selection_and_critics(method):
-    allowed = {"entropy_selection", "training.num_critics", "training.num_subsampled_critics"}
-    changed = changed_keys(SETTINGS, apply_method(SETTINGS, method))
-    assert {key if key in allowed else key.split(".")[0] for key in changed} <= allowed
+def test_a_method_begins_with_its_preset_and_changes_learning_alone(method):
+    published = method in PUBLISHED or method == "hil_serl_repaired"
+    settings = apply_method(SETTINGS, method)
+    assert (settings.preset == "default") is not published
+    changed = {key.split(".")[0] for key in changed_keys(SETTINGS, settings)}
+    assert changed <= {"preset", "entropy_selection", "imitation", "training"}
+
+
+@pytest.mark.parametrize("method", PUBLISHED)
+def test_published_methods_have_nothing_of_ours(method):
+    config = algorithm_config(apply_method(SETTINGS, method), RunFolder("not made"))
+    for name, value in PRESETS["e2hil_paper"].items():
+        if name != "selection_enabled":
+            assert getattr(config, name) == value, name
+
+
+def test_behaviour_cloning_never_asks_the_critics(tmp_path, monkeypatch):
+    """The actor's loss and the selection are not called, the critics do not move."""
+    for name in ("actor_loss", "select_samples", "critic_target"):
+        monkeypatch.setattr(learner, name, None)
+    values = SETTINGS.model_dump(exclude_unset=True)
+    values["human_in_the_loop"] = {"demonstration_fraction": 0.5}
+    settings = apply_method(Settings.model_validate(values), "bc")
+    algorithm = build(settings, RunFolder(tmp_path))
+    before = policy_weights(algorithm)
+    algorithm.train()
+    after = policy_weights(algorithm)
+    algorithm.stop()
+    moved = {name.split(".")[0] for name in before if not np.array_equal(before[name], after[name])}
+    assert moved == {"actor", "encoder", "target_encoder"}
 
 
 def test_a_method_that_selects_does_so_where_the_file_does_not():
     off = {"enabled": False, "rule": "random", "lower_percentile": 20}
     values = SETTINGS.model_dump(exclude_unset=True) | {"entropy_selection": off}
-    selected = apply_method(Settings.model_validate(values), "e2hil").entropy_selection
+    selected = apply_method(Settings.model_validate(values), "e2hil_paper").entropy_selection
     assert (selected.enabled, selected.rule, selected.lower_percentile) == (True, "entropy", 20)
 
 
