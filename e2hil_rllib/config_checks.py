@@ -73,9 +73,11 @@ def check_ranges(config: E2HiLConfig) -> None:
 def _check_bounds(config: E2HiLConfig) -> None:
     lowest, highest = config.lowest_return, config.highest_return
     for name, bound in (("lowest_return", lowest), ("highest_return", highest)):
-        valid = bound in (None, "auto") or (_is_number(bound) and math.isfinite(bound))
+        valid = bound in (None, "auto") or (not isinstance(bound, str) and math.isfinite(bound))
         _check(name, bound, valid, 'finite, "auto" or None')
-    if _is_number(lowest) and _is_number(highest) and lowest >= highest:
+    if lowest in (None, "auto") or highest in (None, "auto"):
+        return
+    if float(lowest) >= float(highest):
         raise ValueError(
             f"lowest_return={lowest!r} must be below highest_return={highest!r}: no return would "
             "lie between them"
@@ -104,10 +106,6 @@ def _check_imitation(config: E2HiLConfig) -> None:
             "reinforcement=False leaves the actor imitation alone, and imitation weight=0 not even "
             "that. Set imitation(weight=1)"
         )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check(name: str, value: Any, valid: bool, expected: str) -> None:

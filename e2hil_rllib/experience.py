@@ -58,10 +58,15 @@ class Experience:
         shapes = {key: shape for key, (shape, _) in stored.items()}
         dtypes = {key: dtype for key, (_, dtype) in stored.items()}
         self._features = features_for(vision, camera_names(observation_space))
-        returns = {"gamma": config.gamma, "n_step": config.n_step}
+
+        def buffer(capacity: int) -> ReplayBuffer:
+            return ReplayBuffer(
+                capacity, shapes, dtypes, action_size, gamma=config.gamma, n_step=config.n_step
+            )
+
         self.replay = HumanInTheLoopReplay(
-            ReplayBuffer(config.online_capacity, shapes, dtypes, action_size, **returns),
-            ReplayBuffer(config.demonstration_capacity, shapes, dtypes, action_size, **returns),
+            buffer(config.online_capacity),
+            buffer(config.demonstration_capacity),
             demonstration_fraction=config.demonstration_fraction,
             seed=config.seed,
         )

@@ -115,7 +115,7 @@ class ReplayBuffer:
             self._derive(self._continued(rows, segment, self._n_step - 1))
 
     def _continued(self, rows: np.ndarray, segment: Segment, before: int | None) -> np.ndarray:
-        """New rows and up to ``before`` (None: all) earlier ones that lead to them without a gap."""
+        """New rows, and up to ``before`` (None: all) earlier ones that lead there without a gap."""
         if before == 0:
             return rows
         columns, first = self._columns, segment.first_step
@@ -136,9 +136,7 @@ class ReplayBuffer:
         columns, targets = self._columns, self._targets
         rewards, terminated = columns["rewards"][rows], columns["terminateds"][rows]
         human = columns[SOURCE][rows] != POLICY
-        windows = n_step_windows(
-            rewards, terminated, human, gamma=self._gamma, n_step=self._n_step
-        )
+        windows = n_step_windows(rewards, terminated, human, gamma=self._gamma, n_step=self._n_step)
         targets["rewards"][rows] = windows.rewards
         targets[DISCOUNT][rows] = windows.discounts
         targets["last_frame"][rows] = columns["next_frame"][rows[windows.last]]

@@ -31,7 +31,8 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     features computed by the process's own trunk, learning takes the features that replay holds.
 
     ``model_config`` holds ``encoder_size``, ``hidden_sizes``, ``num_critics``, ``vision``,
-    ``initial_temperature``, ``exploration_noise`` and ``seed``, all set by :class:`~e2hil_rllib.config.E2HiLConfig`.
+    ``initial_temperature``, ``exploration_noise`` and ``seed``, all set by
+    :class:`~e2hil_rllib.config.E2HiLConfig`.
     """
 
     def setup(self) -> None:

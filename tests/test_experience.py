@@ -118,7 +118,9 @@ def test_recordings_become_demonstrations_or_say_why_not(tmp_path):
     make(bounds=(0.0, 1.0)).add_demonstrations(tmp_path / "good", collector)
     with pytest.raises(ValueError, match=r"episode 0: its steps returned 1, highest_return=0\.5"):
         make(bounds=(0.0, 0.5)).add_demonstrations(tmp_path / "good", collector)
-    with pytest.raises(ValueError, match=r"returned 0\.9409, lowest_return=0\.99 bounds .* to more"):
+    with pytest.raises(
+        ValueError, match=r"returned 0\.9409, lowest_return=0\.99 bounds .* to more"
+    ):
         make(bounds=(0.99, 1.0)).add_demonstrations(tmp_path / "good", collector)
     small = make()
     small._config.demonstration_capacity = 2

@@ -123,7 +123,9 @@ def test_targets_are_those_of_whole_episodes_however_they_came(chunks, cap, n, r
     for row in range(len(batch["rewards"])):
         episode, step = int(batch[EPISODE][row]), int(batch[STEP][row])
         end = step + 1
-        while end < min(step + n, clock[episode]) and sources[episode][end] == sources[episode][step]:
+        while (
+            end < min(step + n, clock[episode]) and sources[episode][end] == sources[episode][step]
+        ):
             end += 1
         # In these segments the reward is the step's number.
         expected = sum(0.9**k * (step + k) for k in range(end - step))

@@ -59,7 +59,9 @@ METHODS: dict[str, Method] = {
         ),
     ),
     # The default with one part taken out.
-    "no_selection": Method("default without the selection", (_DEFAULT, "entropy_selection.enabled=false")),
+    "no_selection": Method(
+        "default without the selection", (_DEFAULT, "entropy_selection.enabled=false")
+    ),
     "no_imitation": Method("default without imitation", (_DEFAULT, "imitation.weight=0")),
     "no_dropout": Method("default without dropout", (_DEFAULT, "imitation.dropout=0")),
     "no_bounds": Method(
@@ -75,7 +77,9 @@ METHODS: dict[str, Method] = {
             "training.backup_entropy=true",
         ),
     ),
-    "full_noise": Method("default that acts with all of its noise", (_DEFAULT, "training.exploration_noise=1")),
+    "full_noise": Method(
+        "default that acts with all of its noise", (_DEFAULT, "training.exploration_noise=1")
+    ),
     # The control that matters: as many samples as `e2hil_paper`, but whichever.
     "random": Method(
         "prunes as many samples as e2hil_paper, at random",

@@ -142,8 +142,11 @@ def robot_spaces(settings: Settings) -> tuple[Any, Any]:
 
 def _robot_bounds(settings: Settings, config: E2HiLConfig) -> dict[str, Any]:
     """The bounds of returns, which the learner has no environment to ask for."""
+    bounds: tuple[float | None, float | None]
     if settings.physical:
-        from envs.so101 import RETURN_BOUNDS as bounds
+        from envs.so101 import RETURN_BOUNDS
+
+        bounds = RETURN_BOUNDS
     else:
         env = make_environment(settings.task, dict(settings.env), settings.judge())
         bounds = getattr(env.unwrapped, "return_bounds", None) or (None, None)

@@ -24,8 +24,8 @@ def critic_target(
     """Bellman target over n steps, kept between a known return and the bounds of all returns.
 
     y = clamp(max(R, Σ_{k<n} γ^k r_{t+k} + γ^n (1 − terminated) V'(s'))) with
-    V'(s') = min_j Q'_j(s', a') − α log π(a'|s'), which is Eq. 1 for n = 1 without R and bounds. A time limit is no termination: a truncated step
-    bootstraps.
+    V'(s') = min_j Q'_j(s', a') − α log π(a'|s'), which is Eq. 1 for n = 1 without R and bounds. A
+    time limit is no termination: a truncated step bootstraps.
 
     Args:
         reward: Discounted sum of the rewards of the window of n steps, shape (B,).

@@ -109,7 +109,10 @@ def percentile(update: Update, percent: float) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("method", "kept"),
     [
-        ("e2hil_paper", lambda u: (percentile(u, 5) <= u.magnitude) & (u.magnitude <= percentile(u, 90))),
+        (
+            "e2hil_paper",
+            lambda u: (percentile(u, 5) <= u.magnitude) & (u.magnitude <= percentile(u, 90)),
+        ),
         ("upper_only", lambda u: u.magnitude <= percentile(u, 90)),
         ("lower_only", lambda u: u.magnitude >= percentile(u, 5)),
         (
