@@ -40,6 +40,7 @@ class ResumableSAC(SAC):
     _limiter: UpdateLimiter
     _selection_log: SelectionLog | None
     _human_steps: int
+    _takeovers: int
     _rebuild = False
 
     def _store(self, segment: Segment) -> None:
@@ -53,6 +54,7 @@ class ResumableSAC(SAC):
                 "limiter": self._limiter.state(),
                 "collector": self._collector.state(),
                 "human_steps": self._human_steps,
+                "takeovers": self._takeovers,
                 "replay_random_state": self.replay.random_state(),
                 "trunk": self._experience.trunk_fingerprint,
             }
@@ -71,6 +73,7 @@ class ResumableSAC(SAC):
             if self._selection_log is not None:
                 self._selection_log.go_on_from(self._limiter.env_steps)
             self._human_steps = own["human_steps"]
+            self._takeovers = own.get("takeovers", 0)  # older checkpoints did not count them
             self.replay.set_random_state(own["replay_random_state"])
             self._recover_logged_episodes(own["collector"])
             seed = (self.config.seed or 0, self._limiter.env_steps)
