@@ -86,7 +86,7 @@ class E2HiL(ResumableSAC):
                 self._publish,
                 connector.policy_interval,
             )
-        self._human_steps = 0
+        self._human_steps = self._takeovers = 0
         self._warm_started = False
         folder, interval = self.config.selection_log, self.config.steps_per_iteration
         self._selection_log = SelectionLog(Path(folder), interval) if folder else None
@@ -174,6 +174,7 @@ class E2HiL(ResumableSAC):
                 "env_steps": self._limiter.env_steps,
                 "updates": self._limiter.updates,
                 "human_steps": self._human_steps,
+                "takeovers": self._takeovers,
                 "episodes": self._collector.next_episode,
                 **outcome_rates(self._collector.outcomes),
             }
@@ -215,6 +216,7 @@ class E2HiL(ResumableSAC):
     def _store(self, segment: Segment) -> None:
         self._experience.add(segment)
         self._human_steps += int((segment.source == INTERVENTION).sum())
+        self._takeovers += segment.takeovers
         self._limiter.inserted(len(segment))
 
     def _learn(self) -> None:
@@ -266,6 +268,7 @@ class E2HiL(ResumableSAC):
         results = super()._compile_iteration_results(**kwargs)
         results["num_env_steps_sampled_lifetime"] = self._limiter.env_steps
         results["num_human_steps_lifetime"] = self._human_steps
+        results["num_takeovers_lifetime"] = self._takeovers
         results["num_episodes_lifetime"] = self._collector.next_episode
         results["num_updates_lifetime"] = self._limiter.updates
         results["replay"] = {

@@ -37,7 +37,6 @@ PRESETS = MappingProxyType(
         | {
             "imitation_weight": 1.0,
             "imitation_dropout": 0.1,
-            "lowest_return": "auto",
             "highest_return": "auto",
             "initial_alpha": 0.001,
             "alpha_lr": 3e-3,

@@ -42,6 +42,7 @@ class ResumableSAC(SAC):
     _selection_log: SelectionLog | None
     _human_steps: int
     _warm_started: bool
+    _takeovers: int
     _rebuild = False
 
     def _store(self, segment: Segment) -> None:
@@ -56,6 +57,7 @@ class ResumableSAC(SAC):
                 "collector": self._collector.state(),
                 "human_steps": self._human_steps,
                 "warm_started": self._warm_started,
+                "takeovers": self._takeovers,
                 "replay_random_state": self.replay.random_state(),
                 "trunk": self._experience.trunk_fingerprint,
             }
@@ -75,6 +77,7 @@ class ResumableSAC(SAC):
                 self._selection_log.go_on_from(self._limiter.env_steps)
             self._human_steps = own["human_steps"]
             self._warm_started = own.get("warm_started", True)
+            self._takeovers = own.get("takeovers", 0)  # older checkpoints did not count them
             self.replay.set_random_state(own["replay_random_state"])
             self._recover_logged_episodes(own["collector"])
             seed = (self.config.seed or 0, self._limiter.env_steps)

@@ -34,6 +34,8 @@ class _OpenEpisode:
     """Names it among those of all robots; "" where no robot sends it."""
     known: int = 0
     """Steps that replay has from before the process was restarted."""
+    led: bool = False
+    """Whether a human led its last step."""
     task: str = ""
     fps: float = 0.0
 
@@ -113,6 +115,8 @@ class EpisodeCollector:
         self, episode: _OpenEpisode, segment: Segment, step_infos: list[dict[str, Any]]
     ) -> None:
         episode.num_steps += len(segment)
+        if len(segment):
+            episode.led = bool(segment.source[-1] == INTERVENTION)
         episode.infos += step_infos
         episode.rewards += float(segment.rewards.sum(dtype=np.float64))
         if self._log is not None:
@@ -133,6 +137,7 @@ class EpisodeCollector:
             chunk.rewards,
             terminated,
             np.where(chunk.is_intervention, INTERVENTION, POLICY).astype(np.uint8),
+            episode.led,
         )
 
     def _finish(self, name: str, *, terminated: bool) -> None:
@@ -171,6 +176,7 @@ class EpisodeCollector:
             np.asarray(chunk.get_rewards(), np.float32),
             terminated,
             source,
+            episode.led,
         )
 
     def _is_human(self, info: dict[str, Any], where: str) -> bool:

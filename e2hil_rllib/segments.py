@@ -36,6 +36,8 @@ class Segment:
     terminated: np.ndarray
     #: Shape (T,), codes of SOURCE_NAMES.
     source: np.ndarray
+    #: Whether a human led the step before the first one.
+    after_human: bool = False
 
     def __post_init__(self) -> None:
         """Check lengths and numbers.
@@ -73,6 +75,12 @@ class Segment:
     def __len__(self) -> int:
         return len(self.actions)
 
+    @property
+    def takeovers(self) -> int:
+        """Changes of control to the human; an episode that a human begins counts as one."""
+        human = np.concatenate([[self.after_human], self.source == INTERVENTION])
+        return int((human[1:] & ~human[:-1]).sum())
+
     def return_range(self, gamma: float) -> tuple[float, float]:
         """Least and most that any of the steps returned, discounted, to the end of the segment.
 
@@ -92,6 +100,7 @@ class Segment:
             self.rewards[start:stop],
             self.terminated[start:stop],
             self.source[start:stop],
+            bool(self.source[start - 1] == INTERVENTION) if start else self.after_human,
         )
 
     def runs_of(self, source: int) -> Iterator[Segment]:

@@ -223,6 +223,29 @@ def test_episodes_logged_after_the_checkpoint_are_taken_in_on_resume(tmp_path):
     restored.stop()
 
 
+def test_takeovers_are_counted_beside_human_steps_and_go_on_after_a_kill(tmp_path):
+    def counted(result):
+        return result["num_takeovers_lifetime"], result["num_human_steps_lifetime"]
+
+    log = tmp_path / "episodes"
+    algo = make_config().human_in_the_loop(episode_log=log).build_algo()
+    before = counted(algo.train())
+    assert before[0] == -(-before[1] // 3) > 1  # the human leads three steps at a time
+    algo.save_to_path(tmp_path / "checkpoint")
+    algo.train()
+    algo.stop()  # as if killed: no checkpoint since
+    restored = E2HiL.from_checkpoint(tmp_path / "checkpoint")
+    since = [e.is_intervention for e in read_episodes(log)]
+    led = sum(int(np.diff(human, prepend=False)[human].sum()) for human in since)
+    human = sum(int(human.sum()) for human in since)
+    assert (restored._takeovers, restored._human_steps) == (led, human)
+    state = restored.get_state()
+    del state["e2hil"]["takeovers"]
+    restored.set_state(state)
+    assert restored._takeovers == 0  # a checkpoint from before they were counted
+    restored.stop()
+
+
 def test_the_selection_of_each_iteration_is_logged_and_a_resume_forgets_what_it_undoes(tmp_path):
     folder, log = tmp_path / "selection", tmp_path / "episodes"
     c = make_config().entropy_selection(selection_log=folder, diagnostics_interval=7)

@@ -119,7 +119,11 @@ def test_every_step_is_logged_and_learned_once_while_updates_keep_between_the_ra
     assert result["num_episodes_lifetime"] == 5
     assert result["env_runners"]["episode_len_mean"] == pytest.approx(83 / 5)
     until(lambda: robot.delivery.news.status.get("env_steps") == 83)
-    assert robot.delivery.news.status["episodes"] == 5
+    status = robot.delivery.news.status
+    assert status["episodes"] == 5
+    led = [episode.is_intervention for episode in episodes]
+    takeovers = sum(int(np.diff(human, prepend=False)[human].sum()) for human in led)
+    assert status["takeovers"] == result["num_takeovers_lifetime"] == takeovers > 0
 
 
 def test_many_steps_at_once_are_taken_in_only_as_fast_as_they_are_learned(

@@ -65,6 +65,18 @@ def test_a_chunk_knows_its_place_and_ignores_the_info_of_the_step_before():
     assert c.collect(next(chunks([info()], truncated=True))).episode == 1
 
 
+def test_a_takeover_that_spans_two_chunks_counts_once():
+    led = info(True, (0.0, 5.0))
+    infos = [led, info(), led, led, led, info(), led]
+    for cut in range(1, len(infos)):
+        c = collector()
+        parts = [c.collect(chunk) for chunk in chunks(infos, cut_at=cut, truncated=True)]
+        assert [segment.after_human for segment in parts] == [False, infos[cut - 1] is led]
+        assert sum(segment.takeovers for segment in parts) == 3
+        # The next episode begins with a step of nobody's before.
+        assert c.collect(next(chunks([led], truncated=True))).takeovers == 1
+
+
 def test_a_finished_episode_is_logged_whole(tmp_path):
     infos = [info(), info(True, (1.0, 2.5)), info(), info(succeed=True)]
     c = collector(episode_log=tmp_path, task="reach", fps=10.0)
@@ -272,6 +284,22 @@ def test_an_open_episode_of_a_robot_goes_on_with_its_number_and_its_new_steps_al
     _, episode = read_episodes(tmp_path)
     assert episode.observations["state"][:, 0].tolist() == list(range(13)), "it is logged whole"
     assert again.receive(arrival(0, 1, episode=1)).episode == 2
+
+
+def test_takeovers_of_a_robot_count_once_also_after_a_restart():
+    led = {"human": [2, 3, 4, 5, 8]}
+    c = collector()
+    assert [c.receive(arrival(t, 4, **led)).takeovers for t in (0, 4)] == [1, 0]
+    again = collector()
+    assert list(again.resume(c.state())) == []
+    # Sent again from the first step on, in other chunks; replay has the first eight.
+    assert again.receive(arrival(0, 3, **led)) is None
+    assert again.receive(arrival(3, 8, **led)).takeovers == 1
+    c = collector()
+    c.receive(arrival(0, 4, **led))  # the checkpoint comes while a human leads
+    again = collector()
+    assert list(again.resume(c.state())) == []
+    assert again.receive(arrival(0, 6, **led)).takeovers == 0
 
 
 def test_a_robots_episode_that_was_logged_after_the_checkpoint_is_taken_once(tmp_path):

@@ -1,5 +1,6 @@
 """Segments: lengths, numbers, and runs of one source."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -21,6 +22,27 @@ def test_runs_of_a_source_end_with_the_frame_that_followed():
     assert [run.first_step for run in runs] == [1, 5]
     assert [run.observations["state"][:, 0].tolist() for run in runs] == [[1, 2, 3], [5, 6]]
     assert not list(make_segment(0, range(3)).runs_of(INTERVENTION))
+
+
+@pytest.mark.parametrize(
+    ("source", "after_human", "takeovers"),
+    [
+        ([0, 1, 1, 0, 1], False, 2),
+        ([1, 1, 0], False, 1),  # a human begins the episode
+        ([1, 1, 0, 1], True, 1),  # one who has taken over before goes on
+        ([0, 0], True, 0),
+        ([2, 2, 0], False, 0),
+        ([], False, 0),
+    ],
+)
+def test_a_takeover_is_a_change_of_control_to_the_human(source, after_human, takeovers):
+    steps = range(len(source))
+    segment = make_segment(0, steps, source=np.array(source, np.uint8))
+    segment = dataclasses.replace(segment, after_human=after_human)
+    assert segment.takeovers == takeovers
+    for cut in steps:
+        first, second = segment.part(0, cut), segment.part(cut, len(source))
+        assert first.takeovers + second.takeovers == takeovers
 
 
 def test_the_highest_return_is_that_of_the_step_with_the_best_rest():

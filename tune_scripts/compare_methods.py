@@ -12,18 +12,24 @@ Written before the first run
 Tasks and settings: the files touch_cube, pick_cube, pick_place_cube and stack_blocks of configs/,
 as they are: a box of 16 x 30 x 14 cm, 20 mm a step at 10 Hz, observation of the arm's state and of
 the objects' places, 10 demonstrations of the simulated person (the same ones for all methods of a
-task and seed), who has skill 0.8 and attention 0.9, sees what happens and not the method, and draws
-from a stream of their own: until the first update, all methods live through the same. All other
-numbers are the paper's (UTD 2, batch 256, K = 8, percentiles 5 and 90).
+task and seed), who has skill 0.8, attention 0.9 and 1.5 s of patience, sees what happens and not
+the method, and draws from a stream of their own: until the first update, all methods live through
+the same. All other numbers are the paper's (UTD 2, batch 256, K = 8, percentiles 5 and 90).
+
+Persons: how often somebody impatient leads says more of them than of a policy, so that
+`--patience 0.6 1.5 3`, `--skill` and `--attention` compare persons; each is a condition of its own.
 
 Budgets: `BUDGETS`, with the reason for each. Success saturates, so what tells methods apart is
 first of all the human's work, and success at a budget at which the baseline still fails sometimes.
 
-Measures: success of the final 50 deterministic evaluation episodes without the operator, with its
-Wilson interval; human-controlled steps in total (without the demonstrations) and until 90 % of the
-last 20 training episodes succeeded without a human step; intervention rate. A trial that never gets
-there has no such figure: it counts as worse than any that does. Over seeds: interquartile mean,
-95 % stratified-bootstrap intervals and probability of improvement, by `e2hil report --compare`.
+Measures: human-controlled steps and takeovers (changes of control to the human) until success alone
+holds, that is at the first of three consecutive evaluations (`--evaluate-every`; 50 deterministic
+episodes without the operator) with 90 % or more, and whether it fell back later; both in total,
+without the demonstrations; success of the final evaluation, with its Wilson interval;
+human-controlled steps until 90 % of the last 20 training episodes succeeded without a human step;
+intervention rate. A trial that never gets there has no such figure: it counts as worse than any
+that does. Over seeds: interquartile mean, 95 % stratified-bootstrap intervals and probability of
+improvement, by `e2hil report --compare`.
 
 Seeds: 5; more by `--seeds` where a machine allows it, since the same command goes on. Seeds from
 100 on are for trying settings out; they are never reported.
@@ -49,6 +55,7 @@ from tune_scripts.options import (
     key_of,
     trial_overrides,
 )
+from tune_scripts.persons import Person, all_persons, trait_key
 from tune_scripts.plan import PlanError, load_task, plan_trials
 
 BUDGETS: dict[str, int] = {
@@ -68,6 +75,10 @@ BUDGETS: dict[str, int] = {
 }
 """Steps of the environment in a trial. Other tasks train as long as their settings file says."""
 
+EVALUATE_EVERY = 500
+"""Steps between two evaluations: success that lasts is one of three of them in a row."""
+
+_EVALUATE_EVERY_KEY = "evaluation.every_steps"
 _TYPED = "typed"  # where a command's context keeps its arguments
 
 
@@ -102,6 +113,20 @@ def main(
         int | None,
         typer.Option(min=1, help="Steps of a trial; by default the task's budget, see BUDGETS."),
     ] = None,
+    evaluate_every: Annotated[
+        int, typer.Option(min=1, help="Steps of a trial between two evaluations.")
+    ] = EVALUATE_EVERY,
+    patience: Annotated[
+        list[float] | None,
+        typer.Option(help="How long the person waits [s]; several values are persons to compare."),
+    ] = None,
+    skill: Annotated[
+        list[float] | None, typer.Option(help="How well the person leads, 0 to 1; as --patience.")
+    ] = None,
+    attention: Annotated[
+        list[float] | None,
+        typer.Option(help="How soon the person notices trouble, 0 to 1; as --patience."),
+    ] = None,
     address: Address = None,
     cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = 0,
@@ -127,12 +152,14 @@ def main(
 
     with user_errors(debug):
         methods = methods or list(METHODS)[:3]
-        _refuse_planned(overrides or [], methods)
+        persons = all_persons({"patience": patience, "skill": skill, "attention": attention})
+        _refuse_planned(overrides or [], methods, persons)
         settings = {}
         for task in tasks:
             wanted = trial_overrides(overrides, steps or BUDGETS.get(task), gpus_per_trial)
+            wanted.append(f"{_EVALUATE_EVERY_KEY}={evaluate_every}")
             settings[task] = load_task(configs, task, wanted)
-        trials = plan_trials(settings, methods, range(first_seed, first_seed + seeds))
+        trials = plan_trials(settings, methods, range(first_seed, first_seed + seeds), persons)
         share = Share(cpus_per_trial, gpus_per_trial)
         ended = run_sweep(
             trials, out.resolve(), console, share, address, any_version, context.meta[_TYPED]
@@ -140,14 +167,23 @@ def main(
         raise typer.Exit(ended.exit_status)
 
 
-def _refuse_planned(overrides: Sequence[str], methods: Sequence[str]) -> None:
+def _refuse_planned(
+    overrides: Sequence[str], methods: Sequence[str], persons: Sequence[Person]
+) -> None:
     """Refuses what the plan sets itself, after --set.
 
     Raises:
         PlanError: It is set by an option of its own or by a method.
         SettingsError: There is no such method.
     """
-    instead = {"seed": "give --seeds and --first-seed", "stop.steps": "give --steps"}
+    instead = {
+        "seed": "give --seeds and --first-seed",
+        "stop.steps": "give --steps",
+        _EVALUATE_EVERY_KEY: "give --evaluate-every",
+    }
+    for person in persons:
+        for trait, _ in person.traits:
+            instead[trait_key(trait)] = f"--{trait} sets it"
     for method in methods:
         for override in find_method(method).overrides:
             instead[key_of(override)] = f"the method {method} is made of it"

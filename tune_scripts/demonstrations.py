@@ -1,4 +1,4 @@
-"""The demonstrations of a comparison: one recording for all methods of a task and seed."""
+"""The demonstrations of a comparison: one recording for all methods of a task, person and seed."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def with_demonstrations(settings: Settings, folder: Path) -> Settings:
 
 
 def folder_of(trial: Trial, out: Path) -> Path:
-    """Where the demonstrations of a trial's task and seed are."""
-    return out / "demonstrations" / trial.task / f"seed_{trial.seed}"
+    """Where the demonstrations of a trial's task, person and seed are."""
+    return out / "demonstrations" / trial.task / trial.person / f"seed_{trial.seed}"
 
 
 def record_missing(trials: Iterable[Trial], out: Path, console: Console) -> None:
-    """Records the demonstrations that are not there yet, each task and seed once.
+    """Records the demonstrations that are not there yet, each task, person and seed once.
 
     Args:
         trials: Those that are still to be run.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +13,17 @@ from e2hil_rllib.columns import HUMAN, SUCCESS, UNREADABLE, step_column
 from e2hil_rllib.episodes import DamagedEpisodeError, episode_files
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.evaluation_log import read_evaluations, summarize
-from e2hil_rllib.progress import STEP, read_rows
+from e2hil_rllib.progress import STEP, Row, read_rows
+from e2hil_rllib.report.method_curves import evaluated_series
+from e2hil_rllib.report.trials import LASTING_EVALUATIONS
 from e2hil_rllib.run_folder import RunFolder
 
 SUCCESS_GOAL = 0.9
 """Share of successes without a human that counts as learned."""
 GOAL_WINDOW = 20
 """Finished episodes that the share is of."""
+
+_HUMAN_STEPS, _TAKEOVERS = "num_human_steps_lifetime", "num_takeovers_lifetime"
 
 
 class MeasureError(UserError):
@@ -41,6 +45,11 @@ class Measures:
     updates: int
     wall_seconds: float
     evaluation_episodes: int
+    takeovers: int | None
+    human_steps_to_lasting_90: int | None
+    takeovers_to_lasting_90: int | None
+    fell_back: float | None
+    evaluations: int
 
 
 def measure(run: RunFolder) -> Measures:
@@ -54,8 +63,9 @@ def measure(run: RunFolder) -> Measures:
     if not rows:
         raise MeasureError(f"{run.progress} has no row. Train in {run.root} first.")
     last = rows[-1]
-    steps, human = int(last[STEP]), int(last["num_human_steps_lifetime"])
-    final = [episode for episode in read_evaluations(run.evaluation) if episode.step == steps]
+    steps, human = int(last[STEP]), int(last[_HUMAN_STEPS])
+    evaluations = read_evaluations(run.evaluation)
+    final = [episode for episode in evaluations if episode.step == steps]
     if not final:
         raise MeasureError(
             f"{run.evaluation} has no episode at step {steps}. Train in {run.root} to its end."
@@ -63,6 +73,10 @@ def measure(run: RunFolder) -> Measures:
     summary = summarize(final)["all"]
     known = all(episode.success is not None for episode in final)
     low, high = summary.interval if known else (None, None)
+    evaluated, rates = (column.tolist() for column in evaluated_series(evaluations))
+    held = first_lasting(rates)
+    then = _row_at(rows, evaluated[held]) if held is not None else None
+    worst = min(rates[held:]) if held is not None else None
     return Measures(
         steps=steps,
         success_rate=summary.success_rate if known else None,
@@ -75,7 +89,40 @@ def measure(run: RunFolder) -> Measures:
         updates=int(last["num_updates_lifetime"]),
         wall_seconds=sum(row.get("time_this_iter_s", 0.0) for row in rows),
         evaluation_episodes=summary.episodes,
+        takeovers=_count(last, _TAKEOVERS),
+        human_steps_to_lasting_90=_count(then, _HUMAN_STEPS),
+        takeovers_to_lasting_90=_count(then, _TAKEOVERS),
+        fell_back=worst if worst is not None and worst < SUCCESS_GOAL else None,
+        evaluations=len(rates),
     )
+
+
+def first_lasting(
+    rates: Sequence[float], goal: float = SUCCESS_GOAL, times: int = LASTING_EVALUATIONS
+) -> int | None:
+    """When success first held: at the first of several consecutive evaluations that reach a goal.
+
+    Args:
+        rates: Success of each evaluation, in the order of steps.
+        goal: What each has to reach.
+        times: How many have to, one after the other.
+
+    Returns:
+        The index of the first one; None if it never held.
+    """
+    reached = [rate >= goal for rate in rates]
+    starts = range(len(reached) - times + 1)
+    return next((start for start in starts if all(reached[start : start + times])), None)
+
+
+def _row_at(rows: Sequence[Row], step: float) -> Row:
+    """The last row up to a step; before the first one nothing has been counted."""
+    untrained: Row = dict.fromkeys((_HUMAN_STEPS, _TAKEOVERS), 0.0)
+    return next((row for row in reversed(rows) if row[STEP] <= step), untrained)
+
+
+def _count(row: Row | None, name: str) -> int | None:
+    return None if row is None or name not in row else int(row[name])
 
 
 def human_steps_to_goal(

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from tune_scripts.persons import TRAITS
+
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 """The settings files of this project."""
 
-_SEVERAL = ("--tasks", "--methods", "--set")
+_SEVERAL = ("--tasks", "--methods", "--set", *(f"--{trait}" for trait in TRAITS))
 
 Address = Annotated[
     str | None,

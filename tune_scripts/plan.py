@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from e2hil_rllib.errors import UserError
@@ -15,6 +15,7 @@ from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.settings import Settings, changed_keys, load_settings
 from e2hil_rllib.settings_file import SettingsError, hint
 from tune_scripts.methods import apply_method, with_settings
+from tune_scripts.persons import SETTINGS_PERSON, Person
 from tune_scripts.results import is_of
 
 # They change how a result is made, not which, or are columns of their own.
@@ -35,6 +36,7 @@ class Trial:
         seed: Of everything that is drawn.
         settings: Of the run, as the method has them; its demonstrations are to be recorded.
         config_hash: Of these settings.
+        person: Who watches, where persons are compared, e.g. patience_0.6; "" otherwise.
     """
 
     task: str
@@ -42,16 +44,23 @@ class Trial:
     seed: int
     settings: Settings
     config_hash: str
+    person: str = ""
 
     @property
     def name(self) -> str:
         """In words."""
-        return f"{self.task} {self.method} seed {self.seed}"
+        return trial_name(self.task, self.method, self.seed, self.person)
 
     @property
     def run_dir(self) -> str:
         """Its run folder, relative to the comparison's."""
-        return f"trials/{self.task}/{self.method}/seed_{self.seed}"
+        where = PurePosixPath("trials", self.task, self.method, self.person, f"seed_{self.seed}")
+        return str(where)
+
+
+def trial_name(task: str, method: str, seed: int, person: str) -> str:
+    """A trial in words."""
+    return " ".join(part for part in (task, method, person, f"seed {seed}") if part)
 
 
 def load_task(folder: Path, name: str, overrides: Iterable[str]) -> Settings:
@@ -84,7 +93,10 @@ def load_task(folder: Path, name: str, overrides: Iterable[str]) -> Settings:
 
 
 def plan_trials(
-    tasks: Mapping[str, Settings], methods: Sequence[str], seeds: Iterable[int]
+    tasks: Mapping[str, Settings],
+    methods: Sequence[str],
+    seeds: Iterable[int],
+    persons: Sequence[Person] = (SETTINGS_PERSON,),
 ) -> list[Trial]:
     """All trials, ordered by seed, so that early results compare all methods.
 
@@ -92,16 +104,20 @@ def plan_trials(
         tasks: Settings of each task by name.
         methods: Names of methods.
         seeds: Of the trials.
+        persons: Who watch.
 
     Raises:
-        SettingsError: There is no such method, or it does not fit the settings.
+        SettingsError: There is no such method, or a method or a person does not fit the settings.
     """
     trials = []
     for seed in seeds:
         for task, base in tasks.items():
-            for method in methods:
-                settings = with_settings(apply_method(base, method), f"seed={seed}")
-                trials.append(Trial(task, method, seed, settings, config_hash(settings)))
+            for person in persons:
+                watched = person.watches(task, base)
+                for method in methods:
+                    settings = with_settings(apply_method(watched, method), f"seed={seed}")
+                    code = config_hash(settings)
+                    trials.append(Trial(task, method, seed, settings, code, person.name))
     return trials
 
 
@@ -128,7 +144,7 @@ def is_finished(
         any_version: Take results of other code as well.
     """
     return any(
-        is_of(row, trial.task, trial.method, trial.seed)
+        is_of(row, trial.task, trial.method, trial.seed, trial.person)
         and row["config_hash"] == trial.config_hash
         and (any_version or code in row["code_version"].split("+"))
         for row in rows

@@ -165,12 +165,13 @@ def _commands(folders: Sequence[Path], command: str | None) -> list[str]:
 def _write_results(folders: Sequence[Path], comparison: Comparison, target: Path) -> None:
     """The rows that count, in the comparison's order."""
     rows = {
-        (row["task"], row["method"], int(row["seed"])): row
+        (folder / row["run_dir"], row["config_hash"]): row
         for folder in folders
         for row in read_table(folder / RESULTS, ResultRow)
     }
     columns = [field.name for field in dataclasses.fields(ResultRow)]
-    _write_table(target / RESULTS, columns, [rows[trial.key] for trial in comparison.trials])
+    counted = [rows[trial.run.root, trial.config_hash] for trial in comparison.trials]
+    _write_table(target / RESULTS, columns, counted)
 
 
 def _write_errors(folders: Sequence[Path], target: Path) -> None:

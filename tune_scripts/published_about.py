@@ -23,8 +23,8 @@ _FILES = {
     "comparison.csv": "Table I: figures of each method with the ends of their 95 % intervals",
     "influence_by_source.csv": "Table II: magnitude of c of logged samples by method and source",
     "curves.csv": f"Each trial at its evaluations and every {EVERY} steps: success of the "
-    "evaluation, human steps so far, share of the last 100 training episodes that succeeded "
-    "without a human step, entropy of the policy [nats], temperature, mean Q "
+    "evaluation, human steps and takeovers so far, share of the last 100 training episodes that "
+    "succeeded without a human step, entropy of the policy [nats], temperature, mean Q "
     "of the policy's actions",
     "equal_cost.csv": "Success of the evaluations at equal human cost: at half and at all of the "
     "human steps that the median hil_serl trial used, and its mean up to there",

@@ -16,12 +16,13 @@ EVERY = 500
 #: What is taken of `progress.csv`, by the name it has in the curves.
 _TRAINED = {
     "human_steps": "num_human_steps_lifetime",
+    "takeovers": "num_takeovers_lifetime",
     "training_success_alone": "env_runners/autonomous_success_rate",
     "policy_entropy": "learners/default_policy/policy_entropy",
     "temperature": "learners/default_policy/temperature",
 }
 _ACTOR_LOSS = "learners/default_policy/actor_loss"
-_UNTRAINED = {_TRAINED["human_steps"]: 0.0}
+_UNTRAINED = {_TRAINED["human_steps"]: 0.0, _TRAINED["takeovers"]: 0.0}
 EVALUATED = "evaluation_success"
 POLICY_Q = "policy_q"
 CURVE_COLUMNS = ("task", "method", "seed", "step", EVALUATED, *_TRAINED, POLICY_Q)

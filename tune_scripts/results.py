@@ -26,6 +26,8 @@ class TableError(UserError):
 class ResultRow:
     """A finished trial: the columns of `results.csv`, in their order. None is an empty cell.
 
+    Tables that were written before there were the columns with a default are read all the same.
+
     Attributes:
         task: Name of its settings file.
         method: One of `tune_scripts.methods.METHODS`.
@@ -46,6 +48,14 @@ class ResultRow:
         code_version: Commit of the code, "-dirty" behind it if it was changed; several joined by
             "+" if the trial was stopped and gone on with by other code.
         run_dir: Its run folder, relative to the comparison's.
+        person: Who watched, where persons were compared, e.g. patience_0.6.
+        takeovers: Changes of control to the human; None where nobody counted them.
+        human_steps_to_lasting_90: Human-controlled steps until success alone held: at the first of
+            three consecutive evaluations with 90 % or more; None if it never did.
+        takeovers_to_lasting_90: The takeovers until then.
+        fell_back: Lowest success of a later evaluation below 90 %; None if there was none.
+        evaluations: Steps at which the policy was evaluated; from fewer than three nobody can tell
+            whether success held.
     """
 
     task: str
@@ -65,6 +75,12 @@ class ResultRow:
     config_hash: str
     code_version: str
     run_dir: str
+    person: str = ""
+    takeovers: int | None = None
+    human_steps_to_lasting_90: int | None = None
+    takeovers_to_lasting_90: int | None = None
+    fell_back: float | None = None
+    evaluations: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +110,7 @@ def append_row(path: Path, row: DataclassInstance) -> None:
     """
     columns = [field.name for field in dataclasses.fields(row)]
     with _locked(path):
-        earlier = _read(path, columns) if path.exists() else []
+        earlier = _read(path, type(row)) if path.exists() else []
         with swapped_in(path) as new, new.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
@@ -115,34 +131,40 @@ def read_table(path: Path, kind: type[DataclassInstance]) -> list[dict[str, str]
 
     Args:
         path: The table.
-        kind: What was appended to it.
+        kind: What was appended to it; columns with a default may be missing, and are empty then.
 
     Raises:
         TableError: The file has other columns.
     """
-    columns = [field.name for field in dataclasses.fields(kind)]
-    return _read(path, columns) if path.exists() else []
+    return _read(path, kind) if path.exists() else []
 
 
-def is_of(row: Mapping[str, Any], task: str, method: str, seed: int) -> bool:
+def is_of(row: Mapping[str, Any], task: str, method: str, seed: int, person: str) -> bool:
     """Whether a row is one of a trial."""
-    return (row["task"], row["method"], str(row["seed"])) == (task, method, str(seed))
+    found = (row["task"], row["method"], str(row["seed"]), row["person"])
+    return found == (task, method, str(seed), person)
 
 
-def _read(path: Path, columns: list[str]) -> list[dict[str, str]]:
+def _read(path: Path, kind: type[DataclassInstance]) -> list[dict[str, str]]:
+    columns = [field.name for field in dataclasses.fields(kind)]
+    added = {
+        field.name for field in dataclasses.fields(kind)
+        if field.default is not dataclasses.MISSING
+    }  # fmt: skip
     reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
-    if reader.fieldnames is None or list(reader.fieldnames) != columns:
+    names = list(reader.fieldnames or [])
+    if names != [column for column in columns if column in names or column not in added]:
         raise TableError(
-            f"{path} has the columns {reader.fieldnames}, expected {columns}. Move it away, or "
+            f"{path} has the columns {names}, expected {columns}. Move it away, or "
             "name another folder with --out."
         )
     rows = []
     for row in reader:
         if None in row or None in row.values():
             raise TableError(
-                f"{path}, line {reader.line_num}: expected {len(columns)} cells. Remove the line."
+                f"{path}, line {reader.line_num}: expected {len(names)} cells. Remove the line."
             )
-        rows.append(row)
+        rows.append({column: row.get(column, "") for column in columns})
     return rows
 
 

@@ -89,16 +89,16 @@ def _check_begun(trials: Sequence[Trial], out: Path, code: str, any_version: boo
 
 def _check(trials: Sequence[Trial], out: Path, here: bool) -> None:
     """Finds what cannot be trained before anything is recorded or started."""
-    tasks: set[str] = set()
+    tasks: set[tuple[str, str]] = set()  # with who watches
     methods: set[tuple[str, str]] = set()
     for trial in trials:
         run = RunFolder(out / trial.run_dir)
-        if trial.task not in tasks:
+        if (trial.task, trial.person) not in tasks:
             check_settings(trial.settings, run, here)  # makes environments
             _check_success(trial)
         elif (trial.task, trial.method) not in methods:
             algorithm_config(trial.settings, run)
-        tasks.add(trial.task)
+        tasks.add((trial.task, trial.person))
         methods.add((trial.task, trial.method))
 
 
@@ -130,6 +130,7 @@ def _assignment(trial: Trial, out: Path, code: str) -> Assignment:
         code_version=code,
         out=str(out),
         run_dir=trial.run_dir,
+        person=trial.person,
     )
 
 
@@ -151,4 +152,5 @@ def _tune(
 
 def _name_of(trial: tune.experiment.Trial) -> str:
     assignment = trial.config["assignment"]
-    return f"{assignment['task']}-{assignment['method']}-{assignment['seed']}"
+    parts = (assignment[name] for name in ("task", "method", "person", "seed"))
+    return "-".join(str(part) for part in parts if part != "")

@@ -14,6 +14,7 @@ from rich.status import Status
 
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.report.trials import ERRORS, RESULTS
+from tune_scripts.plan import trial_name
 from tune_scripts.results import ErrorRow, ResultRow, append_row, read_results
 from tune_scripts.trial import Assignment
 
@@ -136,8 +137,11 @@ def in_words(row: dict[str, Any]) -> str:
         )
     to_goal = row["human_steps_to_90"]
     reached = "never at 90 % alone" if to_goal is None else f"{to_goal} of them until 90 % alone"
+    lasting = row["human_steps_to_lasting_90"]
+    held = "" if lasting is None else f", {lasting} until it held"
+    taken = "" if row["takeovers"] is None else f" in {row['takeovers']} takeovers"
     return (
-        f"{success}{row['human_steps']} human steps of {row['steps']}, {reached}, "
+        f"{success}{row['human_steps']} human steps of {row['steps']}{taken}, {reached}{held}, "
         f"{row['wall_seconds']:.0f} s"
     )
 
@@ -163,4 +167,4 @@ def _shortened(text: str) -> str:
 
 def _name(trial: TuneTrial) -> str:
     assignment = Assignment(**trial.config["assignment"])
-    return f"{assignment.task} {assignment.method} seed {assignment.seed}"
+    return trial_name(assignment.task, assignment.method, assignment.seed, assignment.person)

@@ -41,6 +41,7 @@ class Assignment:
         code_version: Of the code, where the process cannot find it out itself.
         out: Folder of the comparison.
         run_dir: Run folder, relative to it.
+        person: Who watches; "" is the person of the settings file.
     """
 
     task: str
@@ -51,6 +52,7 @@ class Assignment:
     code_version: str
     out: str
     run_dir: str
+    person: str = ""
 
     @property
     def run(self) -> RunFolder:
@@ -95,6 +97,7 @@ def run_trial(assignment: Assignment) -> ResultRow:
         task=assignment.task,
         method=assignment.method,
         seed=assignment.seed,
+        person=assignment.person,
         config_hash=assignment.config_hash,
         code_version="+".join(versions),
         run_dir=assignment.run_dir,

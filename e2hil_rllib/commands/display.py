@@ -18,10 +18,18 @@ UPDATES = "num_updates_lifetime"
 SUCCESS = "env_runners/success_rate"
 AUTONOMOUS = "env_runners/autonomous_success_rate"
 INTERVENTION = "env_runners/intervention_rate"
+TAKEOVERS = "num_takeovers_lifetime"
 RETURN = "env_runners/episode_return_mean"
 ENTROPY = "learners/default_policy/policy_entropy"
 
-_SHORT_NAMES = {"steps": "", "updates/s": "upd/s", "interventions": "human", "entropy": "H"}
+_SHORT_NAMES = {
+    "steps": "",
+    "updates/s": "upd/s",
+    "interventions": "human",
+    "takeovers": "taken",
+    "entropy": "H",
+}
+_LEFT_OUT = ("entropy", "updates/s")  # one after the other, where short names are still too long
 _SPEED_WINDOW = 30  # iterations over which speeds are averaged
 
 
@@ -92,6 +100,7 @@ class TrainingDisplay:
                 ("success", percent(row[SUCCESS])),
                 ("alone", percent(row.get(AUTONOMOUS, math.nan))),
                 ("interventions", percent(row.get(INTERVENTION, math.nan))),
+                ("takeovers", thousands(row[TAKEOVERS]) if TAKEOVERS in row else "-"),
             ]
         if math.isnan(row.get(SUCCESS, math.nan)) and math.isfinite(row.get(RETURN, math.nan)):
             cells.append(("return", f"{row[RETURN]:.1f}"))
@@ -110,11 +119,13 @@ class TrainingDisplay:
 
 
 def live_line(cells: list[tuple[str, str]], width: int) -> Text:
-    """One line of names and values, in short names where the terminal is narrow."""
+    """One line of names and values; where the terminal is narrow, in short names, and fewer."""
     line = Text("  ").join(Text.assemble((f"{name} ", "dim"), value) for name, value in cells)
-    if line.cell_len > width:
-        short = [(_SHORT_NAMES.get(name, name), value) for name, value in cells]
-        line = Text(" ").join(Text.assemble((f"{n} " if n else "", "dim"), v) for n, v in short)
+    for left_out in range(len(_LEFT_OUT) + 1):
+        if line.cell_len > width:
+            fewer = [cell for cell in cells if cell[0] not in _LEFT_OUT[:left_out]]
+            short = [(_SHORT_NAMES.get(name, name), value) for name, value in fewer]
+            line = Text(" ").join(Text.assemble((f"{n} " if n else "", "dim"), v) for n, v in short)
     line.no_wrap, line.overflow = True, "ellipsis"
     return line
 

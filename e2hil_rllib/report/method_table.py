@@ -15,7 +15,7 @@ from e2hil_rllib.report.statistics import (
     interquartile_mean_estimate,
     probability_of_improvement,
 )
-from e2hil_rllib.report.trials import Comparison, Trial
+from e2hil_rllib.report.trials import LASTING_EVALUATIONS, Comparison, Trial
 
 #: Whom the others are compared with.
 BASELINE = "hil_serl"
@@ -29,15 +29,24 @@ _HEAD = (
     "interventions [% of steps]",
     "human steps",
     "human steps to 90 %",
+    "takeovers",
+    "human steps to lasting 90 %",
+    "takeovers to lasting 90 %",
+    "fell back",
     f"P(more success than {BASELINE})",
     f"P(fewer human steps than {BASELINE})",
 )
+_MAY_BE_LEFT_OUT = _HEAD[_HEAD.index("takeovers") : _HEAD.index("fell back") + 1]
 EXPLANATION = (
     "Interquartile mean over seeds with its 95 % interval (percentile bootstrap, stratified over "
     "tasks). Success: deterministic evaluation without the operator, at the end of training. "
     "Human steps: in training, without demonstrations; to 90 %: until 90 % of the last 20 episodes "
     "of training succeeded without one, median over seeds, of which those that never got there "
-    "count as infinite. P(more success): "
+    "count as infinite. Takeovers: changes of control to the human. To lasting 90 %: until the "
+    f"first of {LASTING_EVALUATIONS} consecutive evaluations with 90 % or more; those that never "
+    "got there count as infinite, too. Fell back: how many of those that did were evaluated below "
+    "90 % later, and the lowest success then. Columns that nobody measured are left out. "
+    "P(more success): "
     f"chance that a seed succeeds more often than one of {BASELINE}. P(fewer human steps): chance "
     "that it needed fewer human steps in all of training than one (to 90 % would be no such "
     "measure: a policy that got there may fall back). Both: Mann-Whitney, a tie counts half."
@@ -58,6 +67,13 @@ class MethodRow:
         human_steps_to_90: Median; infinite if at least half of the seeds never got there. None
             over all tasks.
         reached_90: Seeds that got there.
+        takeovers: In training; None over all tasks, or where a seed's were not counted.
+        to_lasting_90: Human steps until success alone held; infinite where it never did. None over
+            all tasks, or where a seed was not evaluated often enough to tell.
+        takeovers_to_lasting_90: The same of takeovers.
+        reached_lasting_90: Seeds in which it held; None as `to_lasting_90`.
+        fell_back: Seeds of them that fell below 90 % later; None as `to_lasting_90`.
+        lowest_after: The lowest success of these; NaN without one.
         more_success: Chance to succeed more often than the baseline; None for itself or without it.
         fewer_human_steps: Chance to need fewer human steps in training than the baseline; the same.
     """
@@ -70,6 +86,12 @@ class MethodRow:
     human_steps: Estimate | None
     human_steps_to_90: float | None
     reached_90: int
+    takeovers: Estimate | None
+    to_lasting_90: Estimate | None
+    takeovers_to_lasting_90: Estimate | None
+    reached_lasting_90: int | None
+    fell_back: int | None
+    lowest_after: float
     more_success: Estimate | None
     fewer_human_steps: Estimate | None
 
@@ -110,7 +132,7 @@ def warnings(comparison: Comparison) -> list[str]:
 
 
 def as_table(rows: Sequence[MethodRow]) -> Table:
-    """Head and cells, for people."""
+    """Head and cells, for people, without the columns that have no cell."""
     cells = [
         (
             row.task,
@@ -118,14 +140,23 @@ def as_table(rows: Sequence[MethodRow]) -> Table:
             str(row.seeds),
             _percent(row.success),
             _percent(row.interventions),
-            "" if row.human_steps is None else _with_interval(row.human_steps, "{:.0f}"),
+            _count(row.human_steps),
             _to_90(row),
+            _count(row.takeovers),
+            _to_lasting_90(row),
+            _count(row.takeovers_to_lasting_90),
+            _fell_back(row),
             _chance(row.more_success),
             _chance(row.fewer_human_steps),
         )
         for row in rows
     ]
-    return _HEAD, cells
+    shown = [
+        index for index, name in enumerate(_HEAD)
+        if name not in _MAY_BE_LEFT_OUT or any(line[index] for line in cells)
+    ]  # fmt: skip
+    kept = [tuple(line[index] for index in shown) for line in (_HEAD, *cells)]
+    return kept[0], kept[1:]
 
 
 def as_markdown(rows: Sequence[MethodRow], notes: Sequence[str], explained: bool = True) -> str:
@@ -145,11 +176,15 @@ def as_markdown(rows: Sequence[MethodRow], notes: Sequence[str], explained: bool
 
 def as_numbers(rows: Sequence[MethodRow]) -> Table:
     """Head and cells, for programs: a column a number, empty where there is none."""
-    estimates = ("success", "interventions", "human_steps", "more_success", "fewer_human_steps")
+    estimates = (
+        "success", "interventions", "human_steps", "more_success", "fewer_human_steps",
+        "takeovers", "to_lasting_90", "takeovers_to_lasting_90",
+    )  # fmt: skip
+    counts = ("reached_lasting_90", "fell_back")
     head = ["task", "method", "seeds"]
     for name in estimates:
         head += [name, f"{name}_low", f"{name}_high"]
-    head += ["human_steps_to_90", "reached_90"]
+    head += ["human_steps_to_90", "reached_90", *counts, "lowest_after"]
     cells = []
     for row in rows:
         line = [row.task, row.method, str(row.seeds)]
@@ -157,7 +192,9 @@ def as_numbers(rows: Sequence[MethodRow]) -> Table:
             e = getattr(row, name) or Estimate(math.nan)
             line += [_number(e.value), _number(e.low), _number(e.high)]
         to_90 = math.nan if row.human_steps_to_90 is None else row.human_steps_to_90
-        cells.append([*line, _number(to_90), str(row.reached_90)])
+        line += [_number(to_90), str(row.reached_90)]
+        line += ["" if getattr(row, name) is None else str(getattr(row, name)) for name in counts]
+        cells.append([*line, _number(row.lowest_after)])
     return head, cells
 
 
@@ -167,14 +204,23 @@ def _row(
     def estimate(name: str) -> Estimate:
         return interquartile_mean_estimate(_values(groups, name))
 
+    def known(name: str) -> Estimate | None:
+        """Of one task, where every seed knows it; infinite ones never got there."""
+        if not single or np.isnan(_values(groups, name)[0]).any():
+            return None
+        return interquartile_mean_estimate(_values(groups, name), infinite=True)
+
     def chance(name: str, sign: int) -> Estimate | None:
         if method == BASELINE or not all(baseline):
             return None
         ours, theirs = _values(groups, name), _values(baseline, name)
         return probability_of_improvement([sign * x for x in ours], [sign * y for y in theirs])
 
-    to_90 = np.concatenate(_values(groups, "human_steps_to_90"))
     single = len(groups) == 1
+    to_90 = np.concatenate(_values(groups, "human_steps_to_90"))
+    lasting = known("human_steps_to_lasting_90")
+    held = [trial for trial in groups[0] if math.isfinite(trial.human_steps_to_lasting_90)]
+    fell = [trial.fell_back for trial in held if math.isfinite(trial.fell_back)]
     return MethodRow(
         task,
         method,
@@ -184,6 +230,12 @@ def _row(
         estimate("human_steps") if single else None,
         float(np.median(to_90)) if single else None,
         int(np.isfinite(to_90).sum()),
+        known("takeovers"),
+        lasting,
+        known("takeovers_to_lasting_90"),
+        None if lasting is None else len(held),
+        None if lasting is None else len(fell),
+        min(fell) if lasting is not None and fell else math.nan,
         chance("success_rate", 1),
         chance("human_steps", -1),
     )
@@ -200,6 +252,23 @@ def _to_90(row: MethodRow) -> str:
     return f"{median} ({row.reached_90} of {row.seeds} seeds)"
 
 
+def _to_lasting_90(row: MethodRow) -> str:
+    if row.to_lasting_90 is None:
+        return ""
+    return f"{_count(row.to_lasting_90)}, {row.reached_lasting_90} of {row.seeds} seeds"
+
+
+def _fell_back(row: MethodRow) -> str:
+    if not row.reached_lasting_90:
+        return ""
+    lowest = f", to {100 * row.lowest_after:.0f} %" if row.fell_back else ""
+    return f"{row.fell_back} of {row.reached_lasting_90}{lowest}"
+
+
+def _count(estimate: Estimate | None) -> str:
+    return "" if estimate is None else _with_interval(estimate, "{:.0f}")
+
+
 def _chance(estimate: Estimate | None) -> str:
     return "" if estimate is None else _with_interval(estimate, "{:.2f}")
 
@@ -210,10 +279,13 @@ def _percent(estimate: Estimate) -> str:
 
 
 def _with_interval(estimate: Estimate, form: str) -> str:
-    value = form.format(estimate.value)
-    if math.isnan(estimate.low):
+    value, low, high = (
+        "never" if math.isinf(number) else form.format(number)
+        for number in (estimate.value, estimate.low, estimate.high)
+    )
+    if math.isnan(estimate.low) or low == "never":
         return value
-    return f"{value} ({form.format(estimate.low)} to {form.format(estimate.high)})"
+    return f"{value} ({low} to {high})"
 
 
 def _number(value: float) -> str:

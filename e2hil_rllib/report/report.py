@@ -21,6 +21,8 @@ _FIGURES = (
     ("steps of the environment", STEP, "{:.0f}"),
     ("updates", "num_updates_lifetime", "{:.0f}"),
     ("episodes", "num_episodes_lifetime", "{:.0f}"),
+    ("human steps", "num_human_steps_lifetime", "{:.0f}"),
+    ("takeovers", "num_takeovers_lifetime", "{:.0f}"),
     ("success with the human's help", "env_runners/success_rate", "{:.1%}"),
     ("success without a human step", "env_runners/autonomous_success_rate", "{:.1%}"),
     ("intervention rate", "env_runners/intervention_rate", "{:.1%}"),

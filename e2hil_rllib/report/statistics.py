@@ -59,19 +59,25 @@ def mean_known(values: Iterable[float]) -> float:
 
 
 def interquartile_mean_estimate(
-    groups: Sequence[np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0
+    groups: Sequence[np.ndarray],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    infinite: bool = False,
 ) -> Estimate:
     """Interquartile mean over all runs of all tasks, with its stratified-bootstrap interval.
 
     Args:
         groups: For each task the scores of its runs, shape (runs,); they may differ in length.
+        infinite: Whether scores may be infinite, of runs that never got there; the mean is, if one
+            of them is in the middle half.
         resamples: Draws of the bootstrap.
         seed: Of the draws.
 
     Raises:
         ValueError: There is no task, or one has no runs.
     """
-    _check(groups)
+    _check(groups, infinite)
 
     def drawn(random: np.random.Generator, count: int) -> np.ndarray:
         return interquartile_mean(np.concatenate(_resampled(groups, random, count), axis=-1))
@@ -179,5 +185,9 @@ def _interval(
     counts = [min(block, resamples - start) for start in range(0, resamples, block)]
     values = np.concatenate([drawn(random, count) for count in counts])
     tail = 50 * (1 - _CONFIDENCE)
-    low, high = np.percentile(values, (tail, 100 - tail))
+    ends = (tail, 100 - tail)
+    if np.isfinite(values).all():
+        low, high = np.percentile(values, ends)
+    else:  # nothing lies between a number and infinity
+        low, high = np.percentile(values, ends, method="inverted_cdf")
     return float(low), float(high)

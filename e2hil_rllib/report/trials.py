@@ -14,7 +14,10 @@ from e2hil_rllib.run_folder import RunFolder
 
 RESULTS = "results.csv"
 ERRORS = "errors.csv"
-_RUNS = "trials/*/*/seed_*"
+_RUNS = ("trials/*/*/seed_*", "trials/*/*/*/seed_*")  # without and with a person
+
+LASTING_EVALUATIONS = 3
+"""Success holds once so many consecutive evaluations have reached 90 %."""
 
 #: The methods of the comparison in the order of tables and legends; others follow by name. "e2hil"
 #: is the name of "e2hil_paper" in results from before there were presets.
@@ -33,7 +36,8 @@ class Trial:
     """A finished trial.
 
     Attributes:
-        task: What was learned, e.g. touch_cube.
+        task: What was learned, e.g. touch_cube; where persons were compared also with whom, e.g.
+            touch_cube_patience_0.6, since methods are compared under one person.
         method: How, e.g. e2hil.
         seed: Of everything that is drawn.
         steps: Of training.
@@ -42,6 +46,12 @@ class Trial:
         human_steps: Human-controlled steps of training.
         human_steps_to_90: Those until 90 % of the last 20 episodes succeeded without a human step;
             infinite if that was never so.
+        takeovers: Changes of control to the human; NaN where they were not counted.
+        human_steps_to_lasting_90: Human-controlled steps until success alone held, in
+            `LASTING_EVALUATIONS` consecutive evaluations; infinite if it never did, NaN where
+            there were fewer evaluations.
+        takeovers_to_lasting_90: The same of takeovers.
+        fell_back: Lowest success of a later evaluation below 90 %; NaN if there was none.
         evaluation_episodes: Behind `success_rate`.
         config_hash: Of the trial's settings.
         code_version: By which it was trained.
@@ -57,6 +67,10 @@ class Trial:
     intervention_rate: float
     human_steps: float
     human_steps_to_90: float
+    takeovers: float
+    human_steps_to_lasting_90: float
+    takeovers_to_lasting_90: float
+    fell_back: float
     evaluation_episodes: int
     config_hash: str
     code_version: str
@@ -194,11 +208,19 @@ def _trial_of(row: Mapping[str, str], folder: Path, origin: str) -> Trial:
             raise ValueError(f"{name} is {row[name] or 'empty'}, expected {limit}")
         return value
 
+    def known(name: str, otherwise: float, highest: float = math.inf) -> float:
+        """A number that may be missing, as in tables of before there was its column."""
+        return number(name, highest) if row.get(name) else otherwise
+
     for name in ("task", "method", "config_hash", "run_dir"):
         if not row[name]:
             raise ValueError(f"{name} is empty")
+    takeovers = known("takeovers", math.nan)
+    enough = known("evaluations", 0) >= LASTING_EVALUATIONS
+    never = math.inf if enough else math.nan
+    held = known("human_steps_to_lasting_90", never)
     return Trial(
-        task=row["task"],
+        task="_".join(filter(None, (row["task"], row.get("person")))),
         method=row["method"],
         seed=int(row["seed"]),
         steps=int(number("steps")),
@@ -206,6 +228,12 @@ def _trial_of(row: Mapping[str, str], folder: Path, origin: str) -> Trial:
         intervention_rate=number("intervention_rate", 1),
         human_steps=number("human_steps"),
         human_steps_to_90=number("human_steps_to_90") if row["human_steps_to_90"] else math.inf,
+        takeovers=takeovers,
+        human_steps_to_lasting_90=held,
+        takeovers_to_lasting_90=known(
+            "takeovers_to_lasting_90", math.nan if math.isfinite(held) else never
+        ),
+        fell_back=known("fell_back", math.nan, 1),
         evaluation_episodes=int(number("evaluation_episodes")),
         config_hash=row["config_hash"],
         code_version=row["code_version"],
@@ -217,7 +245,7 @@ def _trial_of(row: Mapping[str, str], folder: Path, origin: str) -> Trial:
 def _unfinished(folder: Path, trials: Iterable[Trial]) -> list[str]:
     """Names the run folders that have no row: still running, or crashed."""
     finished = {trial.run.root.resolve() for trial in trials}
-    runs = sorted(run for run in folder.glob(_RUNS) if run.is_dir())
+    runs = sorted(run for runs in _RUNS for run in folder.glob(runs) if run.is_dir())
     names = [str(run.relative_to(folder)) for run in runs if run.resolve() not in finished]
     if not names:
         return []

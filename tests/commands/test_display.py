@@ -25,6 +25,7 @@ def row(step: float, **changes: float) -> Row:
         "env_runners/success_rate": 0.625,
         "env_runners/autonomous_success_rate": 0.5,
         "env_runners/intervention_rate": 0.25,
+        "num_takeovers_lifetime": 1234.0,
         "learners/default_policy/policy_entropy": -1.234,
     }
     return figures | changes
@@ -48,6 +49,7 @@ def test_the_line_says_how_far_how_fast_how_well_and_how_long() -> None:
         "success 62 %",
         "alone 50 %",
         "interventions 25 %",
+        "takeovers 1 234",
         "entropy -1.23",
         "left 49:10",
     ]
@@ -65,8 +67,10 @@ def test_a_terminal_shows_the_newest_figures() -> None:
 
 def test_what_is_not_known_yet_is_a_dash() -> None:
     rates = dict.fromkeys([key for key in row(0) if "rate" in key or "entropy" in key], math.nan)
-    line = lines_of([row(100) | rates], seconds_between=1)[0]
-    assert "success -  alone -  interventions -  entropy -  left 1:59" in line
+    unknown = row(100) | rates
+    del unknown["num_takeovers_lifetime"]
+    line = lines_of([unknown], seconds_between=1)[0]
+    assert "success -  alone -  interventions -  takeovers -  entropy -  left 1:59" in line
     assert "return -200.0" in lines_of(
         [row(100) | rates | {"env_runners/episode_return_mean": -200.0}], seconds_between=1
     )[0]  # fmt: skip
@@ -85,10 +89,22 @@ def test_the_live_line_fits_into_a_narrow_terminal() -> None:
         ("success", "100 %"),
         ("alone", "100 %"),
         ("interventions", "35 %"),
+        ("takeovers", "123"),
         ("entropy", "-0.41"),
         ("left", "10:00"),
     ]
-    wide, narrow = live_line(cells, 120), live_line(cells, 80)
-    assert "interventions 35 %" in wide.plain
+    wide, short, narrow = live_line(cells, 130), live_line(cells, 100), live_line(cells, 80)
+    assert "interventions 35 %  takeovers 123  entropy -0.41" in wide.plain
+    assert "human 35 % taken 123 H -0.41" in short.plain
+    assert narrow.plain == (
+        "8 000/8 000 upd/s 38 success 100 % alone 100 % human 35 % taken 123 left 10:00"
+    )
+    cells = [
+        ("steps", "30 000/30 000"),
+        *cells[1:5],
+        ("takeovers", "1 234"),
+        ("left", "12 h 02 min"),
+    ]
+    narrow = live_line(cells, 80)
     assert narrow.cell_len <= 80
-    assert narrow.plain.startswith("8 000/8 000 upd/s 38 success 100 % alone 100 % human 35 %")
+    assert narrow.plain.endswith("human 35 % taken 1 234 left 12 h 02 min")

@@ -22,6 +22,10 @@ COLUMNS = (
     "human_steps", "human_steps_to_90", "intervention_rate", "episodes", "updates", "wall_seconds",
     "evaluation_episodes", "config_hash", "code_version", "run_dir",
 )  # fmt: skip
+LATER_COLUMNS = (
+    "person", "takeovers", "human_steps_to_lasting_90", "takeovers_to_lasting_90", "fell_back",
+    "evaluations",
+)  # fmt: skip
 LEARNER = "learners/default_policy/"
 ROWS = 40
 
@@ -43,8 +47,10 @@ def write_results(folder: Path, rows: Iterable[dict[str, Any]]) -> Path:
     """Writes `results.csv`; the folder is made if there is none."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "results.csv"
+    rows = list(rows)
+    columns = [*COLUMNS, *(name for name in LATER_COLUMNS if any(name in row for row in rows))]
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     return path

@@ -52,6 +52,40 @@ def test_each_figure_is_the_statistic_of_its_seeds(tmp_path: Path) -> None:
     assert cells[1][6] == "never (0 of 5 seeds)" and cells[1][7:] == ("", "")
 
 
+def test_success_that_lasts_has_its_cost_and_says_who_never_got_there(tmp_path: Path) -> None:
+    ours = [
+        result("e2hil", seed, takeovers=40 + seed, evaluations=8, human_steps_to_lasting_90=steps,
+               takeovers_to_lasting_90=taken, fell_back=lowest)
+        for seed, (steps, taken, lowest) in enumerate(
+            [(100, 10, ""), (300, 30, 0.86), (200, 20, 0.5), (400, 40, ""), ("", "", "")]
+        )
+    ]  # fmt: skip
+    never = [result("hil_serl", seed, takeovers=50, evaluations=8) for seed in range(5)]
+    unsure = [result("random", seed, takeovers=50, evaluations=8 - 7 * seed) for seed in range(2)]
+    rows = method_rows(comparison_of(tmp_path, [*ours, *never, *unsure]))
+    e2hil = rows[0]
+    assert e2hil.takeovers == interquartile_mean_estimate([np.arange(40.0, 45.0)])
+    assert e2hil.to_lasting_90 is not None and e2hil.to_lasting_90.value == 300
+    assert e2hil.to_lasting_90.low < 300 and np.isinf(e2hil.to_lasting_90.high)
+    assert (e2hil.reached_lasting_90, e2hil.fell_back, e2hil.lowest_after) == (4, 2, 0.5)
+    head, cells = as_table(rows)
+    table = [dict(zip(head, line, strict=True)) for line in cells]
+    lasting = [line["human steps to lasting 90 %"] for line in table]
+    assert lasting[0].startswith("300 (") and lasting[0].endswith(" to never), 4 of 5 seeds")
+    assert lasting[1:] == ["never, 0 of 5 seeds", ""]
+    assert table[0]["takeovers to lasting 90 %"].startswith("30 (")
+    assert [line["fell back"] for line in table] == ["2 of 4, to 50 %", "", ""]
+    assert [line["takeovers"][:2] for line in table] == ["42", "50", "50"]
+    numbers = [dict(zip(as_numbers(rows)[0], line, strict=True)) for line in as_numbers(rows)[1]]
+    assert numbers[0]["to_lasting_90"] == "300" and numbers[0]["lowest_after"] == "0.5"
+    assert [line["reached_lasting_90"] for line in numbers] == ["4", "0", ""]
+
+
+def test_columns_that_nobody_measured_are_left_out(tmp_path: Path) -> None:
+    head, _ = as_table(method_rows(comparison_of(tmp_path, five("e2hil", [0.5] * 5))))
+    assert "takeovers" not in head and "fell back" not in head and len(head) == 9
+
+
 def test_fewer_human_steps_are_those_of_all_of_training(tmp_path: Path) -> None:
     rows = []
     for method, needed in (

@@ -34,6 +34,7 @@ def whole_run() -> list[Row]:
     rows = []
     for step in (100, 200, 300, 400):
         row = {STEP: float(step), "num_updates_lifetime": 2.0 * step}
+        row["num_takeovers_lifetime"] = step / 10
         for name in ("success_rate", "autonomous_success_rate", "intervention_rate"):
             row[f"env_runners/{name}"] = math.nan if step == 100 else step / 1000
         row["env_runners/episode_return_mean"] = 0.5
@@ -91,6 +92,7 @@ def test_the_page_tells_figures_settings_and_evaluation(tmp_path: Path) -> None:
     assert "Step 400 of 400" in text and "step_000000400" in text
     assert "task: envs:SO101TouchCube-v0" in text
     assert "<td>intervention rate</td><td>40.0%</td><td>-</td><td>20.0%</td>" in text
+    assert "<td>takeovers</td><td>40</td>" in text
     assert "<td>all</td><td>90 %</td>" in text
     assert "<td>left</td><td>80 %</td>" in text and "<td>right</td><td>100 %</td>" in text
 

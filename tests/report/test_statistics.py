@@ -113,6 +113,17 @@ def test_infinite_scores_of_a_sign_tie_and_lose_against_any_other() -> None:
     assert (estimate.value, estimate.low, estimate.high) == (0.5, 0.5, 0.5)
 
 
+def test_runs_that_never_got_there_count_as_infinite() -> None:
+    never = np.inf
+    # Of five, one is left out at each end.
+    one = interquartile_mean_estimate([np.array([1.0, 2.0, 3.0, 4.0, never])], infinite=True)
+    assert one.value == 3.0 and 1.0 <= one.low < 3.0 and one.high == never
+    two = interquartile_mean_estimate([np.array([1.0, 2.0, 3.0, never, never])], infinite=True)
+    assert (two.value, two.high) == (never, never) and 1.0 <= two.low < never
+    all_of_them = interquartile_mean_estimate([np.full(5, never)], infinite=True)
+    assert (all_of_them.value, all_of_them.low, all_of_them.high) == (never, never, never)
+
+
 def test_the_interval_agrees_with_scipys_and_with_the_normal_one() -> None:
     values = np.random.default_rng(3).normal(5, 2, 200)
     estimate = interquartile_mean_estimate([values])

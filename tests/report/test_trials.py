@@ -35,6 +35,46 @@ def test_rows_are_read_and_sorted_by_task_method_and_seed(tmp_path: Path) -> Non
     assert not comparison.notes and not comparison.of("reach", "random")
 
 
+def test_what_older_tables_lack_is_not_known(tmp_path: Path) -> None:
+    write_results(tmp_path, [result("e2hil", 0)])
+    (trial,) = read_comparison([tmp_path]).trials
+    unknown = (
+        trial.takeovers, trial.human_steps_to_lasting_90, trial.takeovers_to_lasting_90,
+        trial.fell_back,
+    )  # fmt: skip
+    assert all(map(math.isnan, unknown))
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "to_lasting", "expected"),
+    [(8, (300, 20), (300, 20)), (8, ("", ""), (math.inf, math.inf)), (2, ("", ""), None)],
+)
+def test_success_held_or_never_did_or_nobody_can_tell(
+    tmp_path: Path, evaluations: int, to_lasting: tuple[Any, Any], expected: Any
+) -> None:
+    columns = ("human_steps_to_lasting_90", "takeovers_to_lasting_90")
+    values = dict(zip(columns, to_lasting, strict=True)) | {"evaluations": evaluations}
+    write_results(tmp_path, [result("e2hil", 0, takeovers=40, fell_back=0.5, **values)])
+    (trial,) = read_comparison([tmp_path]).trials
+    assert (trial.takeovers, trial.fell_back) == (40, 0.5)
+    found = (trial.human_steps_to_lasting_90, trial.takeovers_to_lasting_90)
+    assert all(map(math.isnan, found)) if expected is None else found == expected
+
+
+def test_persons_are_tasks_of_their_own(tmp_path: Path) -> None:
+    run = "trials/touch_cube/e2hil/patience_{}/seed_0"
+    rows = [
+        result("e2hil", 0, person=f"patience_{p}", run_dir=run.format(p), config_hash=f"{p}")
+        for p in (0.6, 3)
+    ]
+    write_results(tmp_path, rows)
+    (tmp_path / run.format(1.5)).mkdir(parents=True)
+    comparison = read_comparison([tmp_path])
+    assert comparison.tasks == ["touch_cube_patience_0.6", "touch_cube_patience_3"]
+    (note,) = comparison.notes
+    assert note.endswith(f"left out: {run.format(1.5)}.")
+
+
 def test_folders_are_pooled(tmp_path: Path) -> None:
     write_results(tmp_path / "a", [result("e2hil", 0)])
     write_results(tmp_path / "b", [result("e2hil", 1)])
@@ -75,6 +115,8 @@ def test_of_a_run_that_was_gone_on_with_for_more_steps_the_last_row_counts(tmp_p
         ({"intervention_rate": "nan"}, "intervention_rate is nan"),
         ({"seed": "two"}, "'two'"),
         ({"human_steps_to_90": "x"}, "'x'"),
+        ({"takeovers": -1}, "takeovers is -1"),
+        ({"fell_back": 1.5}, "fell_back is 1.5, expected 0 to 1"),
         ({"method": ""}, "method is empty"),
     ],
 )

@@ -9,7 +9,13 @@ from e2hil_rllib.evaluation_log import EvaluatedEpisode, write_evaluations
 from e2hil_rllib.progress import STEP, write_rows
 from e2hil_rllib.run_folder import RunFolder
 from tests.report.runs import add_episode, damage
-from tune_scripts.measures import MeasureError, human_steps_to_goal, measure, training_episodes
+from tune_scripts.measures import (
+    MeasureError,
+    first_lasting,
+    human_steps_to_goal,
+    measure,
+    training_episodes,
+)
 
 LED, ALONE, FAILED = (5, True), (0, True), (0, False)
 
@@ -30,6 +36,71 @@ LED, ALONE, FAILED = (5, True), (0, True), (0, False)
 )
 def test_human_steps_until_90_percent_of_the_last_20_episodes_succeed_alone(episodes, expected):
     assert human_steps_to_goal(episodes) == expected
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        ([], None),
+        ([0.9, 1.0], None),
+        ([0.9, 0.9, 0.9], 0),
+        ([0.0, 0.92, 0.88, 0.9, 0.94, 0.96], 3),
+        ([0.9, 0.9, 0.88, 0.9, 0.9], None),
+        ([0.5, 1.0, 1.0, 1.0, 0.2], 1),  # what comes after does not count
+    ],
+)
+def test_success_holds_from_the_first_of_three_evaluations_in_a_row(rates, expected):
+    assert first_lasting(rates) == expected
+
+
+def evaluated_run(folder, rates, taken=True):
+    """A run with a row each 20 steps, and an evaluation of ten episodes after each of them."""
+    run = RunFolder(folder)
+    steps = [20 * (number + 1) for number in range(len(rates))]
+    rows = [{STEP: float(s), "num_human_steps_lifetime": s / 2, "num_updates_lifetime": 1.0}
+            | ({"num_takeovers_lifetime": s / 10} if taken else {}) for s in steps]  # fmt: skip
+    write_rows(run.progress, rows)
+    write_evaluations(
+        run.evaluation,
+        [
+            EvaluatedEpisode(step, seed, seed < 10 * rate, 5, 1.0)
+            for step, rate in zip(steps, rates, strict=True)
+            for seed in range(10)
+        ],
+    )
+    return run
+
+
+def test_human_steps_and_takeovers_until_success_alone_holds(tmp_path):
+    measures = measure(evaluated_run(tmp_path, [0.5, 0.9, 1.0, 1.0, 0.7, 0.8]))
+    assert (measures.human_steps_to_lasting_90, measures.takeovers_to_lasting_90) == (20, 4)
+    assert (measures.takeovers, measures.fell_back, measures.evaluations) == (12, 0.7, 6)
+
+
+def test_success_that_never_held_or_never_fell_back_has_no_figure(tmp_path):
+    never = measure(evaluated_run(tmp_path / "never", [0.9, 0.9, 0.5]))
+    assert (never.human_steps_to_lasting_90, never.takeovers_to_lasting_90) == (None, None)
+    assert never.fell_back is None and never.takeovers == 6
+    held = measure(evaluated_run(tmp_path / "held", [1.0, 0.9, 1.0, 1.0]))
+    assert (held.human_steps_to_lasting_90, held.fell_back) == (10, None)
+
+
+def test_a_run_from_before_takeovers_were_counted_has_none(tmp_path):
+    measures = measure(evaluated_run(tmp_path, [1.0, 1.0, 1.0], taken=False))
+    assert (measures.human_steps_to_lasting_90, measures.takeovers_to_lasting_90) == (10, None)
+    assert measures.takeovers is None
+
+
+def test_an_evaluation_counts_what_had_happened_by_then(tmp_path):
+    def evaluate(*steps):
+        of_steps = [EvaluatedEpisode(step, n, True, 5, 1.0) for step in steps for n in range(2)]
+        write_evaluations(run.evaluation, of_steps)
+
+    run = evaluated_run(tmp_path, [1.0, 1.0, 1.0])
+    evaluate(0, 20, 60)  # the untrained policy as well
+    assert measure(run).human_steps_to_lasting_90 == 0
+    evaluate(30, 50, 60)  # between rows, as evaluations of checkpoints are
+    assert measure(run).human_steps_to_lasting_90 == 10
 
 
 def finished_run(folder, success=(True, True, True, False)):

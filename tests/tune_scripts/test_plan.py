@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from e2hil_rllib.progress import STEP, write_rows
@@ -10,8 +12,9 @@ from e2hil_rllib.settings import load_settings
 from e2hil_rllib.settings_file import SettingsError
 from tests.tune_scripts.reach import reach, write_task
 from tune_scripts.compare_methods import BUDGETS, CONFIGS
-from tune_scripts.demonstrations import with_demonstrations
+from tune_scripts.demonstrations import folder_of, with_demonstrations
 from tune_scripts.methods import METHODS, apply_method, with_settings
+from tune_scripts.persons import all_persons
 from tune_scripts.plan import (
     PlanError,
     check_begun,
@@ -36,6 +39,23 @@ def test_a_plan_has_every_task_method_and_seed_once_and_seeds_first():
     ]
     assert [trial.settings.seed for trial in trials] == [0] * 4 + [1] * 4
     assert trials[-1].run_dir == "trials/b/random/seed_1"
+
+
+def test_each_person_has_trials_of_their_own():
+    watched = reach(env={"operator": {"skill": 0.8}})
+    persons = all_persons({"patience": [0.6, 3.0], "skill": None, "attention": [0.5]})
+    trials = plan_trials({"reach": watched}, ["e2hil", "hil_serl"], range(1), persons)
+    assert [trial.person for trial in trials] == ["patience_0.6_attention_0.5"] * 2 + [
+        "patience_3_attention_0.5"
+    ] * 2
+    assert trials[0].run_dir == "trials/reach/e2hil/patience_0.6_attention_0.5/seed_0"
+    assert trials[3].name == "reach hil_serl patience_3_attention_0.5 seed 0"
+    operator = {"skill": 0.8, "patience": 3, "attention": 0.5}
+    assert trials[3].settings.env == {"operator": operator}
+    assert len({trial.config_hash for trial in trials}) == 4
+    folders = {folder_of(trial, Path("out")) for trial in trials}
+    assert folders == {Path(f"out/demonstrations/reach/{person.name}/seed_0") for person in persons}
+    assert folder_of(plan()[0], Path("out")) == Path("out/demonstrations/reach/seed_0")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +86,7 @@ def test_the_hash_does_not_depend_on_keys_that_are_at_their_default(tmp_path):
 
 
 def row_of(trial, **values):
-    known = {"task": trial.task, "method": trial.method, "seed": str(trial.seed)}
+    known = {"task": trial.task, "method": trial.method, "seed": str(trial.seed), "person": ""}
     return known | {"config_hash": trial.config_hash, "code_version": "abc"} | values
 
 
@@ -82,6 +102,7 @@ def row_of(trial, **values):
         ({"seed": "1"}, True, False),
         ({"method": "random"}, True, False),
         ({"task": "touch"}, True, False),
+        ({"person": "patience_3"}, True, False),
     ],
 )
 def test_finished_is_what_has_a_row_of_these_settings_and_this_code(other, any_version, finished):

@@ -23,13 +23,22 @@ def evaluated(step: int, *success: bool | None) -> list[EvaluatedEpisode]:
 
 def test_a_trial_is_kept_at_its_evaluations_and_at_the_first_row_of_each_500_steps() -> None:
     steps = [130, 260, 390, 520, 650, 780, 910, 1040, 1170, 2300]
-    rows = [{STEP: float(s), "num_human_steps_lifetime": float(s // 10)} for s in steps]
+    rows = [
+        {
+            STEP: float(s),
+            "num_human_steps_lifetime": float(s // 10),
+            "num_takeovers_lifetime": float(s // 65),
+        }
+        for s in steps
+    ]
     rows[3][ALONE] = 1 / 3
     points = curve_points(rows, [*evaluated(910, True, False), *evaluated(2400, True, None)])
     assert [(p["step"], p["human_steps"], p["evaluation_success"]) for p in points] == [
         ("520", "52", ""), ("910", "91", "0.5"), ("1040", "104", ""), ("2300", "230", ""),
         ("2400", "", "1"),
     ]  # fmt: skip
+    assert [p["takeovers"] for p in points] == ["8", "14", "16", "35", ""]
+    assert curve_points([], evaluated(0, True))[0]["takeovers"] == "0"
     assert [p["training_success_alone"] for p in points][:2] == ["0.333333", ""]
 
 

@@ -151,16 +151,55 @@ def test_options_take_several_values_and_errors_name_what_to_do(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def planned(monkeypatch):
+    """The trials that the command plans, which does not run them."""
+    planned: list[Trial] = []
+
+    def run(trials, *rest):
+        planned[:] = trials
+        return Ended(0, 0)
+
+    monkeypatch.setattr(sweep, "run_sweep", run)
+    yield planned
+
+
+def test_persons_and_evaluations_are_those_of_the_options(tmp_path, planned):
+    common = ["--tasks", "touch_cube", "--methods", "e2hil", "--seeds", "1", "--out", str(tmp_path)]
+    assert CliRunner().invoke(app, common).exit_code == 0
+    (trial,) = planned
+    assert (trial.person, trial.settings.evaluation.every_steps) == ("", 500)
+    assert "patience" not in trial.settings.env["operator"]  # those of the settings file hold
+    options = ["--patience", "0.6", "3", "--skill", "0.5", "--evaluate-every", "250"]
+    assert CliRunner().invoke(app, [*common, *options]).exit_code == 0
+    assert [trial.person for trial in planned] == ["patience_0.6_skill_0.5", "patience_3_skill_0.5"]
+    assert {trial.settings.evaluation.every_steps for trial in planned} == {250}
+    operators = [trial.settings.env["operator"] for trial in planned]
+    assert [operator["patience"] for operator in operators] == [0.6, 3]
+    assert {operator["attention"] for operator in operators} == {0.9}
+
+
+def test_each_persons_environment_is_checked_before_anything_starts(tmp_path, planned, without_ray):
+    options = ["--patience", "0.6", "99", "--methods", "e2hil", "--seeds", "1"]
+    CliRunner().invoke(app, ["--tasks", "touch_cube", "--out", str(tmp_path / "out"), *options])
+    with pytest.raises(SettingsError, match=r"operator\.patience must be a number from 0\.1 to 30"):
+        run_sweep(planned, tmp_path / "out", Console(quiet=True))
+    assert without_ray == [] and not (tmp_path / "out" / "demonstrations").exists()
+
+
 @pytest.mark.parametrize(
     ("override", "instead"),
     [
         ("seed=1", "give --seeds and --first-seed"),
         ("stop.steps=9", "give --steps"),
         ("training.num_critics=4", "the method rlpd10 is made of it"),
+        ("evaluation.every_steps=9", "give --evaluate-every"),
+        ("env.operator.patience=2", "--patience sets it"),
     ],
 )
 def test_an_override_that_would_have_no_effect_is_refused(tmp_path, override, instead):
     common = ["--tasks", "touch_cube", "--methods", "e2hil", "rlpd10", "--out", str(tmp_path)]
+    common += ["--patience", "0.6", "3"]
     done = CliRunner().invoke(app, [*common, "--set", "env.reward=dense", override])
     assert done.exit_code == 2
     said = " ".join(done.output.split())

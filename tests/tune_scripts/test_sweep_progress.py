@@ -14,7 +14,7 @@ from e2hil_rllib.files import WriteError
 from e2hil_rllib.report.trials import ERRORS, RESULTS
 from tune_scripts import sweep_progress
 from tune_scripts.results import ResultRow, append_row, read_results
-from tune_scripts.sweep_progress import SweepProgress
+from tune_scripts.sweep_progress import SweepProgress, in_words
 from tune_scripts.trial import Assignment
 
 ROW = ResultRow(
@@ -69,3 +69,16 @@ def test_an_error_that_cannot_be_noted_is_shown_and_stops_nothing(
     assert f"{ERRORS} could not be written: the disk is full" in said.getvalue()
     assert "[1/2] reach e2hil seed 0 failed: no message" in said.getvalue()
     assert "[2/2] reach e2hil seed 0: 50 %" in said.getvalue()
+
+
+def test_a_finished_trial_says_what_it_cost(tmp_path: Path) -> None:
+    assert "9 human steps of 60, never at 90 % alone, 2 s" in in_words(dataclasses.asdict(ROW))
+    row = dataclasses.replace(ROW, takeovers=4, human_steps_to_90=5, human_steps_to_lasting_90=7)
+    assert "9 human steps of 60 in 4 takeovers, 5 of them until 90 % alone, 7 until it held" in (
+        in_words(dataclasses.asdict(row))
+    )
+    shown, said = progress()
+    watched = ended(tmp_path)
+    watched.config["assignment"]["person"] = "patience_3"
+    shown.on_trial_complete(0, [], watched)
+    assert "reach e2hil patience_3 seed 0: 50 %" in said.getvalue()
