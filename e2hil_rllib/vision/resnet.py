@@ -18,9 +18,15 @@ class ResNet10T(nn.Module):
     stem and the average-pooled shortcuts of He et al., 2018 ("Bag of Tricks"). Parameters bear
     the names of the public file, so that its tensors load as they are; the classifier that the
     file also holds is left out.
+
+    Args:
+        stride: Where it is cut: height and width of a frame over those of its features.
     """
 
-    def __init__(self) -> None:
+    #: Channels of the features by stride.
+    CHANNELS: ClassVar[dict[int, int]] = {8: 128, 16: 256, 32: 512}
+
+    def __init__(self, stride: int = 32) -> None:
         super().__init__()
         first, second, third = _STEM_CHANNELS
         self.conv1 = nn.Sequential(

@@ -25,6 +25,7 @@ from e2hil_rllib.segments import Segment
 from e2hil_rllib.settings import Settings
 from e2hil_rllib.torch_setup import set_up_torch
 from e2hil_rllib.vision.camera_encoders import ConvolutionalEncoder
+from e2hil_rllib.vision.stage import TrunkStage
 from e2hil_rllib.vision.trunk import FrozenTrunk, shared_trunk
 from tests.benchmarks.bench_learner import BATCH, update_from
 
@@ -102,7 +103,7 @@ def random_frames(number: int) -> np.ndarray:
 
 def encoding_through_the_trunk() -> Callable[[], None]:
     """Frames and next frames of both cameras of one minibatch, as nobody remembers them."""
-    trunk = FrozenTrunk(shared_trunk(TRUNK).weights, remembered=0)
+    trunk = FrozenTrunk(shared_trunk(TRUNK, TrunkStage()).weights, TrunkStage(), remembered=0)
     frames = random_frames(BATCH)
 
     def encode() -> None:
