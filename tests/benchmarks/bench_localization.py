@@ -41,7 +41,7 @@ VIEWS = {
     "all": CameraView.from_options("front", {"resolution": RAW}),
     "workspace": CameraView.from_options(
         "front",
-        {"resolution": RAW, "crop": {"left": 20, "top": 68, "width": 216, "height": 152}},
+        {"resolution": RAW, "crop": {"left": 16, "top": 68, "width": 224, "height": 168}},
     ),
 }
 TRUNKS = (
