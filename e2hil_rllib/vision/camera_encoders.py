@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -19,6 +20,8 @@ DROPOUT = 0.1
 KEYPOINTS = 32
 """Maps whose most likely place the keypoint head looks for."""
 
+_TEMPERATURE = 0.5  # at the start; the maps' values deviate by about as much
+_EPSILON = 1e-6  # of a mean square
 _CHANNELS = 32
 _CONVOLUTIONS = 4
 
@@ -96,7 +99,9 @@ class KeypointHead(nn.Module):
 
     A 1×1 convolution makes ``KEYPOINTS`` maps; a softmax with a learned temperature over each map's
     positions gives its expected x and y (Levine et al., 2016, "End-to-End Training of Deep
-    Visuomotor Policies"), and its largest value says how clearly it is seen.
+    Visuomotor Policies"), and its largest value says how clearly it is seen. Features are divided
+    by their root mean square over the frame first: trunks differ tenfold in it, and a softmax of
+    large numbers is one position that hardly learns.
 
     Args:
         feature_shape: Channels, height and width of the feature map.
@@ -109,7 +114,7 @@ class KeypointHead(nn.Module):
         super().__init__()
         channels, height, width = feature_shape
         self.maps = nn.Linear(channels, KEYPOINTS)
-        self.log_temperature = nn.Parameter(torch.zeros(KEYPOINTS))
+        self.log_temperature = nn.Parameter(torch.full((KEYPOINTS,), math.log(_TEMPERATURE)))
         y, x = torch.meshgrid(_centers(height), _centers(width), indexing="ij")
         self.register_buffer("places", torch.stack([x.flatten(), y.flatten()], dim=1))
         self.linear = nn.Linear(3 * KEYPOINTS, size)
@@ -124,10 +129,17 @@ class KeypointHead(nn.Module):
         Returns:
             Shape (B, ``KEYPOINTS``, 3): x from left to right, y from top to bottom, largest value.
         """
-        # A 1×1 convolution, as the product that it is: twice as fast on a CPU.
-        maps = self.maps.weight @ features.to(torch.float32).flatten(2) + self.maps.bias[:, None]
-        shares = torch.softmax(maps / self.log_temperature.exp()[:, None], dim=-1)
-        return torch.cat([shares @ self.places, maps.amax(dim=-1, keepdim=True)], dim=-1)
+        x = features.to(torch.float32).flatten(2)
+        x = x * (x.square().mean(dim=(1, 2), keepdim=True) + _EPSILON).rsqrt()
+        # The convolution as one product, already divided by the temperature: both halve the time.
+        temperature = self.log_temperature.exp()
+        weight = self.maps.weight / temperature[:, None]
+        bias = self.maps.bias / temperature
+        maps = (weight @ x.transpose(0, 1).flatten(1)).view(KEYPOINTS, *x.shape[::2])
+        maps = maps + bias[:, None, None]
+        places = torch.softmax(maps, dim=-1) @ self.places
+        largest = maps.max(dim=-1, keepdim=True).values * temperature[:, None, None]
+        return torch.cat([places, largest], dim=-1).transpose(0, 1)
 
     def forward(self, features: Tensor, noise: NoiseStream | None = None) -> Tensor:
         """Latents (B, size) of features (B, C, H, W); there is no dropout to draw noise for."""

@@ -33,7 +33,7 @@ from envs.tasks.base import random_yaw
 from envs.views import CameraView
 
 TRAINING, TEST = 2_000, 400  # frames of each kind of poses
-STEPS, BATCH, RATE = 2_000, 64, 1e-3
+STEPS, BATCH, RATE = 1_200, 64, 3e-3
 NEAR = 0.06  # [m] aside
 LOW = 0.08  # [m] above the table
 RAW = 256  # [pixels]

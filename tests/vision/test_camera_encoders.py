@@ -73,10 +73,26 @@ def test_a_keypoint_is_the_place_of_a_single_hot_cell_and_how_hot_it_is(row, col
     features[1, 0, row, column] = 50
     keypoints = head.keypoints(features)
     assert keypoints.shape == (3, KEYPOINTS, 3)
-    place = torch.tensor([(2 * column + 1) / 6 - 1, (2 * row + 1) / 4 - 1, 100.5])
+    hot = 24**0.5  # over the root mean square of 24 cells of which one is not zero
+    place = torch.tensor([(2 * column + 1) / 6 - 1, (2 * row + 1) / 4 - 1, 2 * hot + 0.5])
     torch.testing.assert_close(keypoints[1], place.expand(KEYPOINTS, 3))
     nowhere = torch.tensor([0.0, 0.0, 0.5])
     torch.testing.assert_close(keypoints[0], nowhere.expand(KEYPOINTS, 3), atol=1e-6, rtol=0)
+
+
+def test_keypoints_are_those_of_a_convolution_and_a_softmax_whatever_the_features_scale():
+    torch.manual_seed(0)
+    head = KeypointHead((5, 4, 6), 8)
+    features = 3 * torch.randn(2, 5, 4, 6)
+    scaled = features / features.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    kernel = head.maps.weight[..., None, None]
+    maps = torch.nn.functional.conv2d(scaled, kernel, head.maps.bias)
+    shares = torch.softmax(maps.flatten(2) / head.log_temperature.exp()[:, None], dim=-1)
+    x = (shares.unflatten(2, (4, 6)).sum(dim=2) * (torch.arange(6) / 3 - 5 / 6)).sum(dim=2)
+    y = (shares.unflatten(2, (4, 6)).sum(dim=3) * (torch.arange(4) / 2 - 3 / 4)).sum(dim=2)
+    expected = torch.stack([x, y, maps.amax(dim=(2, 3))], dim=2)
+    torch.testing.assert_close(head.keypoints(features), expected)
+    torch.testing.assert_close(head.keypoints(10 * features), expected)
 
 
 def test_a_higher_temperature_draws_a_keypoint_to_the_middle():
