@@ -185,8 +185,8 @@ class E2HiLConfig(SACConfig):
         Args:
             encoder: ``"cnn"`` trains a small CNN. ``"frozen"`` computes each frame's features once
                 with a frozen trunk and trains a head on them: about ten times faster.
-            trunk: The frozen trunk: ``"resnet10t"``, or ``"efficientnet_lite0"``, which costs a
-                third.
+            trunk: The frozen trunk: ``"resnet10t"``, or ``"efficientnet_lite0"``, which takes
+                less time.
             stride: Where the frozen trunk is cut: side of a frame over that of its features. 8 and
                 16 see where things are more finely and cost less; 32 is all of it.
             trunk_weights: Of the frozen trunk: ``"seed:N"``, ``"package"`` (EfficientNet-Lite0's

@@ -82,7 +82,7 @@ class Vision(Section):
     encoder: Literal["cnn", "frozen"] | None = None
     """Train a small CNN ("cnn"), or a head on a frozen trunk's features ("frozen")."""
     trunk: Literal["resnet10t", "efficientnet_lite0"] | None = None
-    """The frozen trunk's network; "efficientnet_lite0" costs a third of "resnet10t"."""
+    """The frozen trunk's network; "efficientnet_lite0" takes less time than "resnet10t"."""
     stride: Literal[8, 16, 32] | None = None
     """Where the frozen trunk is cut: side of a frame over that of its features; 32: not at all."""
     trunk_weights: str | None = None

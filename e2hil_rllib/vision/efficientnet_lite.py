@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, the network that a frozen trunk computes with at a third of the cost."""
+"""EfficientNet-Lite0: the network of a frozen trunk that takes least time."""
 
 from __future__ import annotations
 

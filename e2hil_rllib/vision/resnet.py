@@ -1,4 +1,4 @@
-"""The residual network that a frozen trunk computes with."""
+"""ResNet-10-T: the network of a frozen trunk where no other is chosen."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class VisionSettings:
 
     #: "cnn" trains a small CNN; "frozen" trains a head on the features of a frozen trunk.
     encoder: Encoder = "cnn"
-    #: The frozen trunk: "resnet10t", or "efficientnet_lite0", which costs a third.
+    #: The frozen trunk: "resnet10t", or "efficientnet_lite0", which takes less time.
     trunk: Trunk = "resnet10t"
     #: Where the frozen trunk is cut: side of a frame over that of its features; 32 is all of it.
     stride: Stride = 32
