@@ -134,12 +134,10 @@ class KeypointHead(nn.Module):
         # The convolution as one product, already divided by the temperature: both halve the time.
         temperature = self.log_temperature.exp()
         weight = self.maps.weight / temperature[:, None]
-        bias = self.maps.bias / temperature
         maps = (weight @ x.transpose(0, 1).flatten(1)).view(KEYPOINTS, *x.shape[::2])
-        maps = maps + bias[:, None, None]
-        places = torch.softmax(maps, dim=-1) @ self.places
-        largest = maps.max(dim=-1, keepdim=True).values * temperature[:, None, None]
-        return torch.cat([places, largest], dim=-1).transpose(0, 1)
+        places = torch.softmax(maps, dim=-1) @ self.places  # which the bias does not move
+        largest = maps.max(dim=-1).values * temperature[:, None] + self.maps.bias[:, None]
+        return torch.cat([places, largest[..., None]], dim=-1).transpose(0, 1)
 
     def forward(self, features: Tensor, noise: NoiseStream | None = None) -> Tensor:
         """Latents (B, size) of features (B, C, H, W); there is no dropout to draw noise for."""

@@ -52,6 +52,8 @@ def test_a_seed_gives_the_same_weights_and_leaves_torchs_generator_alone(seeded)
 def test_a_seed_means_the_same_weights_on_every_machine(seeded):
     # A stored run names its trunk by this: a change here makes old runs unreadable.
     assert fingerprint(seeded) == "ebca4359e50690a1"
+    lite = load_trunk_weights("seed:0", TrunkStage("efficientnet_lite0", 8))
+    assert fingerprint(lite) == "3ccca7175efeaf6a"
 
 
 @pytest.mark.parametrize("stride", [8, 16, 32])
