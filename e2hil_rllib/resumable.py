@@ -17,7 +17,7 @@ from e2hil_rllib.replay import HumanInTheLoopReplay
 from e2hil_rllib.rollouts import EpisodeCollector
 from e2hil_rllib.segments import Segment
 from e2hil_rllib.selection_log import SelectionLog
-from e2hil_rllib.vision.trunk import saved_trunk
+from e2hil_rllib.vision.trunk import saved_fingerprint, saved_trunk
 
 logger = logging.getLogger(__name__)
 
@@ -120,9 +120,11 @@ class ResumableSAC(SAC):
         """Restore what :meth:`save_to_path` wrote.
 
         Raises:
-            ValueError: When the checkpoint was saved with other spaces or networks.
+            ValueError: When the checkpoint was saved with other spaces, networks or trunk.
         """
         if kwargs.get("component") is None:
+            # Before the buffers, whose features of another stage would have another shape.
+            self._experience.check_trunk(saved_fingerprint(path))
             self._rebuild = not self._experience.load(Path(path))
         super().restore_from_path(Path(path).resolve(), *args, **kwargs)
 

@@ -98,11 +98,20 @@ class Vision(Section):
     """How camera frames are encoded."""
 
     encoder: Literal["cnn", "frozen"] | None = None
-    """Train a small CNN ("cnn"), or a head on a frozen ResNet-10-T's features ("frozen")."""
+    """Train a small CNN ("cnn"), or a head on a frozen trunk's features ("frozen")."""
+    trunk: Literal["resnet10t", "efficientnet_lite0"] | None = None
+    """The frozen trunk's network; "efficientnet_lite0" takes less time than "resnet10t"."""
+    stride: Literal[8, 16, 32] | None = None
+    """Where the frozen trunk is cut: side of a frame over that of its features; 32: not at all."""
     trunk_weights: str | None = None
-    """Of the frozen trunk: "seed:N", a .safetensors file, or a hub id."""
+    """Of the frozen trunk: "seed:N", "package" (of efficientnet_lite0), a .safetensors file, or a
+    hub id (of resnet10t)."""
+    head: Literal["spatial", "keypoints"] | None = None
+    """Trained above the features: sums over their maps, or the places where most is seen."""
     random_shift: int | None = None
     """Largest random shift of the CNN's frames in training [pixels]; 0 is without."""
+    feature_shift: int | None = None
+    """Largest random shift of the frozen trunk's features in training [cells]; 0 is without."""
 
 
 class SuccessClassifier(Section):

@@ -64,12 +64,15 @@ def test_replay_holds_frames_or_the_features_of_the_frozen_trunk():
     assert as_frames["front"] == ((64, 64, 3), np.dtype(np.uint8))
     as_features = stored_spaces(SEEING, VisionSettings(encoder="frozen"))
     assert as_features["wrist"] == ((512, 1, 2), np.dtype(np.float16))
+    lite = VisionSettings(encoder="frozen", trunk="efficientnet_lite0", stride=8)
+    assert stored_spaces(SEEING, lite)["wrist"] == ((40, 4, 8), np.dtype(np.float16))
     assert as_frames["state"] == as_features["state"] == ((3,), np.dtype(np.float32))
 
 
-@pytest.mark.parametrize("kind", ["cnn", "frozen"])
-def test_observations_encode_as_replay_holds_them(kind):
-    vision = VisionSettings(encoder=kind)
+@pytest.mark.parametrize("head", ["spatial", "keypoints"])
+@pytest.mark.parametrize(("kind", "stride"), [("cnn", 32), ("frozen", 32), ("frozen", 8)])
+def test_observations_encode_as_replay_holds_them(kind, stride, head):
+    vision = VisionSettings(encoder=kind, stride=stride, head=head)
     encoder = ObservationEncoder(SEEING, 8, vision)
     batch = {
         key: torch.zeros((5, *shape), dtype=getattr(torch, str(dtype)))
@@ -90,6 +93,18 @@ def test_only_frames_of_the_cnn_are_shifted():
     assert unshifted.augment(batch, NoiseStream(0))["front"] is frames
     frozen = ObservationEncoder(SEEING, 8, VisionSettings(encoder="frozen"))
     assert frozen.augment(batch, NoiseStream(0))["front"] is frames
+
+
+def test_features_are_shifted_where_that_is_asked_for():
+    vision = VisionSettings(encoder="frozen", stride=16, feature_shift=1)
+    encoder = ObservationEncoder(SEEING, 8, vision)
+    features = torch.randn(8, 256, 4, 4)
+    batch = {"state": torch.ones(8, 3), "front": features, "wrist": features[:, :, :2]}
+    shifted = encoder.augment(batch, NoiseStream(0))
+    assert shifted["state"] is batch["state"]
+    assert all(not torch.equal(shifted[key], batch[key]) for key in ("front", "wrist"))
+    again = encoder.augment(batch, NoiseStream(0))
+    assert all(torch.equal(shifted[key], again[key]) for key in batch)
 
 
 def test_a_flat_observation_of_frames_encodes():

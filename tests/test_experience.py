@@ -84,7 +84,8 @@ def test_the_trunk_that_a_policy_was_trained_on_is_asked_for():
     experience = make()
     experience.check_trunk(experience.trunk_fingerprint)
     experience.check_trunk(None)
-    with pytest.raises(ValueError, match="weights abc, trunk_weights='seed:0' has"):
+    expected = "weights abc, trunk_weights='seed:0' of resnet10t at stride 32 has ebca"
+    with pytest.raises(ValueError, match=expected):
         experience.check_trunk("abc")
 
 

@@ -11,6 +11,7 @@ import torch
 from e2hil_rllib.algorithm import E2HiL
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.episodes import read_episodes
+from e2hil_rllib.vision.stage import TrunkStage
 from e2hil_rllib.vision.trunk import FrozenTrunk, saved_trunk, shared_trunk
 from e2hil_rllib.vision.trunk_weights import load_trunk_weights, save_trunk_weights
 from tests.helpers import policy_weights, same_arrays
@@ -32,7 +33,7 @@ def no_shared_trunk():
     shared_trunk.cache_clear()
 
 
-def make_config(encoder, tmp_path, *, seed=0, trunk_weights="seed:0", **training):
+def make_config(encoder, tmp_path, *, seed=0, vision=None, trunk_weights="seed:0", **training):
     settings = {
         "hidden_sizes": (32, 32), "encoder_size": 16, "train_batch_size_per_learner": 16,
         "steps_per_iteration": 30,
@@ -41,7 +42,7 @@ def make_config(encoder, tmp_path, *, seed=0, trunk_weights="seed:0", **training
         E2HiLConfig()
         .environment("tests.helpers:E2HiLSeeingReach-v0")
         .human_in_the_loop(episode_log=tmp_path / "episodes")
-        .vision(encoder=encoder, trunk_weights=trunk_weights)
+        .vision(encoder=encoder, trunk_weights=trunk_weights, **(vision or {}))
         .training(**settings)
         .debugging(seed=seed)
     )
@@ -69,7 +70,9 @@ def test_replay_holds_what_the_episodes_on_disk_hold(encoder, tmp_path):
     for episode in episodes:
         stored = episode.observations["front"]
         if encoder == "frozen":
-            stored = FrozenTrunk(load_trunk_weights("seed:0")).features(stored)
+            stored = FrozenTrunk(load_trunk_weights("seed:0", TrunkStage()), TrunkStage()).features(
+                stored
+            )
         for step in range(episode.num_steps):
             for seen, kept in zip(
                 stored[step : step + 2], held[episode.episode, step], strict=True
@@ -82,12 +85,12 @@ def test_replay_holds_what_the_episodes_on_disk_hold(encoder, tmp_path):
 
 def test_a_process_that_acts_and_learns_computes_each_frame_once(tmp_path):
     algo = make_config("frozen", tmp_path).build_algo()
-    computed = shared_trunk("seed:0").computed
+    computed = shared_trunk("seed:0", TrunkStage()).computed
     algo.train()
     episodes = read_episodes(tmp_path / "episodes")
     logged = sum(episode.num_steps + 1 for episode in episodes)
     open_steps = 30 - sum(episode.num_steps for episode in episodes)
-    new = shared_trunk("seed:0").computed - computed
+    new = shared_trunk("seed:0", TrunkStage()).computed - computed
     # The runner may have seen the first frame of the episode that comes next.
     assert logged + open_steps <= new <= logged + open_steps + 1
     algo.stop()
@@ -128,7 +131,7 @@ def test_a_checkpoint_keeps_the_frames_of_both_buffers(encoder, tmp_path):
 
 def test_a_checkpoint_needs_no_file_of_trunk_weights(tmp_path):
     file = tmp_path / "mine.safetensors"
-    save_trunk_weights(load_trunk_weights("seed:7"), file)
+    save_trunk_weights(load_trunk_weights("seed:7", TrunkStage()), file)
     algo = make_config("frozen", tmp_path, trunk_weights=str(file)).build_algo()
     algo.train()
     algo.save_to_path(tmp_path / "step_1")
@@ -154,11 +157,43 @@ def test_a_policy_is_not_restored_onto_another_trunk(tmp_path):
     other.stop()
 
 
+LITE = {"trunk": "efficientnet_lite0", "stride": 8, "head": "keypoints", "feature_shift": 1}
+
+
+def test_a_checkpoint_of_another_trunk_resumes_as_it_was(tmp_path):
+    algo = make_config("frozen", tmp_path, vision=LITE).build_algo()
+    algo.train()
+    algo.save_to_path(tmp_path / "step_1")
+    episodes = list(algo.evaluate_episodes(2, seed=5))
+    held = held_frames(algo.replay.online)
+    algo.stop()
+    restored = E2HiL.from_checkpoint(str(tmp_path / "step_1"))
+    assert next(iter(held.values()))[0].shape[0] == 40
+    assert held_frames(restored.replay.online).keys() == held.keys()
+    assert list(restored.evaluate_episodes(2, seed=5)) == episodes
+    restored.stop()
+
+
+@pytest.mark.parametrize("other", [{}, LITE | {"stride": 16}, {"stride": 8}])
+def test_a_checkpoint_of_another_trunk_or_stage_is_refused_by_both_names(tmp_path, other):
+    """Before the buffers, whose features would have another shape; nothing is lost."""
+    algo = make_config("frozen", tmp_path, vision=LITE).build_algo()
+    algo.save_to_path(tmp_path / "step_1")
+    algo.stop()
+    algo = make_config("frozen", tmp_path, vision=other).build_algo()
+    own = algo.config.vision_settings.stage
+    expected = rf"weights efficientnet_lite0-stride8-\w+, trunk_weights='seed:0' of {own} has"
+    with pytest.raises(ValueError, match=expected):
+        algo.restore_from_path(tmp_path / "step_1")
+    algo.stop()
+    assert saved_trunk(tmp_path / "step_1").is_file()
+
+
 def test_the_trunk_is_neither_trained_nor_sent_with_the_weights(tmp_path):
     algo = make_config("frozen", tmp_path).build_algo()
-    before = {k: v.clone() for k, v in shared_trunk("seed:0").weights.items()}
+    before = {k: v.clone() for k, v in shared_trunk("seed:0", TrunkStage()).weights.items()}
     algo.train()
-    after = shared_trunk("seed:0").weights
+    after = shared_trunk("seed:0", TrunkStage()).weights
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert sum(value.size for value in policy_weights(algo).values()) < sum(
         v.numel() for v in before.values()

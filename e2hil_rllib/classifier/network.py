@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 from e2hil_rllib.noise import NoiseStream
 from e2hil_rllib.vision.camera_encoders import ConvolutionalEncoder, SpatialHead
-from e2hil_rllib.vision.trunk import FrozenTrunk
+from e2hil_rllib.vision.stage import TrunkStage
+
+#: The frozen trunk of classifiers.
+STAGE = TrunkStage()
 
 _LATENT = 256  # per camera
 _HIDDEN = 256
@@ -28,7 +31,7 @@ class ClassifierNetwork(nn.Module):
         super().__init__()
         self.cameras = tuple(frame_shapes)
         self.encoders = nn.ModuleList(
-            SpatialHead(FrozenTrunk.feature_shape(shape), _LATENT)
+            SpatialHead(STAGE.feature_shape(shape), _LATENT)
             if frozen
             else ConvolutionalEncoder(shape, _LATENT)
             for shape in frame_shapes.values()

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from e2hil_rllib.classifier.network import ClassifierNetwork
+from e2hil_rllib.classifier.network import STAGE, ClassifierNetwork
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.vision.settings import absolute_source
 from e2hil_rllib.vision.trunk import FrozenTrunk, shared_trunk
@@ -197,7 +197,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
 def _trunk_of(description: Mapping[str, Any], folder: Path) -> FrozenTrunk:
     source = description.get("trunk_weights")
     expected = description.get("trunk_fingerprint")
-    trunk = shared_trunk(str(source))
+    trunk = shared_trunk(str(source), STAGE)
     if trunk.fingerprint != expected:
         raise ClassifierError(
             f"The success classifier {folder} was trained on trunk weights {source!r} with "

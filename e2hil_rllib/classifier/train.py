@@ -17,7 +17,7 @@ from e2hil_rllib.classifier.dataset import LabelledEpisode
 from e2hil_rllib.classifier.fitting import balanced, best_evaluation, fit, probabilities
 from e2hil_rllib.classifier.inputs import COPIES, FeatureInputs, FrameInputs, Inputs, frames_at
 from e2hil_rllib.classifier.metrics import as_dicts, frame_figures, threshold_at
-from e2hil_rllib.classifier.network import ClassifierNetwork
+from e2hil_rllib.classifier.network import STAGE, ClassifierNetwork
 from e2hil_rllib.classifier.split import Split, split_episodes
 from e2hil_rllib.classifier.success_classifier import ClassifierError, SuccessClassifier, describe
 from e2hil_rllib.classifier.testing import Test
@@ -102,7 +102,7 @@ def train_classifier(
     refuse_existing(out)
     split = split_episodes(episodes, options.seed)
     frozen = options.encoder == "frozen"
-    trunk = shared_trunk(absolute_source(options.trunk_weights)) if frozen else None
+    trunk = shared_trunk(absolute_source(options.trunk_weights), STAGE) if frozen else None
     noise = NoiseStream(options.seed)
     parts = _inputs(split, trunk, options, noise, on_progress)
     shapes = episodes[0].shapes

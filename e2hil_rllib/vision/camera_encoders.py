@@ -1,13 +1,15 @@
-"""Trainable encoders of camera frames: a small CNN, and the head above it or a frozen trunk."""
+"""Trainable encoders of camera frames: a small CNN, and the heads above it or a frozen trunk."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from e2hil_rllib.noise import NoiseStream
+from e2hil_rllib.vision.settings import Head
 
 SPATIAL_FEATURES = 8
 """Weighted sums that the spatial embedding takes over each channel's map, as in HIL-SERL."""
@@ -15,6 +17,11 @@ SPATIAL_FEATURES = 8
 DROPOUT = 0.1
 """Share of the spatial embedding that is left out in training."""
 
+KEYPOINTS = 32
+"""Maps whose most likely place the keypoint head looks for."""
+
+_TEMPERATURE = 0.5  # at the start; the maps' values deviate by about as much
+_EPSILON = 1e-6  # of a mean square
 _CHANNELS = 32
 _CONVOLUTIONS = 4
 
@@ -87,13 +94,74 @@ class SpatialHead(nn.Module):
         return torch.tanh(self.norm(self.linear(embedding)))
 
 
+class KeypointHead(nn.Module):
+    """Where something is seen: spatial softmax, Linear, LayerNorm, Tanh over a feature map.
+
+    A 1×1 convolution makes ``KEYPOINTS`` maps; a softmax with a learned temperature over each map's
+    positions gives its expected x and y (Levine et al., 2016, "End-to-End Training of Deep
+    Visuomotor Policies"), and its largest value says how clearly it is seen. Features are divided
+    by their root mean square over the frame first: trunks differ tenfold in it, and a softmax of
+    large numbers is one position that hardly learns.
+
+    Args:
+        feature_shape: Channels, height and width of the feature map.
+        size: Width of the latent.
+    """
+
+    places: Tensor
+
+    def __init__(self, feature_shape: Sequence[int], size: int) -> None:
+        super().__init__()
+        channels, height, width = feature_shape
+        self.maps = nn.Linear(channels, KEYPOINTS)
+        self.log_temperature = nn.Parameter(torch.full((KEYPOINTS,), math.log(_TEMPERATURE)))
+        y, x = torch.meshgrid(_centers(height), _centers(width), indexing="ij")
+        self.register_buffer("places", torch.stack([x.flatten(), y.flatten()], dim=1))
+        self.linear = nn.Linear(3 * KEYPOINTS, size)
+        self.norm = nn.LayerNorm(size)
+
+    def keypoints(self, features: Tensor) -> Tensor:
+        """Expected x and y of each map in [−1, 1], and its largest value.
+
+        Args:
+            features: Shape (B, C, H, W).
+
+        Returns:
+            Shape (B, ``KEYPOINTS``, 3): x from left to right, y from top to bottom, largest value.
+        """
+        x = features.to(torch.float32).flatten(2)
+        x = x * (x.square().mean(dim=(1, 2), keepdim=True) + _EPSILON).rsqrt()
+        # The convolution as one product, already divided by the temperature: both halve the time.
+        temperature = self.log_temperature.exp()
+        weight = self.maps.weight / temperature[:, None]
+        maps = (weight @ x.transpose(0, 1).flatten(1)).view(KEYPOINTS, *x.shape[::2])
+        places = torch.softmax(maps, dim=-1) @ self.places  # which the bias does not move
+        largest = maps.max(dim=-1).values * temperature[:, None] + self.maps.bias[:, None]
+        return torch.cat([places, largest[..., None]], dim=-1).transpose(0, 1)
+
+    def forward(self, features: Tensor, noise: NoiseStream | None = None) -> Tensor:
+        """Latents (B, size) of features (B, C, H, W); there is no dropout to draw noise for."""
+        return torch.tanh(self.norm(self.linear(self.keypoints(features).flatten(1))))
+
+
+def _centers(number: int) -> Tensor:
+    """Centres of so many cells that divide [−1, 1]."""
+    return (2 * torch.arange(number) + 1) / number - 1
+
+
+def make_head(head: Head, feature_shape: Sequence[int], size: int) -> SpatialHead | KeypointHead:
+    """A new head over a feature map (C, H, W), of this name."""
+    kind = KeypointHead if head == "keypoints" else SpatialHead
+    return kind(feature_shape, size)
+
+
 class ConvolutionalEncoder(nn.Module):
     """The trainable CNN with its head: frames (B, H, W, 3), uint8, to latents (B, size)."""
 
-    def __init__(self, frame_shape: Sequence[int], size: int) -> None:
+    def __init__(self, frame_shape: Sequence[int], size: int, head: Head = "spatial") -> None:
         super().__init__()
         self.trunk = ConvolutionalTrunk()
-        self.head = SpatialHead(self.trunk.feature_shape(frame_shape), size)
+        self.head = make_head(head, self.trunk.feature_shape(frame_shape), size)
 
     def forward(self, frames: Tensor, noise: NoiseStream | None = None) -> Tensor:
         """Latents (B, size) of frames; dropout where there is noise to draw from."""

@@ -1,28 +1,32 @@
-"""The residual network that a frozen trunk computes with."""
+"""ResNet-10-T: the network of a frozen trunk where no other is chosen."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
-#: Channels of the features.
-FEATURE_CHANNELS = 512
-#: Height and width of a frame over those of its features.
-REDUCTION = 32
-
 _STEM_CHANNELS = (24, 32, 64)
-_STAGE_CHANNELS = (64, 128, 256, FEATURE_CHANNELS)
+_STAGE_CHANNELS = (64, 128, 256, 512)
+_STAGES_UP_TO = {8: 2, 16: 3, 32: 4}
 
 
 class ResNet10T(nn.Module):
-    """The ten-layer residual network whose public weights timm names ``resnet10t``.
+    """The ten-layer residual network whose public weights timm names ``resnet10t``, up to a stage.
 
     A residual network (He et al., 2015) of one basic block in each of four stages, with the deep
     stem and the average-pooled shortcuts of He et al., 2018 ("Bag of Tricks"). Parameters bear
     the names of the public file, so that its tensors load as they are; the classifier that the
     file also holds is left out.
+
+    Args:
+        stride: Where it is cut: height and width of a frame over those of its features.
     """
 
-    def __init__(self) -> None:
+    #: Channels of the features by stride.
+    CHANNELS: ClassVar[dict[int, int]] = {8: 128, 16: 256, 32: 512}
+
+    def __init__(self, stride: int = 32) -> None:
         super().__init__()
         first, second, third = _STEM_CHANNELS
         self.conv1 = nn.Sequential(
@@ -37,10 +41,12 @@ class ResNet10T(nn.Module):
         self.bn1 = nn.BatchNorm2d(third)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = nn.Sequential(BasicBlock(third, _STAGE_CHANNELS[0], stride=1))
-        self.layer2 = nn.Sequential(BasicBlock(*_STAGE_CHANNELS[0:2], stride=2))
-        self.layer3 = nn.Sequential(BasicBlock(*_STAGE_CHANNELS[1:3], stride=2))
-        self.layer4 = nn.Sequential(BasicBlock(*_STAGE_CHANNELS[2:4], stride=2))
+        self._stages = _STAGES_UP_TO[stride]
+        channels = third
+        for number, channels_out in enumerate(_STAGE_CHANNELS[: self._stages], 1):
+            block = BasicBlock(channels, channels_out, stride=1 if number == 1 else 2)
+            setattr(self, f"layer{number}", nn.Sequential(block))
+            channels = channels_out
 
     def forward(self, frames: Tensor) -> Tensor:
         """Features before any pooling.
@@ -49,10 +55,12 @@ class ResNet10T(nn.Module):
             frames: Float32 of shape (B, 3, H, W), normalised as the weights expect it.
 
         Returns:
-            Non-negative features, shape (B, 512, H/32, W/32), rounded up.
+            Non-negative features, shape (B, channels, H/stride, W/stride), rounded up.
         """
-        x = self.maxpool(self.relu(self.bn1(self.conv1(frames))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        x: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(frames))))
+        for number in range(1, self._stages + 1):
+            x = getattr(self, f"layer{number}")(x)
+        return x
 
 
 class BasicBlock(nn.Module):

@@ -7,15 +7,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from e2hil_rllib.vision.resnet import ResNet10T
+from e2hil_rllib.vision.stage import Trunk, TrunkStage
 
 _IMAGES = 32
 _IMAGE_SIZE = 64  # [pixels]; a batch of 32 then has 128 places even in the last stage
 _SHAPES_PER_IMAGE = 8
 
 
-def seeded_weights(seed: int) -> dict[str, Tensor]:
-    """Random weights of `ResNet10T` by name, the same for a seed on every machine.
+def seeded_weights(seed: int, trunk: Trunk) -> dict[str, Tensor]:
+    """Random weights of a whole trunk by name, the same for a seed on every machine.
 
     Filters are drawn as He et al. (2015) propose; each normalisation then gets the mean and the
     variance that it sees on synthetic pictures, so that every channel of the features is of unit
@@ -28,11 +28,12 @@ def seeded_weights(seed: int) -> dict[str, Tensor]:
     """
     rng = np.random.default_rng(np.random.SeedSequence([0x72E5, seed]))
     with torch.device("meta"):
-        network = ResNet10T()
+        network = TrunkStage(trunk).network()
     network = network.to_empty(device="cpu").double().train()
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
+            channels = module.out_channels // module.groups
+            fan_out = channels * module.kernel_size[0] * module.kernel_size[1]
             scale = np.sqrt(2.0 / fan_out)
             drawn = scale * rng.standard_normal(tuple(module.weight.shape))
             module.weight.data = torch.from_numpy(drawn.astype(np.float32)).double()

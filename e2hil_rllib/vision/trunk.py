@@ -1,4 +1,4 @@
-"""The frozen trunk: ResNet-10-T whose features are computed once in a frame's life per process."""
+"""The frozen trunk: features of frames, computed once in a frame's life per process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from e2hil_rllib.vision.camera_encoders import batch_channels_last
-from e2hil_rllib.vision.resnet import FEATURE_CHANNELS, REDUCTION, ResNet10T
 from e2hil_rllib.vision.settings import VisionSettings
+from e2hil_rllib.vision.stage import TrunkStage
 from e2hil_rllib.vision.trunk_weights import (
     MEAN,
     STD,
@@ -41,7 +41,8 @@ class FrozenTrunk:
     the policy: it is neither trained, nor averaged, nor sent with the weights.
 
     Args:
-        weights: Parameters of a :class:`~e2hil_rllib.vision.resnet.ResNet10T`.
+        weights: Parameters of the network up to its stage.
+        stage: Which network it is, and where it is cut.
         device: Where to compute.
         remembered: Frames whose features are kept.
     """
@@ -49,16 +50,19 @@ class FrozenTrunk:
     def __init__(
         self,
         weights: Mapping[str, Tensor],
+        stage: TrunkStage,
         device: torch.device | str = "cpu",
         remembered: int = _REMEMBERED,
     ) -> None:
         self.weights = dict(weights)
-        self.fingerprint = fingerprint(self.weights)
+        self.stage = stage
+        #: Tells one trunk from another: network, stage and weights.
+        self.fingerprint = stage.fingerprint(fingerprint(self.weights))
         #: Frames that have passed the network.
         self.computed = 0
-        self._network = ResNet10T()
-        self._network.load_state_dict(self.weights)
-        self._network.eval().requires_grad_(False)
+        network = stage.network()
+        network.load_state_dict(self.weights)
+        self._network = stage.inference_network(network.eval().requires_grad_(False))
         self._network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = torch.device(device)
         self._mean = 255 * torch.tensor(MEAN, device=device)[:, None, None]
@@ -67,12 +71,6 @@ class FrozenTrunk:
         self._remembered = remembered
         self._lock = threading.Lock()
 
-    @staticmethod
-    def feature_shape(frame_shape: Sequence[int]) -> tuple[int, int, int]:
-        """Channels, height and width of the features of frames (H, W, 3)."""
-        height, width = (-(-side // REDUCTION) for side in frame_shape[:2])
-        return FEATURE_CHANNELS, height, width
-
     def features(self, frames: np.ndarray) -> np.ndarray:
         """Features of frames.
 
@@ -80,7 +78,7 @@ class FrozenTrunk:
             frames: Shape (B, H, W, 3), uint8.
 
         Returns:
-            Shape (B, 512, H/32, W/32), float16.
+            Shape (B, C, H/stride, W/stride), float16, as :meth:`TrunkStage.feature_shape` says.
         """
         keys = [_content(frame) for frame in frames]
         with self._lock:
@@ -94,7 +92,7 @@ class FrozenTrunk:
                 )  # fmt: skip
             self._remember(found)
         if not keys:
-            return np.empty((0, *self.feature_shape(frames.shape[1:])), np.float16)
+            return np.empty((0, *self.stage.feature_shape(frames.shape[1:])), np.float16)
         return np.stack([found[key] for key in keys])
 
     @torch.no_grad()
@@ -147,17 +145,17 @@ class TrunkFeatures:
 
 
 @functools.lru_cache(maxsize=4)
-def shared_trunk(source: str, device: str = "cpu") -> FrozenTrunk:
-    """The one trunk of this process for a source of weights.
+def shared_trunk(source: str, stage: TrunkStage) -> FrozenTrunk:
+    """The one trunk of this process for a source of weights and a stage.
 
     Args:
         source: As :func:`~e2hil_rllib.vision.trunk_weights.load_trunk_weights` takes it.
-        device: Where to compute.
+        stage: Which network it is, and where it is cut.
 
     Raises:
         TrunkWeightsError: The weights cannot be had; the message says why and what to do.
     """
-    return FrozenTrunk(load_trunk_weights(source), device)
+    return FrozenTrunk(load_trunk_weights(source, stage), stage)
 
 
 def features_for(vision: VisionSettings, cameras: Collection[str]) -> TrunkFeatures | None:
@@ -168,7 +166,7 @@ def features_for(vision: VisionSettings, cameras: Collection[str]) -> TrunkFeatu
     """
     if not (vision.frozen and cameras):
         return None
-    return TrunkFeatures(shared_trunk(vision.trunk_weights), cameras)
+    return TrunkFeatures(shared_trunk(vision.trunk_weights, vision.stage), cameras)
 
 
 def save_trunk(trunk: FrozenTrunk, folder: Path, others: Iterable[Path] = ()) -> None:
@@ -184,6 +182,12 @@ def save_trunk(trunk: FrozenTrunk, folder: Path, others: Iterable[Path] = ()) ->
 def saved_trunk(folder: Path | str) -> Path | None:
     """The file in which a checkpoint holds the weights of its frozen trunk, if it has one."""
     return next(iter(sorted(Path(folder).glob(_FILE.format("*")))), None)
+
+
+def saved_fingerprint(folder: Path | str) -> str | None:
+    """Fingerprint of the trunk whose weights a checkpoint holds, if it has one."""
+    file = saved_trunk(folder)
+    return None if file is None else file.stem.removeprefix(_FILE.split("{")[0])
 
 
 def _content(frame: np.ndarray) -> bytes:

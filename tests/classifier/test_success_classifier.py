@@ -17,6 +17,7 @@ from e2hil_rllib.classifier.success_classifier import (
     ClassifierError,
     SuccessClassifier,
 )
+from e2hil_rllib.vision.stage import TrunkStage
 from e2hil_rllib.vision.trunk import shared_trunk
 from e2hil_rllib.vision.trunk_weights import TrunkWeightsError
 
@@ -25,7 +26,7 @@ SHAPES = {"front": (32, 48, 3), "wrist": (16, 16, 3)}
 
 def make(frozen: bool = False) -> SuccessClassifier:
     torch.manual_seed(0)
-    trunk = shared_trunk("seed:0") if frozen else None
+    trunk = shared_trunk("seed:0", TrunkStage()) if frozen else None
     description = {
         "version": 1,
         "encoder": "frozen" if frozen else "cnn",
@@ -77,9 +78,9 @@ def test_judging_draws_nothing() -> None:
 def test_a_frozen_trunk_computes_a_frame_once() -> None:
     classifier, single = make(frozen=True), frames()
     classifier.probability(single)
-    computed = shared_trunk("seed:0").computed
+    computed = shared_trunk("seed:0", TrunkStage()).computed
     classifier.probability(single)
-    assert shared_trunk("seed:0").computed == computed
+    assert shared_trunk("seed:0", TrunkStage()).computed == computed
 
 
 @pytest.mark.parametrize(

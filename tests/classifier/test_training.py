@@ -21,6 +21,7 @@ from e2hil_rllib.classifier.network import ClassifierNetwork
 from e2hil_rllib.classifier.success_classifier import ClassifierError, SuccessClassifier
 from e2hil_rllib.classifier.train import TrainingOptions, train_classifier
 from e2hil_rllib.noise import NoiseStream
+from e2hil_rllib.vision.stage import TrunkStage
 from e2hil_rllib.vision.trunk import shared_trunk
 from tests.classifier.scenes import episode, labelled
 
@@ -53,7 +54,7 @@ def test_augmentation_keeps_what_is_seen_and_changes_how_it_looks() -> None:
 
 
 def test_a_frozen_trunk_sees_each_copy_once_and_plain_frames_unchanged() -> None:
-    trunk = shared_trunk("seed:0")
+    trunk = shared_trunk("seed:0", TrunkStage())
     frames = FrameInputs(scenes(2))
     before, seen = trunk.computed, []
     inputs = FeatureInputs(
@@ -178,7 +179,7 @@ def test_a_trained_classifier_is_written_whole_and_loads_to_the_same(
     probability = loaded.probability({"front": np.stack([solved, open_])})
     assert probability[0] > probability[1]
     assert description["trunk_fingerprint"] == (
-        None if encoder == "cnn" else shared_trunk("seed:0").fingerprint
+        None if encoder == "cnn" else shared_trunk("seed:0", TrunkStage()).fingerprint
     )
 
 

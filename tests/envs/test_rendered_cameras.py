@@ -1,11 +1,17 @@
+import itertools
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
+import yaml
 
+IMAGES = sorted((Path(__file__).parents[2] / "configs").glob("*_images.yaml"))
+JAWS = 0.03  # [m] above the TCP
+CUBE = 0.015  # [m]: half its edge
 STACK = "envs:SO101StackBlocks-v0"
 
 
@@ -75,6 +81,31 @@ def test_a_view_is_the_part_of_the_raw_frame_that_it_names():
         )
     finally:
         made.close()
+
+
+@pytest.mark.parametrize("file", IMAGES, ids=lambda file: file.stem)
+def test_the_front_cameras_crop_shows_the_workspace_and_the_jaws_above_it(file):
+    values = yaml.safe_load(file.read_text())
+    made = gymnasium.make(values["task"], cameras=values["env"]["cameras"])
+    box, views = made.unwrapped.workspace, made.unwrapped.cameras.views
+    model = made.unwrapped.task.scene.model
+    camera = model.camera("front")
+    right, up, back = model.cam_mat0[camera.id].reshape(3, 3).T
+    view = views["front"]
+    width, height = view.resolution
+    focal = height / 2 / np.tan(np.radians(camera.fovy[0]) / 2)
+    lowest = np.array([box.x[0] - CUBE, box.y[0] - CUBE, 0.0])
+    highest = np.array([box.x[1] + CUBE, box.y[1] + CUBE, 0.0])
+    points = list(itertools.product(*zip(lowest, highest, strict=True)))
+    points += itertools.product(box.x, box.y, (box.z[1], box.z[1] + JAWS))
+    crop = view.crop
+    for point in points:
+        x, y, z = (axis @ (np.array(point) - camera.pos) for axis in (right, up, back))
+        column, row = width / 2 - focal * x / z, height / 2 + focal * y / z
+        assert crop.left < column < crop.left + crop.width, point
+        assert crop.top < row < crop.top + crop.height, point
+    assert crop.width * crop.height < 0.6 * width * height
+    made.close()
 
 
 def test_without_a_view_the_frame_is_the_rendered_one(env):

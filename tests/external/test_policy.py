@@ -167,6 +167,14 @@ def test_a_frozen_trunk_must_have_the_same_weights() -> None:
         policy.check(welcome(SEEING) | {"trunk": "f00d"})
 
 
+def test_a_learner_with_another_trunk_or_stage_is_named() -> None:
+    config = configured().vision(encoder="frozen", trunk="efficientnet_lite0", stride=8)
+    policy = LocalPolicy(config, SEEING, ACTIONS, 0)
+    told = {"trunk": "efficientnet_lite0-stride16-f00d"}
+    with pytest.raises(Refused, match=r"lite0-stride8-\w+ here and eff\w+-stride16-f00d at the l"):
+        policy.check(welcome(SEEING) | told)
+
+
 @pytest.mark.parametrize(
     ("told", "fault"),
     [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from e2hil_rllib.vision.resnet import FEATURE_CHANNELS, ResNet10T
+from e2hil_rllib.vision.resnet import ResNet10T
 
 # Names, shapes and features of timm's resnet10t with the parameters of `filled_network`.
 REFERENCE = Path(__file__).parents[1] / "fixtures" / "resnet10t_reference.npz"
@@ -59,4 +59,4 @@ def test_features_are_those_of_timm():
 def test_any_frame_is_reduced_by_32_rounded_up(height, width):
     with torch.no_grad():
         features = ResNet10T().eval()(torch.zeros(1, 3, height, width))
-    assert features.shape == (1, FEATURE_CHANNELS, -(-height // 32), -(-width // 32))
+    assert features.shape == (1, 512, -(-height // 32), -(-width // 32))
