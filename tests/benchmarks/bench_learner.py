@@ -64,11 +64,12 @@ class FixedEnv(gym.Env):
 gym.register("E2HiLBench-v0", FixedEnv)
 
 
-def filled_replay() -> HumanInTheLoopReplay:
+def filled_replay(n_step: int = 1) -> HumanInTheLoopReplay:
     generator = np.random.default_rng(0)
     buffers = [
         ReplayBuffer(n, {k: (s,) for k, s in SIZES.items()},
-                     {k: np.dtype(np.float32) for k in SIZES}, ACTION_SIZE)
+                     {k: np.dtype(np.float32) for k in SIZES}, ACTION_SIZE,
+                     gamma=0.97, n_step=n_step)
         for n in (STEPS, STEPS)
     ]  # fmt: skip
     replay = HumanInTheLoopReplay(*buffers, demonstration_fraction=0.5, seed=0)
@@ -83,7 +84,7 @@ def filled_replay() -> HumanInTheLoopReplay:
             np.zeros(100, np.uint8),
         )
         replay.online.add(segment)
-        replay.demonstrations.add(segment)
+        replay.add_demonstration(segment)
     return replay
 
 
@@ -95,11 +96,26 @@ def e2hil_update(enabled: bool, interval: int = INTERVAL) -> Callable[[], None]:
     """
     config = (
         E2HiLConfig()
+        .preset("e2hil_paper")
         .environment("E2HiLBench-v0")
         .entropy_selection(enabled=enabled, diagnostics_interval=interval)
         .human_in_the_loop(interventions=False, demonstration_fraction=0)
     )
     return update_from(config.build_learner_group(env=FixedEnv()), filled_replay())
+
+
+def imitating_update() -> Callable[[], None]:
+    """The same without selection, with imitation of the half that is human and 3-step targets."""
+    config = (
+        E2HiLConfig()
+        .preset("default")
+        .environment("E2HiLBench-v0")
+        .entropy_selection(enabled=False)
+        .human_in_the_loop(interventions=False, demonstration_fraction=0)
+        .imitation(q_filter_starts=0)
+        .training(n_step=3, monte_carlo_floor=True)
+    )
+    return update_from(config.build_learner_group(env=FixedEnv()), filled_replay(n_step=3))
 
 
 def update_from(group: LearnerGroup, replay: HumanInTheLoopReplay) -> Callable[[], None]:
@@ -166,6 +182,7 @@ CANDIDATES: dict[str, dict[str, Callable[[], Callable[[], None]]]] = {
     "E2HiL": {
         "off": lambda: e2hil_update(False),
         "on": lambda: e2hil_update(True),
+        "imitating": imitating_update,
         "off, judged": lambda: e2hil_update(False, 1),
         "on, judged": lambda: e2hil_update(True, 1),
     },
@@ -245,6 +262,7 @@ def main(rounds: int = 30) -> dict[str, float]:
         "(b) plain / E2HiL, selection off": times["plain off"] / times["E2HiL off"],
         "(b) plain / E2HiL, selection on": times["plain on"] / times["E2HiL on"],
         "(c) selection on / off": times["E2HiL on"] / times["E2HiL off"],
+        "(f) imitation and 3 steps / neither": times["E2HiL imitating"] / times["E2HiL off"],
     }
     for name, ratio in ratios.items():
         print(f"{name:34s} {ratio:6.2f}")

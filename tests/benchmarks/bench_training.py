@@ -33,8 +33,8 @@ def pendulum(max_steps: int = 10_000) -> float:
 def _pendulum(settings: dict[str, Any], max_steps: int) -> float:
     algo = (
         E2HiLConfig()
+        .preset(settings["preset"])
         .environment("Pendulum-v1")
-        .entropy_selection(**settings["entropy_selection"])
         .human_in_the_loop(**settings["human_in_the_loop"])
         .training(steps_per_iteration=2_000, **settings["training"])
         .debugging(seed=0)

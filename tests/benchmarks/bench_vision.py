@@ -70,7 +70,7 @@ def filled_replay(config: E2HiLConfig) -> HumanInTheLoopReplay:
         TwoCameras(**config.env_config).observation_space, config.vision_settings
     )
     shapes, dtypes = ({key: value[i] for key, value in spaces.items()} for i in (0, 1))
-    buffers = [ReplayBuffer(STEPS, shapes, dtypes, 4) for _ in range(2)]
+    buffers = [ReplayBuffer(STEPS, shapes, dtypes, 4, gamma=0.97) for _ in range(2)]
     replay = HumanInTheLoopReplay(*buffers, demonstration_fraction=0.5, seed=0)
     for episode in range(STEPS // 100):
         segment = Segment(
