@@ -30,7 +30,7 @@ Configs = Annotated[Path, typer.Option(help="Folder of settings files.")]
 def trial_overrides(
     given: Sequence[str] | None, budget: int | None, gpus_per_trial: float
 ) -> list[str]:
-    """The overrides of a trial's settings.
+    """The overrides of a trial's settings; without those given, every trial runs to its budget.
 
     Args:
         given: By --set.
@@ -40,7 +40,7 @@ def trial_overrides(
     Returns:
         `key.of.section=value` texts.
     """
-    overrides = list(given or [])
+    overrides = ["stop.autonomous_success_rate=null", *(given or [])]
     if budget:
         overrides.append(f"stop.steps={budget}")
     if gpus_per_trial:
