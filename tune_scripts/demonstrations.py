@@ -54,7 +54,8 @@ def record_missing(trials: Iterable[Trial], out: Path, console: Console) -> None
             continue
         recorded.add(folder)
         if not folder.exists():
-            console.print(f"Recording demonstrations: {trial.task}, seed {trial.seed}")
+            who = f", {trial.person}" if trial.person else ""
+            console.print(f"Recording demonstrations: {trial.task}{who}, seed {trial.seed}")
             _record(trial.settings, folder, wanted.record)
         elif (folder / _ORIGIN).read_text(encoding="utf-8") != _origin(trial.settings):
             raise PlanError(
