@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from e2hil_rllib.files import swapped_in
 from e2hil_rllib.wilson import wilson_interval
 
 _COLUMNS = ("step", "seed", "success", "steps", "return", "start", "task_succeed")
+
+LASTING_EVALUATIONS = 3
+"""Success holds once so many consecutive evaluations have reached a goal."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,24 @@ def summarize(episodes: Iterable[EvaluatedEpisode]) -> dict[str, Summary]:
             groups.setdefault(episode.start, []).append(episode)
     ordered = ["all", *sorted(groups.keys() - {"all"})]
     return {name: _summary_of(groups[name]) for name in ordered}
+
+
+def first_lasting(
+    rates: Sequence[float], goal: float, times: int = LASTING_EVALUATIONS
+) -> int | None:
+    """When success first held: at the first of several consecutive evaluations that reach a goal.
+
+    Args:
+        rates: Success of each evaluation, in the order of steps.
+        goal: What each has to reach.
+        times: How many have to, one after the other.
+
+    Returns:
+        The index of the first one; None if it never held.
+    """
+    reached = [rate >= goal for rate in rates]
+    starts = range(len(reached) - times + 1)
+    return next((start for start in starts if all(reached[start : start + times])), None)
 
 
 def read_evaluations(path: Path) -> list[EvaluatedEpisode]:

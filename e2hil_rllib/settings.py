@@ -83,6 +83,14 @@ class Settings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _evaluated_on_the_way(self) -> Settings:
+        if self.stop.lasting_success is not None and self.evaluation.every_steps is None:
+            raise ValueError(
+                "stop.lasting_success waits for evaluations on the way: set evaluation.every_steps"
+            )
+        return self
+
     @property
     def physical(self) -> bool:
         """Whether the environment is a physical arm, or a virtual one."""

@@ -12,10 +12,9 @@ import pyarrow.parquet as pq
 from e2hil_rllib.columns import HUMAN, SUCCESS, UNREADABLE, step_column
 from e2hil_rllib.episodes import DamagedEpisodeError, episode_files
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.evaluation_log import read_evaluations, summarize
+from e2hil_rllib.evaluation_log import first_lasting, read_evaluations, summarize
 from e2hil_rllib.progress import STEP, Row, read_rows
 from e2hil_rllib.report.method_curves import evaluated_series
-from e2hil_rllib.report.trials import LASTING_EVALUATIONS
 from e2hil_rllib.run_folder import RunFolder
 
 SUCCESS_GOAL = 0.9
@@ -74,7 +73,7 @@ def measure(run: RunFolder) -> Measures:
     known = all(episode.success is not None for episode in final)
     low, high = summary.interval if known else (None, None)
     evaluated, rates = (column.tolist() for column in evaluated_series(evaluations))
-    held = first_lasting(rates)
+    held = first_lasting(rates, SUCCESS_GOAL)
     then = _row_at(rows, evaluated[held]) if held is not None else None
     worst = min(rates[held:]) if held is not None else None
     return Measures(
@@ -95,24 +94,6 @@ def measure(run: RunFolder) -> Measures:
         fell_back=worst if worst is not None and worst < SUCCESS_GOAL else None,
         evaluations=len(rates),
     )
-
-
-def first_lasting(
-    rates: Sequence[float], goal: float = SUCCESS_GOAL, times: int = LASTING_EVALUATIONS
-) -> int | None:
-    """When success first held: at the first of several consecutive evaluations that reach a goal.
-
-    Args:
-        rates: Success of each evaluation, in the order of steps.
-        goal: What each has to reach.
-        times: How many have to, one after the other.
-
-    Returns:
-        The index of the first one; None if it never held.
-    """
-    reached = [rate >= goal for rate in rates]
-    starts = range(len(reached) - times + 1)
-    return next((start for start in starts if all(reached[start : start + times])), None)
 
 
 def _row_at(rows: Sequence[Row], step: float) -> Row:

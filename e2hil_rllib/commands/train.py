@@ -20,7 +20,13 @@ from e2hil_rllib.commands.evaluate import evaluate, print_evaluation
 from e2hil_rllib.commands.interrupt import StopRequest, stop_on_signal
 from e2hil_rllib.commands.record import record_demonstrations
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.evaluation_log import read_evaluations, summarize, write_evaluations
+from e2hil_rllib.evaluation_log import (
+    EvaluatedEpisode,
+    first_lasting,
+    read_evaluations,
+    summarize,
+    write_evaluations,
+)
 from e2hil_rllib.files import WriteError
 from e2hil_rllib.progress import STEP, ProgressLog, Row, flatten
 from e2hil_rllib.report import write_report
@@ -263,7 +269,18 @@ class _Training:
     def _is_done(self, row: Row) -> bool:
         wanted = self._settings.stop.autonomous_success_rate
         reached = wanted is not None and row.get(AUTONOMOUS, math.nan) >= wanted
-        return reached or row[STEP] >= self._settings.stop.steps
+        return reached or self._success_lasts(row) or row[STEP] >= self._settings.stop.steps
+
+    def _success_lasts(self, row: Row) -> bool:
+        """Whether enough evaluations in a row have reached what was wanted."""
+        wanted = self._settings.stop.lasting_success
+        if wanted is None or "evaluation/success_rate" not in row:
+            return False
+        by_step: dict[int, list[EvaluatedEpisode]] = {}
+        for episode in read_evaluations(self._run.evaluation):
+            by_step.setdefault(episode.step, []).append(episode)
+        rates = [summarize(by_step[step])["all"].success_rate for step in sorted(by_step)]
+        return first_lasting(rates, wanted) is not None
 
     @staticmethod
     def _due(row: Row, last: int, interval: int | None) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from e2hil_rllib.evaluation_log import LASTING_EVALUATIONS
 from e2hil_rllib.report.page import Table
 from e2hil_rllib.report.statistics import (
     FEWEST_SEEDS,
@@ -15,7 +16,7 @@ from e2hil_rllib.report.statistics import (
     interquartile_mean_estimate,
     probability_of_improvement,
 )
-from e2hil_rllib.report.trials import LASTING_EVALUATIONS, Comparison, Trial
+from e2hil_rllib.report.trials import Comparison, Trial
 
 #: Whom the others are compared with.
 BASELINE = "hil_serl"

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2hil_rllib.errors import UserError
+from e2hil_rllib.evaluation_log import LASTING_EVALUATIONS
 from e2hil_rllib.run_folder import RunFolder
 
 RESULTS = "results.csv"
 ERRORS = "errors.csv"
 _RUNS = ("trials/*/*/seed_*", "trials/*/*/*/seed_*")  # without and with a person
-
-LASTING_EVALUATIONS = 3
-"""Success holds once so many consecutive evaluations have reached 90 %."""
 
 #: The methods of the comparison in the order of tables and legends; others follow by name. "e2hil"
 #: is the name of "e2hil_paper" in results from before there were presets.

@@ -45,6 +45,10 @@ class Counter:
         rates = {"success_rate": self.step / 1000, "autonomous_success_rate": self.step / 1000}
         return {STEP: self.step, "env_runners": rates, "config": {"lr": 1}}
 
+    def warm_start(self, progress: Callable[[int, int], None]) -> int:
+        progress(1, 1)
+        return 1
+
     def save_to_path(self, path: str) -> None:
         (Path(path) / "step").write_text(str(self.step))
 
@@ -226,6 +230,27 @@ def test_resume_starts_a_run_where_there_is_none(workshop: Workshop) -> None:
 def test_training_ends_early_at_the_wanted_success(workshop: Workshop) -> None:
     workshop.train(stop={"steps": 900, "autonomous_success_rate": 0.3})
     assert workshop.rows == [100, 200, 300]
+
+
+def test_training_ends_once_three_evaluations_in_a_row_reach_the_wanted_success(
+    workshop: Workshop,
+) -> None:
+    workshop.train(
+        stop={"steps": 900, "lasting_success": 0.9}, evaluation={"episodes": 2, "every_steps": 200}
+    )
+    assert workshop.rows[-1] == 600
+    with pytest.raises(ValueError, match=r"set evaluation\.every_steps"):
+        workshop.train(stop={"steps": 900, "lasting_success": 0.9})
+
+
+def test_a_new_run_begins_with_the_demonstrations_and_a_resumed_one_does_not(
+    workshop: Workshop,
+) -> None:
+    workshop.train()
+    assert "Learned from the demonstrations: 1 updates" in workshop.output.getvalue()
+    workshop.output.truncate(0)
+    workshop.train(resume=True, stop={"steps": 700})
+    assert "Learned from the demonstrations" not in workshop.output.getvalue()
 
 
 def test_evaluations_on_the_way_are_rows_and_columns(workshop: Workshop) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from e2hil_rllib.episodes import DamagedEpisodeError
-from e2hil_rllib.evaluation_log import EvaluatedEpisode, write_evaluations
+from e2hil_rllib.evaluation_log import EvaluatedEpisode, first_lasting, write_evaluations
 from e2hil_rllib.progress import STEP, write_rows
 from e2hil_rllib.run_folder import RunFolder
 from tests.report.runs import add_episode, damage
 from tune_scripts.measures import (
+    SUCCESS_GOAL,
     MeasureError,
-    first_lasting,
     human_steps_to_goal,
     measure,
     training_episodes,
@@ -50,7 +50,7 @@ def test_human_steps_until_90_percent_of_the_last_20_episodes_succeed_alone(epis
     ],
 )
 def test_success_holds_from_the_first_of_three_evaluations_in_a_row(rates, expected):
-    assert first_lasting(rates) == expected
+    assert first_lasting(rates, SUCCESS_GOAL) == expected
 
 
 def evaluated_run(folder, rates, taken=True):
