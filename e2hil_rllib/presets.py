@@ -35,6 +35,7 @@ PRESETS = MappingProxyType(
         # What the comparisons say is best for the person.
         DEFAULT: _E2HIL_PAPER
         | {
+            "selection_enabled": False,
             "imitation_weight": 1.0,
             "imitation_dropout": 0.1,
             "highest_return": "auto",

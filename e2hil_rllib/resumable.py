@@ -95,15 +95,21 @@ class ResumableSAC(SAC):
     @classmethod
     def from_checkpoint(cls, path: Any, *args: Any, **kwargs: Any) -> ResumableSAC:
         """A new algorithm as it was saved; the weights of a frozen trunk are in the checkpoint."""
-        if isinstance(path, str | Path) and "config" not in kwargs:
-            file = Path(path) / cls.CLASS_AND_CTOR_ARGS_FILE_NAME
-            if file.exists():
-                (state,), _ = pickle.loads(file.read_bytes())["ctor_args_and_kwargs"]
-                # One that is older than the presets was trained with what the paper's has.
-                kwargs["config"] = preset_settings(PAPER) | state
-                if (trunk := saved_trunk(path)) is not None:
-                    kwargs["config"]["trunk_weights"] = str(trunk.resolve())
-        algorithm: ResumableSAC = super().from_checkpoint(path, *args, **kwargs)
+        file = (
+            Path(path) / cls.CLASS_AND_CTOR_ARGS_FILE_NAME if isinstance(path, str | Path) else None
+        )
+        if file is None or not file.exists():
+            remote: ResumableSAC = super().from_checkpoint(path, *args, **kwargs)
+            return remote
+        # RLlib would build it from the saved configuration as it is: one that is older than the
+        # presets would lack settings, and the trunk's weights would be looked for where they were.
+        saved = pickle.loads(file.read_bytes())
+        (state,), _ = saved["ctor_args_and_kwargs"]
+        config = preset_settings(PAPER) | state
+        if (trunk := saved_trunk(path)) is not None:
+            config["trunk_weights"] = str(trunk.resolve())
+        algorithm: ResumableSAC = saved["class"](config)
+        algorithm.restore_from_path(path, *args, **kwargs)
         return algorithm
 
     def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:

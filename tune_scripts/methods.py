@@ -53,14 +53,14 @@ METHODS: dict[str, Method] = {
         "imitates all human steps, without critics",
         (
             _DEFAULT,
-            "entropy_selection.enabled=false",
             "imitation.reinforcement=false",
             "training.exploration_noise=0",
         ),
     ),
-    # The default with one part taken out.
-    "no_selection": Method(
-        "default without the selection", (_DEFAULT, "entropy_selection.enabled=false")
+    # The default with the paper's selection, and with one part taken out.
+    "with_selection": Method(
+        "default with the selection of e2hil_paper",
+        (_DEFAULT, "entropy_selection.enabled=true", "entropy_selection.rule=entropy"),
     ),
     "no_imitation": Method("default without imitation", (_DEFAULT, "imitation.weight=0")),
     "no_dropout": Method("default without dropout", (_DEFAULT, "imitation.dropout=0")),

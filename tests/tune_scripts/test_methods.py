@@ -34,7 +34,7 @@ SETTINGS = Settings.model_validate(
         },
     }
 )  # fmt: skip
-UNSELECTED = ("hil_serl", "no_selection", "rlpd10")
+UNSELECTED = ("hil_serl", "default", "rlpd10")
 PUBLISHED = (
     "hil_serl", "e2hil_paper", "random", "upper_only", "lower_only", "log_influence", "rlpd10",
 )  # fmt: skip
