@@ -463,6 +463,14 @@ class E2HiLConfig(SACConfig):
                 config.env_config = {**config.env_config, "operator": None}
         return config
 
+    def get_rollout_fragment_length(self, worker_index: int = 0) -> int:
+        """Steps in a chunk of a runner: 1 by default, whatever ``n_step`` is.
+
+        Replay completes the windows of n steps itself, so that the policy is as fresh as ever.
+        """
+        chosen = self.rollout_fragment_length
+        return 1 if chosen == "auto" else int(chosen)
+
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         """The module of E2HiL."""
         from e2hil_rllib.rl_module import E2HiLTorchRLModule

@@ -71,6 +71,18 @@ def test_an_iteration_reports_what_the_contract_names():
     algo.stop()
 
 
+def test_n_steps_are_completed_in_replay_and_delay_nothing():
+    """Chunks stay single steps, so that an iteration has exactly its steps and their updates."""
+    algo = make_config(n_step=3).build_algo()
+    result = algo.train()
+    assert result["num_env_steps_sampled_lifetime"] == 60
+    assert result["num_updates_lifetime"] == 2 * (60 - 4)
+    discounts = algo.replay.online.empty_batch(200)
+    algo.replay.online.sample_into(discounts, slice(0, 200), np.random.default_rng(0))
+    assert np.isclose(discounts["discounts"], 0.97**3).any()
+    algo.stop()
+
+
 def test_rates_are_nan_before_the_first_episode():
     algo = make_config(steps_per_iteration=5).preset("e2hil_paper").build_algo()
     runners = algo.train()["env_runners"]
