@@ -95,6 +95,19 @@ def test_another_seed_explores_otherwise_and_the_same_one_the_same() -> None:
     assert np.array_equal(one.act(observation, False), other.act(observation, False))
 
 
+def test_it_explores_with_the_noise_that_the_settings_say() -> None:
+    """Without noise exploring is acting without exploration; half the noise is nearer to it."""
+    seen = observations(NAMED, 20)
+    quiet = np.array([made().act(x, explore=False) for x in seen])
+    apart = []
+    for noise in (0.0, 0.1, 1.0):
+        policy = made(exploration_noise=noise)
+        explored = np.array([policy.act(x, explore=True) for x in seen])
+        apart.append(np.abs(explored - quiet).mean())
+    assert apart[0] < 1e-6
+    assert 0 < apart[1] < 0.5 * apart[2]
+
+
 def test_the_newest_weights_act() -> None:
     policy = made()
     assert (policy.version, policy.updates) == (0, 0)

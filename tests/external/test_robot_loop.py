@@ -236,6 +236,26 @@ def test_before_the_first_policy_nothing_moves(robot: Robot, learner: Learner) -
     assert loop.tally.holds == 0, "it had not begun"
 
 
+def test_it_says_that_the_learner_learns_from_the_demonstrations_first(
+    robot: Robot, learner: Learner
+) -> None:
+    learner.stop()
+    learner.bulletin = Bulletin(learner.bulletin.welcome)
+    learner.bulletin.tell({"warm_start": True})
+    learner.start()
+    assert robot.delivery.news.take() is not None, "that of the fixture's learner"
+    env = WaitingArm()
+    env.whiles = [
+        lambda: until(lambda: robot.delivery.news.status.get("warm_start")),
+        lambda: None,
+        lambda: learner.bulletin.publish({"w": np.ones(1, np.float32)}),
+    ]
+    robot.loop(env).run(seed=0, most_episodes=1)
+    said = "standing still: the learner learns from the demonstrations first"
+    assert said in robot.announced
+    assert robot.announced[-1] == "going on"
+
+
 @pytest.mark.parametrize("arm", [Arm, WaitingArm])
 def test_while_the_learner_is_away_the_robot_stands_still_and_then_goes_on(
     robot: Robot, learner: Learner, arm: type[Arm]
