@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FREE_OF_RAY = ("influence", "losses", "networks", "encoders", "replay", "frames", "segments",
+FREE_OF_RAY = ("influence", "method/losses", "method/imitation", "returns", "presets",
+               "networks", "encoders", "replay", "frames", "segments",
                "selection", "flat_parameters", "limiter", "metrics", "episodes",
                "external/codec", "external/framing", "external/listener", "external/chunk",
                "external/spool", "external/inbox", "external/delivery",

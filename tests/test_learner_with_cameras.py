@@ -15,6 +15,7 @@ B = 8
 def build_group(encoder, **selection):
     config = (
         E2HiLConfig()
+        .preset("e2hil_paper")
         .environment("tests.helpers:E2HiLSeeingReach-v0")
         .entropy_selection(**({"enabled": False} | selection))
         .vision(encoder=encoder)
@@ -39,7 +40,8 @@ def make_batch(group, rows):
     return {
         "obs": observation(), "new_obs": observation(),
         "actions": torch.rand(rows, 2), "rewards": torch.rand(rows),
-        "terminateds": torch.zeros(rows), "source": torch.zeros(rows, dtype=torch.uint8),
+        "discounts": torch.full((rows,), 0.97), "floors": torch.full((rows,), -torch.inf),
+        "source": torch.zeros(rows, dtype=torch.uint8),
         "episode": torch.zeros(rows, dtype=torch.int64), "step": torch.arange(rows),
     }  # fmt: skip
 
@@ -78,7 +80,8 @@ def test_the_actor_sends_no_gradient_into_the_camera_encoder(encoder):
     batch = make_batch(group, B)
     latent = module.encoder(batch["obs"])
     part = module.critics.observation_part(latent).detach()
-    losses = learner._actor_losses(module, learner.config, latent, part, batch)
+    q = module.critics.from_observation_part(part, batch["actions"]).detach()
+    losses = learner._actor_losses(module, learner.config, latent, part, batch, q)
     sum(losses.values()).backward()
     assert all(not p.grad.any() for p in module.encoder.parameters())
     assert any(p.grad.any() for p in module.actor.parameters())

@@ -12,7 +12,7 @@ from typing import Any
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.progress import STEP, read_rows
 from e2hil_rllib.run_folder import RunFolder
-from e2hil_rllib.settings import Settings, changed_keys, load_settings
+from e2hil_rllib.settings import ALGORITHM_SECTIONS, Settings, changed_keys, load_settings
 from e2hil_rllib.settings_file import SettingsError, hint
 from tune_scripts.methods import apply_method, with_settings
 from tune_scripts.persons import SETTINGS_PERSON, Person
@@ -128,6 +128,11 @@ def config_hash(settings: Settings) -> str:
     used is not part of it; steps and evaluation are.
     """
     values = settings.model_dump(exclude=_NOT_HASHED, exclude_defaults=True)
+    for section in ALGORITHM_SECTIONS:
+        # A null that was given is no default: it switches off what the preset has.
+        nulls = {k: None for k, v in settings.arguments(section).items() if v is None}
+        if nulls:
+            values[section] = values.get(section, {}) | nulls
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

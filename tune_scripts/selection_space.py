@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from e2hil_rllib.config import E2HiLConfig
+from e2hil_rllib.presets import PAPER
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -44,8 +45,8 @@ class Searched:
 
     @property
     def paper(self) -> float | int:
-        """The paper's value, which is the algorithm's default."""
-        value: float | int = getattr(E2HiLConfig(), self.name)
+        """The paper's value."""
+        value: float | int = getattr(E2HiLConfig().preset(PAPER), self.name)
         return value
 
     def distribution(self) -> BaseDistribution:

@@ -45,7 +45,7 @@ from tune_scripts.session import (
 )
 
 PICTURE = "sweep.png"
-_METHOD = "default"  # of which the sweep varies the settings
+_METHOD = "e2hil_paper"  # of which the sweep varies the settings
 
 
 @dataclass(frozen=True)

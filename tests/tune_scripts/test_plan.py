@@ -26,16 +26,16 @@ from tune_scripts.plan import (
 
 
 def plan(**values):
-    return plan_trials({"reach": reach(**values)}, ["e2hil", "hil_serl"], range(2))
+    return plan_trials({"reach": reach(**values)}, ["e2hil_paper", "hil_serl"], range(2))
 
 
 def test_a_plan_has_every_task_method_and_seed_once_and_seeds_first():
-    trials = plan_trials({"a": reach(), "b": reach()}, ["e2hil", "random"], range(2))
+    trials = plan_trials({"a": reach(), "b": reach()}, ["e2hil_paper", "random"], range(2))
     assert [trial.name for trial in trials] == [
         f"{task} {method} seed {seed}"
         for seed in (0, 1)
         for task in ("a", "b")
-        for method in ("e2hil", "random")
+        for method in ("e2hil_paper", "random")
     ]
     assert [trial.settings.seed for trial in trials] == [0] * 4 + [1] * 4
     assert trials[-1].run_dir == "trials/b/random/seed_1"
@@ -44,11 +44,11 @@ def test_a_plan_has_every_task_method_and_seed_once_and_seeds_first():
 def test_each_person_has_trials_of_their_own():
     watched = reach(env={"operator": {"skill": 0.8}})
     persons = all_persons({"patience": [0.6, 3.0], "skill": None, "attention": [0.5]})
-    trials = plan_trials({"reach": watched}, ["e2hil", "hil_serl"], range(1), persons)
+    trials = plan_trials({"reach": watched}, ["e2hil_paper", "hil_serl"], range(1), persons)
     assert [trial.person for trial in trials] == ["patience_0.6_attention_0.5"] * 2 + [
         "patience_3_attention_0.5"
     ] * 2
-    assert trials[0].run_dir == "trials/reach/e2hil/patience_0.6_attention_0.5/seed_0"
+    assert trials[0].run_dir == "trials/reach/e2hil_paper/patience_0.6_attention_0.5/seed_0"
     assert trials[3].name == "reach hil_serl patience_3_attention_0.5 seed 0"
     operator = {"skill": 0.8, "patience": 3, "attention": 0.5}
     assert trials[3].settings.env == {"operator": operator}

@@ -137,7 +137,9 @@ def test_demonstrations_of_other_settings_are_not_taken(tmp_path, trials, withou
         tmp_path / "configs", "reach", env={"human_every": 1, "limit": 21},
         demonstrations={"record": 2}, human_in_the_loop={},
     )  # fmt: skip
-    other = plan_trials({"reach": load_task(tmp_path / "configs", "reach", [])}, ["e2hil"], [0])
+    other = plan_trials(
+        {"reach": load_task(tmp_path / "configs", "reach", [])}, ["e2hil_paper"], [0]
+    )
     with pytest.raises(PlanError, match="recorded with other settings"):
         run_sweep(other, tmp_path / "out", Console(quiet=True))
 
@@ -165,7 +167,16 @@ def planned(monkeypatch):
 
 
 def test_persons_and_evaluations_are_those_of_the_options(tmp_path, planned):
-    common = ["--tasks", "touch_cube", "--methods", "e2hil", "--seeds", "1", "--out", str(tmp_path)]
+    common = [
+        "--tasks",
+        "touch_cube",
+        "--methods",
+        "e2hil_paper",
+        "--seeds",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
     assert CliRunner().invoke(app, common).exit_code == 0
     (trial,) = planned
     assert (trial.person, trial.settings.evaluation.every_steps) == ("", 500)
@@ -180,7 +191,7 @@ def test_persons_and_evaluations_are_those_of_the_options(tmp_path, planned):
 
 
 def test_each_persons_environment_is_checked_before_anything_starts(tmp_path, planned, without_ray):
-    options = ["--patience", "0.6", "99", "--methods", "e2hil", "--seeds", "1"]
+    options = ["--patience", "0.6", "99", "--methods", "e2hil_paper", "--seeds", "1"]
     CliRunner().invoke(app, ["--tasks", "touch_cube", "--out", str(tmp_path / "out"), *options])
     with pytest.raises(SettingsError, match=r"operator\.patience must be a number from 0\.1 to 30"):
         run_sweep(planned, tmp_path / "out", Console(quiet=True))
@@ -198,7 +209,7 @@ def test_each_persons_environment_is_checked_before_anything_starts(tmp_path, pl
     ],
 )
 def test_an_override_that_would_have_no_effect_is_refused(tmp_path, override, instead):
-    common = ["--tasks", "touch_cube", "--methods", "e2hil", "rlpd10", "--out", str(tmp_path)]
+    common = ["--tasks", "touch_cube", "--methods", "e2hil_paper", "rlpd10", "--out", str(tmp_path)]
     common += ["--patience", "0.6", "3"]
     done = CliRunner().invoke(app, [*common, "--set", "env.reward=dense", override])
     assert done.exit_code == 2
@@ -225,7 +236,7 @@ def test_a_task_that_does_not_tell_success_is_refused(tmp_path, without_ray):
     )
     task = {"pendulum": load_task(tmp_path, "pendulum", [])}
     with pytest.raises(PlanError, match="pendulum does not tell success"):
-        run_sweep(plan_trials(task, ["e2hil"], [0]), tmp_path / "out", Console(quiet=True))
+        run_sweep(plan_trials(task, ["e2hil_paper"], [0]), tmp_path / "out", Console(quiet=True))
     assert without_ray == []
 
 
