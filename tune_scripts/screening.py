@@ -81,6 +81,7 @@ def rows_of(run: RunFolder) -> list[dict[str, object]]:
     for step in sorted({episode.step for episode in evaluated}):
         until = [row for row in progress if row[STEP] <= step]
         last = until[-1] if until else {}
+        takeovers = last.get("num_takeovers_lifetime")
         success = summarize(e for e in evaluated if e.step == step)["all"].success_rate
         rows.append(
             {
@@ -91,7 +92,7 @@ def rows_of(run: RunFolder) -> list[dict[str, object]]:
                 "step": step,
                 "success_alone": f"{success:.2f}",
                 "human_steps": int(last.get("num_human_steps_lifetime", 0)),
-                "takeovers": int(last.get("num_takeovers_lifetime", 0)),
+                "takeovers": int(takeovers) if takeovers is not None else "",
             }
         )
     return rows
