@@ -9,8 +9,10 @@ from envs.checked import ACTION_SIZE
 from envs.tasks.base import SimulatedTask, Subgoal
 from envs.workspace import Workspace
 
-# Travel at the clearance height ends when the TCP is this near to the subgoal's vertical [m].
-_ABOVE = 0.008
+# A funnel over the subgoal: this near to its vertical, the way goes down to it [m].
+_CENTRED = 0.004
+_STEEPNESS = 3.0  # how much the funnel rises for each metre away from there
+_BELOW = 0.015  # [m]: as far below the funnel, the way goes up alone
 
 
 class Watched(Protocol):
@@ -72,15 +74,21 @@ class Expert:
 
 
 def waypoint(subgoal: Subgoal, tcp: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the next point on the way to a subgoal: up, across, then down.
+    """Returns the next point on the way to a subgoal: up, across, then down, in one smooth bend.
+
+    The height that the way needs rises with the distance from the subgoal's vertical, up to the
+    clearance. It has no corners, as a hand's way has none: at a corner one step nearer means the
+    opposite action, and who imitates the mean of the two stands still there.
 
     Args:
         subgoal: where to go.
         tcp: where the TCP is, shape (3,) [m].
     """
     goal = subgoal.tcp
-    if subgoal.clearance is None or np.linalg.norm(goal[:2] - tcp[:2]) <= _ABOVE:
+    if subgoal.clearance is None:
         return goal
-    if tcp[2] < subgoal.clearance - _ABOVE:
-        return np.array([tcp[0], tcp[1], subgoal.clearance])
-    return np.array([goal[0], goal[1], subgoal.clearance])
+    away = goal[:2] - tcp[:2]
+    off_centre = max(0.0, float(np.linalg.norm(away)) - _CENTRED)
+    height = min(goal[2] + _STEEPNESS * off_centre, max(subgoal.clearance, goal[2]))
+    share = float(np.clip(1.0 - (height - tcp[2]) / _BELOW, 0.0, 1.0))
+    return np.array([*(tcp[:2] + share * away), height])

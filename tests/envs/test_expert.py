@@ -73,6 +73,17 @@ def test_with_a_clearance_the_way_goes_up_then_across_then_down():
     assert waypoint(goal, np.array([0.2, 0.099, 0.06])).tolist() == [0.2, 0.1, 0.012]
 
 
+def test_the_way_has_no_corners():
+    """A millimetre elsewhere changes the next point by some millimetres, never by a phase."""
+    goal = Subgoal(tcp=np.array([0.2, 0.1, 0.012]), clearance=0.06)
+    for height in np.arange(0.01, 0.09, 0.005):
+        for distance in np.arange(0.0, 0.08, 0.001):
+            here = np.array([0.2, 0.1 - distance, height])
+            for there in (here + [0, 0.001, 0], here + [0, 0, 0.001]):
+                apart = np.abs((waypoint(goal, there) - there) - (waypoint(goal, here) - here))
+                assert apart.max() < 0.01, (here, there)
+
+
 def test_without_a_clearance_the_way_is_straight():
     goal = Subgoal(tcp=np.array([0.2, 0.1, 0.012]))
     assert waypoint(goal, np.array([0.2, 0.0, 0.1])).tolist() == [0.2, 0.1, 0.012]
