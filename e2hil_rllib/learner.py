@@ -240,16 +240,8 @@ class E2HiLTorchLearner(TorchLearner):
             ),
         }
         if config.imitation_weight:
-            rows = torch.nonzero(batch[SOURCE] != POLICY).squeeze(-1)
-            selected = mask if config.imitated_rows == "selected" else None
-            mean_action = policy.mode()
-            if config.imitation_dropout:
-                dropout = self._dropout(len(latent), rows)
-                mean_action = module.actor(latent.detach()[rows], dropout).mode()
-            else:
-                mean_action = mean_action[rows]
             losses["imitation_loss"] = self._imitation(
-                module, config, mean_action, observation_part, batch, executed_q, rows, selected
+                module, config, policy, latent, observation_part, batch, executed_q, mask
             )
         return losses
 
@@ -257,14 +249,16 @@ class E2HiLTorchLearner(TorchLearner):
         self,
         module: E2HiLTorchRLModule,
         config: AlgorithmConfig,
-        mean_action: Tensor,
+        policy: Gaussian,
+        latent: Tensor,
         observation_part: Tensor,
         batch: dict[str, Any],
         executed_q: Tensor,
-        rows: Tensor,
-        selected: Tensor | None,
+        mask: Tensor | None,
     ) -> Tensor:
         """Weighted imitation loss of the minibatch's human rows."""
+        rows = torch.nonzero(batch[SOURCE] != POLICY).squeeze(-1)
+        mean_action = policy.mode()[rows]
         imitated = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
         starts = config.q_filter_starts
         if starts is not None and self._actor_updates > starts:
@@ -280,8 +274,11 @@ class E2HiLTorchLearner(TorchLearner):
         if human:
             share = self._imitated_share.update(filtered / human)
             self._statistics["imitated_share"].append(share)
-        if selected is not None:
-            imitated = imitated & selected[rows]
+        if mask is not None and config.imitated_rows == "selected":
+            imitated = imitated & mask[rows]
+        if config.imitation_dropout:
+            dropout = self._dropout(len(latent), rows)
+            mean_action = module.actor(latent.detach()[rows], dropout).mode()
         loss = imitation_loss(mean_action, batch[Columns.ACTIONS][rows], imitated)
         return config.imitation_weight * self._imitated_share.value * loss
 
