@@ -79,7 +79,8 @@ def test_the_way_has_no_corners():
     for height in np.arange(0.01, 0.09, 0.005):
         for distance in np.arange(0.0, 0.08, 0.001):
             here = np.array([0.2, 0.1 - distance, height])
-            for there in (here + [0, 0.001, 0], here + [0, 0, 0.001]):
+            for moved in ((0, 0.001, 0), (0, 0, 0.001)):
+                there = here + np.array(moved)
                 apart = np.abs((waypoint(goal, there) - there) - (waypoint(goal, here) - here))
                 assert apart.max() < 0.01, (here, there)
 
