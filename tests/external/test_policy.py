@@ -80,7 +80,7 @@ def test_it_acts_as_the_learners_module_would(space: gym.Space[Any], explore: bo
 
 
 def test_its_actions_are_in_the_environments_box() -> None:
-    policy = made()
+    policy = made(exploration_noise=1.0)
     taken = np.stack([policy.act(observation) for observation in observations(NAMED, 200)])
     assert taken.dtype == np.float32 and taken.shape == (200, 2)
     assert all(ACTIONS.contains(action) for action in taken)
