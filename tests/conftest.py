@@ -17,9 +17,13 @@ import pytest
 for _size in ("COLUMNS", "LINES"):
     os.environ.pop(_size, None)
 
-# What an example takes is the machine's other work as well.
+# What an example takes is the machine's other work as well. Each run draws other examples, so that
+# fewer of them keep the whole suite short and still find in time what there is to find.
 hypothesis.settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "any machine",
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("any machine")
 
