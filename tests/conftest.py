@@ -21,7 +21,7 @@ for _size in ("COLUMNS", "LINES"):
 # fewer of them keep the whole suite short and still find in time what there is to find.
 hypothesis.settings.register_profile(
     "any machine",
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
@@ -52,3 +52,11 @@ def ray_ends_with_the_file() -> Iterator[None]:
     yield
     if "ray" in sys.modules:
         sys.modules["ray"].shutdown()
+
+
+@pytest.fixture(scope="module")
+def ray_session() -> None:
+    """Ray without its dashboard, which takes seconds to start; RLlib would start one with it."""
+    import ray
+
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)

@@ -8,6 +8,8 @@ from e2hil_rllib.commands.record import record_demonstrations
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("ray_session")
+
 TASK = "envs:SO101TouchCube-v0"
 
 

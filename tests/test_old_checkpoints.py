@@ -12,6 +12,8 @@ from e2hil_rllib.presets import PAPER, PRESETS
 from e2hil_rllib.run_folder import RunFolder
 from tests.helpers import policy_weights
 
+pytestmark = pytest.mark.usefixtures("ray_session")
+
 FIXTURE = Path(__file__).parent / "fixtures" / "checkpoint_330c842"
 """Saved by commit 330c842 after 80 steps; the sums of its parameters after 40 more."""
 
