@@ -28,7 +28,8 @@ class Stop(Section):
     steps: int = Field(gt=0)
     """Steps of the environment, over all of the run."""
     autonomous_success_rate: float | None = Field(default=None, gt=0, le=1)
-    """End earlier, once this share of the last 100 episodes succeeded without a human step."""
+    """End earlier, once this share of the last 100 episodes succeeded without a human step, and
+    there were as many."""
     lasting_success: float | None = Field(default=None, gt=0, le=1)
     """End earlier, once three evaluations in a row reached this success; they take place every
     `evaluation.every_steps`."""

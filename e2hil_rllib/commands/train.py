@@ -28,6 +28,7 @@ from e2hil_rllib.evaluation_log import (
     write_evaluations,
 )
 from e2hil_rllib.files import WriteError
+from e2hil_rllib.metrics import WINDOW
 from e2hil_rllib.progress import STEP, ProgressLog, Row, flatten
 from e2hil_rllib.report import write_report
 from e2hil_rllib.run_folder import RunFolder, RunFolderError
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from e2hil_rllib.robot_feed import RobotFeed
 
 T = TypeVar("T")
+
+EPISODES = "num_episodes_lifetime"
 
 _LAST_STEPS = 10.0  # for what robots still have to send at the end [s]
 
@@ -268,7 +271,9 @@ class _Training:
 
     def _is_done(self, row: Row) -> bool:
         wanted = self._settings.stop.autonomous_success_rate
-        reached = wanted is not None and row.get(AUTONOMOUS, math.nan) >= wanted
+        # A few lucky episodes at the start say nothing: the rate is of 100 of them.
+        enough = row.get(EPISODES, math.inf) > WINDOW
+        reached = wanted is not None and enough and row.get(AUTONOMOUS, math.nan) >= wanted
         return reached or self._success_lasts(row) or row[STEP] >= self._settings.stop.steps
 
     def _success_lasts(self, row: Row) -> bool:

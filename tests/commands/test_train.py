@@ -232,6 +232,18 @@ def test_training_ends_early_at_the_wanted_success(workshop: Workshop) -> None:
     assert workshop.rows == [100, 200, 300]
 
 
+def test_a_few_lucky_episodes_end_no_training(workshop: Workshop, monkeypatch: Any) -> None:
+    """The rate is of 100 episodes; before there are so many, training goes on."""
+    counted = Counter.train
+
+    def train(self: Counter) -> dict[str, Any]:
+        return counted(self) | {"num_episodes_lifetime": self.step / 4}
+
+    monkeypatch.setattr(Counter, "train", train)
+    workshop.train(stop={"steps": 900, "autonomous_success_rate": 0.1})
+    assert workshop.rows[-1] == 500  # 125 episodes; 100 at step 400 may hold an open one
+
+
 def test_training_ends_once_three_evaluations_in_a_row_reach_the_wanted_success(
     workshop: Workshop,
 ) -> None:
