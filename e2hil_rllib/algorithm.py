@@ -105,12 +105,10 @@ class E2HiL(ResumableSAC):
             lambda runner: getattr(runner, "return_bounds", None),
             local_env_runner=group.num_remote_env_runners() == 0,
         )
-        lowest, highest = next((bounds for bounds in told if bounds is not None), (None, None))
-        given = self.config.lowest_return, self.config.highest_return
-        return (
-            lowest if given[0] == "auto" else given[0],
-            highest if given[1] == "auto" else given[1],
+        bounds: tuple[float | None, float | None] = self.config.return_bounds(
+            next((bounds for bounds in told if bounds is not None), (None, None))
         )
+        return bounds
 
     def warm_start(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Learn from the demonstrations before the first step, ``warm_start_updates`` minibatches.

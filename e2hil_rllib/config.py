@@ -436,6 +436,18 @@ class E2HiLConfig(SACConfig):
             feature_shift=self.feature_shift,
         )
 
+    def return_bounds(
+        self, told: tuple[float | None, float | None] = (None, None)
+    ) -> tuple[float | None, float | None]:
+        """Lowest and highest return; None for no bound.
+
+        Args:
+            told: Bounds that the environment states, in the place of "auto".
+        """
+        given = (self.lowest_return, self.highest_return)
+        lowest, highest = (t if isinstance(g, str) else g for g, t in zip(given, told, strict=True))
+        return lowest, highest
+
     def target_entropy_nats(self, action_size: int) -> float:
         """H̄: −d/2 where ``target_entropy`` is "auto"."""
         return -action_size / 2 if self.target_entropy == "auto" else float(self.target_entropy)

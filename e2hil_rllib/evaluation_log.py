@@ -107,8 +107,8 @@ def first_lasting(
 
     Args:
         rates: Success of each evaluation, in the order of steps.
-        goal: What each has to reach.
-        times: How many have to, one after the other.
+        goal: Success rate to reach.
+        times: Number of consecutive evaluations that reach it.
 
     Returns:
         The index of the first one; None if it never held.

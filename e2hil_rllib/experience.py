@@ -85,7 +85,7 @@ class Experience:
         self.replay.add(self._as_stored(segment))
 
     def _broken_bound(self, segment: Segment) -> str | None:
-        """What is wrong with the bounds of returns, where a segment returned less or more."""
+        """Description of the return bound that a segment broke; None where it broke none."""
         lowest, highest = self._return_bounds
         least, most = segment.return_range(self._config.gamma)
         if highest is not None and most > highest + _ROUNDING:

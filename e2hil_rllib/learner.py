@@ -33,7 +33,7 @@ from e2hil_rllib.torch_setup import set_up_torch
 
 _RANDOM_STATE = "random_state"
 _WARM_STANDARD_DEVIATION = 0.1
-"""Of the policy before the tanh, after the warm start: what imitation does not say."""
+"""Standard deviation of the policy before the tanh, at the start of the warm start."""
 
 
 class E2HiLTorchLearner(TorchLearner):
@@ -62,8 +62,7 @@ class E2HiLTorchLearner(TorchLearner):
         self._selection_noise = NoiseStream(int(seed) + 1, *share)
         self._minibatch = 0
         self._actor_updates = 0
-        bounds = (self.config.lowest_return, self.config.highest_return)
-        self._return_bounds = tuple(None if bound == "auto" else bound for bound in bounds)
+        self._return_bounds = self.config.return_bounds()
         self._imitated_share = ImitatedShare()
         self._warming_up = False
         self._statistics: dict[str, list[float]] = defaultdict(list)

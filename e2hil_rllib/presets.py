@@ -32,7 +32,7 @@ _E2HIL_PAPER = {
 
 PRESETS = MappingProxyType(
     {
-        # What the comparisons say is best for the person.
+        # Best for the person in the comparisons so far.
         DEFAULT: _E2HIL_PAPER
         | {
             "selection_enabled": False,

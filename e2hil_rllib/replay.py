@@ -172,10 +172,9 @@ class ReplayBuffer:
 
     def _sampled(self) -> dict[str, np.ndarray]:
         """The columns of a batch, apart from its observations."""
-        names = {"actions": self._columns, "rewards": self._targets, DISCOUNT: self._targets,
-                 FLOOR: self._targets, SOURCE: self._columns, EPISODE: self._columns,
-                 STEP: self._columns}  # fmt: skip
-        return {name: columns[name] for name, columns in names.items()}
+        columns = self._columns | self._targets  # the rewards are those of the windows
+        names = ("actions", "rewards", DISCOUNT, FLOOR, SOURCE, EPISODE, STEP)
+        return {name: columns[name] for name in names}
 
     def sample_into(self, batch: Batch, rows: slice, generator: np.random.Generator) -> None:
         """Fill rows of a batch with transitions drawn uniformly, with replacement.

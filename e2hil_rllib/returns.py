@@ -1,4 +1,4 @@
-"""What the critics' targets need of a transition's future: n-step windows and known returns."""
+"""N-step windows and known returns of consecutive steps, for the critics' targets."""
 
 from __future__ import annotations
 

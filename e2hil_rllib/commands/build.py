@@ -151,12 +151,8 @@ def _robot_bounds(settings: Settings, config: E2HiLConfig) -> dict[str, Any]:
         env = make_environment(settings.task, dict(settings.env), settings.judge())
         bounds = getattr(env.unwrapped, "return_bounds", None) or (None, None)
         env.close()
-    names = ("lowest_return", "highest_return")
-    return {
-        name: bound
-        for name, bound in zip(names, bounds, strict=True)
-        if getattr(config, name) == "auto"
-    }
+    lowest, highest = config.return_bounds(bounds)
+    return {"lowest_return": lowest, "highest_return": highest}
 
 
 def policy_config(settings: Settings) -> E2HiLConfig:

@@ -21,7 +21,6 @@ from e2hil_rllib.commands.interrupt import StopRequest, stop_on_signal
 from e2hil_rllib.commands.record import record_demonstrations
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.evaluation_log import (
-    EvaluatedEpisode,
     first_lasting,
     read_evaluations,
     summarize,
@@ -31,6 +30,7 @@ from e2hil_rllib.files import WriteError
 from e2hil_rllib.metrics import WINDOW
 from e2hil_rllib.progress import STEP, ProgressLog, Row, flatten
 from e2hil_rllib.report import write_report
+from e2hil_rllib.report.method_curves import evaluated_series
 from e2hil_rllib.run_folder import RunFolder, RunFolderError
 from e2hil_rllib.settings import Settings, changed_keys
 
@@ -281,11 +281,8 @@ class _Training:
         wanted = self._settings.stop.lasting_success
         if wanted is None or "evaluation/success_rate" not in row:
             return False
-        by_step: dict[int, list[EvaluatedEpisode]] = {}
-        for episode in read_evaluations(self._run.evaluation):
-            by_step.setdefault(episode.step, []).append(episode)
-        rates = [summarize(by_step[step])["all"].success_rate for step in sorted(by_step)]
-        return first_lasting(rates, wanted) is not None
+        _, rates = evaluated_series(read_evaluations(self._run.evaluation))
+        return first_lasting(rates.tolist(), wanted) is not None
 
     @staticmethod
     def _due(row: Row, last: int, interval: int | None) -> bool:
