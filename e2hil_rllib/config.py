@@ -83,6 +83,7 @@ class E2HiLConfig(SACConfig):
         self.highest_return: float | str | None
         self.backup_entropy: bool
         self.exploration_noise: float
+        self.averaged_policy: bool
         # .training()
         self.utd_ratio = 2
         self.num_critics = 2
@@ -336,6 +337,7 @@ class E2HiLConfig(SACConfig):
         lowest_return: float | str | None = NotProvided,
         highest_return: float | str | None = NotProvided,
         exploration_noise: float = NotProvided,
+        averaged_policy: bool = NotProvided,
         hidden_sizes: Sequence[int] = NotProvided,
         encoder_size: int = NotProvided,
         online_capacity: int = NotProvided,
@@ -363,6 +365,8 @@ class E2HiLConfig(SACConfig):
             highest_return: The most that an episode can return; None and ``"auto"`` as above.
                 Demonstrations that break a bound are refused, episodes warned about.
             exploration_noise: κ, factor on the noise with which the policy explores.
+            averaged_policy: Whether the policy that acts is an average of the learned ones, which
+                follows them with ``tau`` as the target network does.
             hidden_sizes: Hidden layers of actor and critics.
             encoder_size: Width of the latent of each observation entry.
             online_capacity: Transitions in the online buffer.
@@ -389,6 +393,7 @@ class E2HiLConfig(SACConfig):
             lowest_return=lowest_return,
             highest_return=highest_return,
             exploration_noise=exploration_noise,
+            averaged_policy=averaged_policy,
             hidden_sizes=hidden_sizes if hidden_sizes is NotProvided else tuple(hidden_sizes),
             encoder_size=encoder_size,
             online_capacity=online_capacity,
@@ -504,5 +509,6 @@ class E2HiLConfig(SACConfig):
             "vision": self.vision_settings,
             "initial_temperature": self.initial_alpha,
             "exploration_noise": self.exploration_noise,
+            "averaged_policy": self.averaged_policy,
             "seed": self.seed,
         }

@@ -55,7 +55,8 @@ class E2HiLTorchLearner(TorchLearner):
         given = self.config.seed
         seed = torch.tensor(random.getrandbits(31) if given is None else given, device=self.device)
         if self.config.num_learners > 1:  # all start alike, also without a seed
-            for tensor in (seed, *(f.vector.data for f in (*self._flat.values(), self._target))):
+            averages = (average for average, _ in self._averages)
+            for tensor in (seed, *(f.vector.data for f in (*self._flat.values(), *averages))):
                 torch.distributed.broadcast(tensor, src=0)
         share = (self._learner_index, max(1, self.config.num_learners))
         self._learning_noise = NoiseStream(int(seed), *share)
@@ -89,9 +90,13 @@ class E2HiLTorchLearner(TorchLearner):
             "actor": FlatParameters(module.actor.parameters()),
             "temperature": FlatParameters([module.log_temperature]),
         }
-        self._target = FlatParameters(
+        target = FlatParameters(
             [*module.target_encoder.parameters(), *module.target_critics.parameters()]
         )
+        self._averages = [(target, self._flat["critic"])]
+        if module.target_actor is not None:
+            target_actor = FlatParameters(module.target_actor.parameters())
+            self._averages.append((target_actor, self._flat["actor"]))
         learning_rates = (config.critic_lr, config.actor_lr, config.alpha_lr)
         for (name, flat), lr in zip(self._flat.items(), learning_rates, strict=True):
             self.register_optimizer(
@@ -140,7 +145,8 @@ class E2HiLTorchLearner(TorchLearner):
         for name in self._learning_groups:
             self._step(name)
         self._measure_entropy_change(batch)
-        self._target.move_towards(self._flat["critic"], self.config.tau)
+        for average, learned in self._averages:
+            average.move_towards(learned, self.config.tau)
         return {}, losses, {}
 
     def _measure_entropy_change(self, batch: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ _E2HIL_PAPER = {
     "alpha_lr": 3e-4,
     "backup_entropy": True,
     "exploration_noise": 1.0,
+    "averaged_policy": False,
 }
 
 PRESETS = MappingProxyType(

@@ -25,13 +25,14 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     """Encoder and actor for acting; critics, targets and log-temperature beside them for learning.
 
     The critic loss alone trains the encoder: the actor reads detached latents. The target network
-    is an average of the whole critic, encoder included (Eq. 1).
+    is an average of the whole critic, encoder included (Eq. 1). With ``averaged_policy`` it has an
+    actor, too, and that one acts: the policy of one update goes up and down, its average does less.
 
     A frozen trunk lies outside the module's parameters: acting takes frames and has their
     features computed by the process's own trunk, learning takes the features that replay holds.
 
     ``model_config`` holds ``encoder_size``, ``hidden_sizes``, ``num_critics``, ``vision``,
-    ``initial_temperature``, ``exploration_noise`` and ``seed``, all set by
+    ``initial_temperature``, ``exploration_noise``, ``averaged_policy`` and ``seed``, all set by
     :class:`~e2hil_rllib.config.E2HiLConfig`.
     """
 
@@ -64,6 +65,7 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
             )
         self.target_encoder = _frozen_copy(self.encoder)
         self.target_critics = _frozen_copy(self.critics)
+        self.target_actor = _frozen_copy(self.actor) if config["averaged_policy"] else None
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config["initial_temperature"])))
         self._exploration_noise = float(config["exploration_noise"])
         # The EnvRunner has seeded torch's own generator with config.seed + worker index by now.
@@ -75,7 +77,8 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     def get_non_inference_attributes(self) -> list[str]:
         """Parts that an acting copy of the module does not need."""
-        return ["critics", "target_encoder", "target_critics", "log_temperature"]
+        policy = ["encoder", "actor"] if self.model_config["averaged_policy"] else ["target_encoder"]
+        return ["critics", "target_critics", "log_temperature", *policy]
 
     @torch.no_grad()
     def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -95,6 +98,8 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
         if self._trunk_features is not None:
             named = {FLAT_KEY: observation} if isinstance(observation, Tensor) else observation
             observation = self._trunk_features.of_tensors(named)
+        if self.target_actor is not None:
+            return self.target_actor(self.target_encoder(observation))
         return self.policy(self.encoder(observation))
 
     def policy(self, latent: Tensor) -> Gaussian:
@@ -113,6 +118,10 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
             ValueError: When a parameter is missing or has another shape, naming it.
         """
         own = self.state_dict()
+        state = dict(state)
+        for name in own:  # an average of policies begins with the policy that there is
+            if name.startswith("target_actor."):
+                state.setdefault(name, state.get(name.removeprefix("target_")))
         missing = sorted(set(own) - set(state))
         if missing:
             raise ValueError(
@@ -128,7 +137,7 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
                     "action space, or network size. Load it with the configuration that it was "
                     "trained with"
                 )
-        super().set_state(dict(state))
+        super().set_state(state)
 
 
 def _frozen_copy(module: nn.Module) -> nn.Module:

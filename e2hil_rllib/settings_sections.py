@@ -164,6 +164,9 @@ class Training(Section):
     reward)."""
     exploration_noise: float | None = None
     """Factor on the noise that the policy explores with."""
+    averaged_policy: bool | None = None
+    """Whether the policy that acts is an average of the learned ones, which follows them with tau
+    as the target network does."""
     train_batch_size_per_learner: int | None = None
     """Transitions in a minibatch."""
     gamma: float | None = None

@@ -78,9 +78,12 @@ def test_the_actor_reads_detached_latents():
     assert module.actor.head.weight.grad is not None
 
 
-def test_an_acting_copy_takes_its_part_of_the_state():
-    module, acting = build(initial_alpha=0.02), build(inference_only=True, seed=9)
+@pytest.mark.parametrize("averaged", [False, True])
+def test_an_acting_copy_takes_its_part_of_the_state(averaged):
+    module = build(initial_alpha=0.02, averaged_policy=averaged)
+    acting = build(inference_only=True, seed=9, averaged_policy=averaged)
     assert not hasattr(acting, "critics")
+    assert hasattr(acting, "encoder") is not averaged
     acting.set_state(module.get_state(inference_only=True))
     batch = {Columns.OBS: torch.rand(4, 3)}
     assert torch.equal(
@@ -88,6 +91,28 @@ def test_an_acting_copy_takes_its_part_of_the_state():
         acting.forward_inference(batch)[Columns.ACTIONS],
     )
     assert module.temperature.item() == pytest.approx(0.02)
+
+
+def test_an_averaged_policy_acts_with_the_target_networks():
+    module = build(averaged_policy=True)
+    batch = {Columns.OBS: torch.rand(4, 3)}
+    acted = module.forward_inference(batch)[Columns.ACTIONS]
+    for learned in (module.actor, module.encoder):
+        for parameter in learned.parameters():
+            parameter.data += 1
+    assert torch.equal(acted, module.forward_inference(batch)[Columns.ACTIONS])
+    module.target_actor.head.bias.data += 1
+    assert not torch.equal(acted, module.forward_inference(batch)[Columns.ACTIONS])
+
+
+def test_an_average_that_a_saved_module_lacks_begins_with_its_actor():
+    saved, module = build(averaged_policy=False), build(averaged_policy=True, seed=9)
+    module.set_state(saved.get_state())
+    batch = {Columns.OBS: torch.rand(4, 3)}
+    assert torch.equal(
+        module.forward_inference(batch)[Columns.ACTIONS],
+        saved.forward_inference(batch)[Columns.ACTIONS],
+    )
 
 
 def test_states_of_other_spaces_are_refused_by_name():
