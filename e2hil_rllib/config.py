@@ -84,6 +84,7 @@ class E2HiLConfig(SACConfig):
         self.backup_entropy: bool
         self.exploration_noise: float
         self.averaged_policy: bool
+        self.fine_scales: tuple[float, ...]
         # .training()
         self.utd_ratio = 2
         self.num_critics = 2
@@ -338,6 +339,7 @@ class E2HiLConfig(SACConfig):
         highest_return: float | str | None = NotProvided,
         exploration_noise: float = NotProvided,
         averaged_policy: bool = NotProvided,
+        fine_scales: Sequence[float] = NotProvided,
         hidden_sizes: Sequence[int] = NotProvided,
         encoder_size: int = NotProvided,
         online_capacity: int = NotProvided,
@@ -367,6 +369,8 @@ class E2HiLConfig(SACConfig):
             exploration_noise: κ, factor on the noise with which the policy explores.
             averaged_policy: Whether the policy that acts is an average of the learned ones, which
                 follows them with ``tau`` as the target network does.
+            fine_scales: Factors k at which the vectors of an observation are seen as tanh(k·x)
+                beside x, which is scaled to the unit box.
             hidden_sizes: Hidden layers of actor and critics.
             encoder_size: Width of the latent of each observation entry.
             online_capacity: Transitions in the online buffer.
@@ -394,6 +398,7 @@ class E2HiLConfig(SACConfig):
             highest_return=highest_return,
             exploration_noise=exploration_noise,
             averaged_policy=averaged_policy,
+            fine_scales=fine_scales if fine_scales is NotProvided else tuple(fine_scales),
             hidden_sizes=hidden_sizes if hidden_sizes is NotProvided else tuple(hidden_sizes),
             encoder_size=encoder_size,
             online_capacity=online_capacity,
@@ -510,5 +515,6 @@ class E2HiLConfig(SACConfig):
             "initial_temperature": self.initial_alpha,
             "exploration_noise": self.exploration_noise,
             "averaged_policy": self.averaged_policy,
+            "fine_scales": tuple(self.fine_scales),
             "seed": self.seed,
         }

@@ -44,6 +44,9 @@ def check_ranges(config: E2HiLConfig) -> None:
     _check_imitation(config)
     noise = config.exploration_noise
     _check("exploration_noise", noise, 0 <= noise < math.inf, "0 or more, and finite")
+    scales = config.fine_scales
+    valid = all(0 < scale < math.inf for scale in scales)
+    _check("fine_scales", scales, valid, "positive and finite numbers, or empty")
     target = config.target_entropy
     valid = target == "auto" or math.isfinite(target)
     _check("target_entropy", target, valid, '"auto" or a finite number')

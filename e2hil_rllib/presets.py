@@ -29,6 +29,7 @@ _E2HIL_PAPER = {
     "backup_entropy": True,
     "exploration_noise": 1.0,
     "averaged_policy": False,
+    "fine_scales": (),
 }
 
 PRESETS = MappingProxyType(

@@ -32,7 +32,8 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
     features computed by the process's own trunk, learning takes the features that replay holds.
 
     ``model_config`` holds ``encoder_size``, ``hidden_sizes``, ``num_critics``, ``vision``,
-    ``initial_temperature``, ``exploration_noise``, ``averaged_policy`` and ``seed``, all set by
+    ``initial_temperature``, ``exploration_noise``, ``averaged_policy``, ``fine_scales``
+    and ``seed``, all set by
     :class:`~e2hil_rllib.config.E2HiLConfig`.
     """
 
@@ -56,7 +57,7 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
             if config["seed"] is not None:
                 torch.manual_seed(config["seed"])
             self.encoder = ObservationEncoder(
-                self.observation_space, config["encoder_size"], vision
+                self.observation_space, config["encoder_size"], vision, config["fine_scales"]
             )
             latent_size = self.encoder.latent_size
             self.actor = Actor(latent_size, action_size, hidden_sizes)

@@ -167,6 +167,9 @@ class Training(Section):
     averaged_policy: bool | None = None
     """Whether the policy that acts is an average of the learned ones, which follows them with tau
     as the target network does."""
+    fine_scales: list[float] | None = None
+    """Factors k at which the vectors of an observation are seen as tanh(k x) beside x, which is
+    scaled to the unit box; [] does without."""
     train_batch_size_per_learner: int | None = None
     """Transitions in a minibatch."""
     gamma: float | None = None
