@@ -100,7 +100,6 @@ class E2HiLConfig(SACConfig):
         # What RLlib and SAC bring, at this method's numbers.
         self.gamma = 0.97
         self.tau = 0.005
-        self.actor_lr = 3e-4
         self.critic_lr = 3e-4
         self.grad_clip = 40.0
         self.train_batch_size_per_learner = 256

@@ -24,6 +24,7 @@ _E2HIL_PAPER = {
     "monte_carlo_floor": False,
     "lowest_return": None,
     "highest_return": None,
+    "actor_lr": 3e-4,
     "initial_alpha": 0.01,
     "alpha_lr": 3e-4,
     "backup_entropy": True,
@@ -38,13 +39,16 @@ PRESETS = MappingProxyType(
         DEFAULT: _E2HIL_PAPER
         | {
             "selection_enabled": False,
-            "imitation_weight": 1.0,
-            "imitation_dropout": 0.1,
+            "imitation_weight": 100.0,
+            "imitation_dropout": 0.2,
             "highest_return": "auto",
+            "actor_lr": 1e-3,
             "initial_alpha": 0.001,
             "alpha_lr": 3e-3,
             "backup_entropy": False,
-            "exploration_noise": 0.3,
+            "exploration_noise": 0.1,
+            "averaged_policy": True,
+            "fine_scales": (3.0, 9.0),
         },
         # HIL-SERL as published (arXiv:2410.21845 and its released source).
         "hil_serl": _E2HIL_PAPER | {"selection_enabled": False},

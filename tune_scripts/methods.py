@@ -16,13 +16,16 @@ _DEFAULT = "preset=default"
 _PAPER = ("preset=e2hil_paper", "entropy_selection.enabled=true")
 _UNSELECTED = ("preset=hil_serl", "entropy_selection.enabled=false")
 # What is wrong with the published settings in these tasks, and is no part of the method: targets
-# beyond what an episode can return, and a temperature that takes thousands of steps to fall.
+# beyond what an episode can return, a temperature that takes thousands of steps to fall, vectors in
+# which a millimetre is hardly seen, and acting with whatever policy the last update left.
 _REPAIRS = (
     "training.lowest_return=auto",
     "training.highest_return=auto",
     "training.initial_alpha=0.001",
     "training.alpha_lr=0.003",
     "training.backup_entropy=false",
+    "training.fine_scales=[3,9]",
+    "training.averaged_policy=true",
 )
 
 
@@ -46,7 +49,8 @@ METHODS: dict[str, Method] = {
         "E2HiL's published settings", (*_PAPER, "entropy_selection.rule=entropy")
     ),
     "hil_serl_repaired": Method(
-        "HIL-SERL with bounded targets and a low temperature", (*_UNSELECTED, *_REPAIRS)
+        "HIL-SERL with bounded targets, a low temperature, fine scales and an averaged policy",
+        (*_UNSELECTED, *_REPAIRS),
     ),
     # HG-DAgger: the person corrects, the policy imitates all that they have done so far.
     "bc": Method(
@@ -76,6 +80,20 @@ METHODS: dict[str, Method] = {
             "training.alpha_lr=0.0003",
             "training.backup_entropy=true",
         ),
+    ),
+    "no_fine_scales": Method(
+        "default without the finer copies of vectors", (_DEFAULT, "training.fine_scales=[]")
+    ),
+    "no_average": Method(
+        "default that acts with the policy of the last update",
+        (_DEFAULT, "training.averaged_policy=false"),
+    ),
+    "slow_actor": Method(
+        "default with the published learning rate of the actor",
+        (_DEFAULT, "training.actor_lr=0.0003"),
+    ),
+    "light_imitation": Method(
+        "default with an imitation weight of 1", (_DEFAULT, "imitation.weight=1")
     ),
     "full_noise": Method(
         "default that acts with all of its noise", (_DEFAULT, "training.exploration_noise=1")
