@@ -107,9 +107,7 @@ class VectorEncoder(nn.Sequential):
 
     def __init__(self, space: gym.spaces.Box, size: int, fine_scales: Sequence[float] = ()):
         inputs = space.shape[0] * (1 + len(fine_scales))
-        super().__init__(
-            ScaleToUnit(space), nn.Linear(inputs, size), nn.LayerNorm(size), nn.Tanh()
-        )
+        super().__init__(ScaleToUnit(space), nn.Linear(inputs, size), nn.LayerNorm(size), nn.Tanh())
         self._fine_scales = tuple(fine_scales)
 
     def forward(self, x: Tensor, noise: NoiseStream | None = None) -> Tensor:

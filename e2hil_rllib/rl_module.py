@@ -78,7 +78,9 @@ class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):
 
     def get_non_inference_attributes(self) -> list[str]:
         """Parts that an acting copy of the module does not need."""
-        policy = ["encoder", "actor"] if self.model_config["averaged_policy"] else ["target_encoder"]
+        policy = (
+            ["encoder", "actor"] if self.model_config["averaged_policy"] else ["target_encoder"]
+        )
         return ["critics", "target_critics", "log_temperature", *policy]
 
     @torch.no_grad()

@@ -44,6 +44,7 @@ def test_the_papers_preset_has_the_papers_numbers_and_is_valid():
         ("training", {"lowest_return": 1, "highest_return": 1}, "must be below highest_return=1"),
         ("training", {"n_step": 0}, "n_step=0: must be a whole number of at least 1"),
         ("training", {"exploration_noise": -0.1}, "exploration_noise=-0.1: must be 0 or more"),
+        ("training", {"fine_scales": [0]}, "positive and finite numbers, or empty"),
         ("imitation", {"weight": -1.0}, "imitation weight=-1.0: must be 0 or more"),
         ("imitation", {"weight": math.nan}, "imitation weight=nan: must be 0 or more"),
         ("imitation", {"dropout": 1.0}, "imitation dropout=1.0: must be within 0..1, below 1"),

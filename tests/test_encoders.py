@@ -8,6 +8,7 @@ import torch
 from e2hil_rllib.encoders import (
     ObservationEncoder,
     ScaleToUnit,
+    VectorEncoder,
     camera_names,
     observation_spaces,
     stored_spaces,
@@ -110,3 +111,19 @@ def test_features_are_shifted_where_that_is_asked_for():
 def test_a_flat_observation_of_frames_encodes():
     encoder = ObservationEncoder(SEEING["front"], 8)
     assert encoder(torch.zeros(2, 64, 64, 3, dtype=torch.uint8)).shape == (2, 8)
+
+
+def test_fine_scales_show_small_differences_as_large_ones():
+    """Beside x, in the unit box, stands tanh(k·x) for every k; without any, x alone."""
+    box = Box(-2, 2, (3,))
+    encoder = VectorEncoder(box, 8, fine_scales=(3, 9))
+    linear = encoder[1]
+    assert linear.in_features == 9
+    seen = []
+    linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = torch.tensor([[0.02, -1.0, 2.0]])
+    encoder(x)
+    unit = x / 2
+    expected = torch.cat([unit, torch.tanh(3 * unit), torch.tanh(9 * unit)], dim=-1)
+    torch.testing.assert_close(seen[0], expected)
+    assert VectorEncoder(box, 8)[1].in_features == 3

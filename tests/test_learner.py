@@ -102,14 +102,15 @@ def test_only_the_last_of_utd_minibatches_moves_actor_and_temperature():
     assert changed(middle, parameters(group)) >= {"actor", "log_temperature"}
 
 
-def test_the_target_moves_by_tau_after_every_minibatch_encoder_included():
-    """Peers' defect 4."""
-    group = build_group(utd_ratio=2, tau=0.25)
+@pytest.mark.parametrize("averaged", [False, True])
+def test_the_target_moves_by_tau_after_every_minibatch_encoder_included(averaged):
+    """Where the policy is averaged, the target's actor moves as well."""
+    group = build_group(utd_ratio=2, tau=0.25, averaged_policy=averaged)
     for _ in range(3):
         before = parameters(group)
         update(group, make_batch(B))
         live = parameters(group)
-        for part in ("encoder", "critics"):
+        for part in ("encoder", "critics", "actor")[: 3 if averaged else 2]:
             for name in (name for name in live if name.startswith(f"{part}.")):
                 target = f"target_{name}"
                 expected = before[target] + 0.25 * (live[name] - before[target])
