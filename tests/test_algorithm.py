@@ -163,7 +163,7 @@ def test_human_steps_are_stored_as_executed_in_the_critics_units():
 
 
 def test_a_checkpoint_holds_everything(tmp_path):
-    """Peers' defect 7: temperature, buffers, random streams and counters survive."""
+    """Temperature, buffers, random streams and counters survive a restart."""
     algo = make_config().build_algo()
     for _ in range(2):
         algo.train()

@@ -23,7 +23,7 @@ def entropy(logits: torch.Tensor) -> torch.Tensor:
 
 
 def test_one_exact_gradient_step_changes_the_entropy_as_predicted():
-    """METHOD.md's exact check: a tabular softmax, one step of size η on Eq. 2."""
+    """A tabular softmax policy after one step of size η on Eq. 2, against the predicted change."""
     generator = torch.Generator().manual_seed(0)
     alpha, eta = 0.1, 1e-4
     for _ in range(20):

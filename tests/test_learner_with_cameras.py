@@ -57,7 +57,7 @@ def camera_parameters(encoder):
 
 @pytest.mark.parametrize("encoder", ["cnn", "frozen"])
 def test_every_camera_parameter_learns_and_the_target_averages_it(encoder):
-    """Peers' defect 4."""
+    """No camera parameter is left out of the optimizer or of the target's average."""
     group = build_group(encoder)
     learner = group._learner
     module = learner._e2hil_module("default_policy")

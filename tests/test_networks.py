@@ -9,7 +9,7 @@ from e2hil_rllib.networks import Actor, CriticEnsemble, Gaussian
 
 
 def test_log_density_equals_the_transformed_distribution():
-    """Peers' defect 3 in it: the network's std is a standard deviation, not a variance."""
+    """The network's std is a standard deviation, not a variance."""
     generator = torch.Generator().manual_seed(0)
     mean = torch.randn(16, 3, generator=generator, dtype=torch.float64)
     log_std = torch.randn(16, 3, generator=generator, dtype=torch.float64)

@@ -81,7 +81,7 @@ def test_one_more_episode_than_are_remembered_forgets_none_that_goes_on():
 
 
 def test_the_next_state_across_a_gap_is_the_frame_that_followed():
-    """Peers' defect 1: t = 10, 11, 12, 50, 51, 52 must give 12 -> 13, never 12 -> 50."""
+    """Steps t = 10, 11, 12, 50, 51, 52 give 12 -> 13, never 12 -> 50."""
     replay = make_replay()
     human = np.zeros(60, np.uint8)
     human[[10, 11, 12, 50, 51, 52]] = INTERVENTION

@@ -23,7 +23,7 @@ def build(observation_space=BOX, action_space=ACTIONS, *, inference_only=False, 
 
 
 def test_acting_is_deterministic_without_exploration_and_seeded_with_it():
-    """Peers' defect 5."""
+    """Without exploration the mode acts; one seed of exploration gives one sequence of actions."""
     module = build()
     batch = {Columns.OBS: torch.rand(4, 3)}
     quiet = [module.forward_inference(batch)[Columns.ACTIONS] for _ in range(2)]

@@ -42,7 +42,7 @@ def collector(**kwargs):
 
 
 def test_the_executed_action_is_stored_in_the_critics_units():
-    """Peers' defect 8: the human's action, scaled from the environment's box."""
+    """The human's action is stored, scaled from the environment's box."""
     (chunk,) = chunks([info(), info(True, (1.0, 2.5)), info()], truncated=True)
     segment = collector().collect(chunk)
     assert segment.source.tolist() == [POLICY, INTERVENTION, POLICY]
