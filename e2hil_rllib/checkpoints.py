@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from e2hil_rllib.disk.files import free_space, sync_file, sync_tree
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.files import free_space, sync_file, sync_tree
 
 _NAME = re.compile(r"step_(\d+)")
 

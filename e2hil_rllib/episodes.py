@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from e2hil_rllib.columns import (
+from e2hil_rllib.disk.files import swapped_in
+from e2hil_rllib.disk.parquet_columns import (
     EPISODE,
     HUMAN,
     IMAGE_TYPE,
@@ -35,7 +36,6 @@ from e2hil_rllib.columns import (
     step_column,
 )
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.files import swapped_in
 
 logger = logging.getLogger(__name__)
 

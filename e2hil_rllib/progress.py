@@ -16,7 +16,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-from e2hil_rllib.files import swapped_in, writing
+from e2hil_rllib.disk.files import swapped_in, writing
 
 STEP = "num_env_steps_sampled_lifetime"
 _NOT_FIGURES = ("config", "hostname", "node_ip", "pid", "trial_id", "date", "timestamp")

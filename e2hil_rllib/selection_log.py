@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from e2hil_rllib.disk.files import remove_file, swapped_in
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.files import remove_file, swapped_in
 
 #: Files that a log holds at most.
 LARGEST = 200

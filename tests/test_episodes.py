@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from e2hil_rllib.disk.files import WriteError
 from e2hil_rllib.episodes import (
     DamagedEpisodeError,
     EpisodeData,
@@ -25,7 +26,6 @@ from e2hil_rllib.episodes import (
     read_episodes,
     write_episode,
 )
-from e2hil_rllib.files import WriteError
 
 
 def make_episode(steps: int = 4, index: int = 0, **changes: Any) -> EpisodeData:

@@ -11,7 +11,7 @@ import pytest
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from e2hil_rllib.files import WriteError
+from e2hil_rllib.disk.files import WriteError
 from e2hil_rllib.progress import STEP, ProgressLog, as_columns, flatten, read_rows
 
 

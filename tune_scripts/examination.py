@@ -15,9 +15,9 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor
 
 from e2hil_rllib.checkpoints import CheckpointStore
-from e2hil_rllib.columns import EPISODE, SUCCESS, step_column
 from e2hil_rllib.commands.build import algorithm_config, demonstration_folder
 from e2hil_rllib.config import E2HiLConfig
+from e2hil_rllib.disk.parquet_columns import EPISODE, SUCCESS, step_column
 from e2hil_rllib.episodes import episode_files
 from e2hil_rllib.experience import Experience
 from e2hil_rllib.replay import EPISODE as EPISODE_ID

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from e2hil_rllib.files import save_figure, swapped_in
+from e2hil_rllib.disk.files import save_figure, swapped_in
 from e2hil_rllib.report.statistics import mean_known
 from e2hil_rllib.report.style import BLUE, GREEN, GREY, ORANGE, STYLE
 

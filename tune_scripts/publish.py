@@ -21,8 +21,8 @@ from PIL import Image
 
 from e2hil_rllib.cli_common import Debug, console, user_errors
 from e2hil_rllib.commands.compare import reach_of
+from e2hil_rllib.disk.files import remove_file, swapped_in
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.files import remove_file, swapped_in
 from e2hil_rllib.report.comparison import write_tables_and_figures
 from e2hil_rllib.report.method_table import warnings
 from e2hil_rllib.report.page import Page

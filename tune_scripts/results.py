@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from e2hil_rllib.disk.files import swapped_in, writing
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.files import swapped_in, writing
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, NullFormatter
 
-from e2hil_rllib.files import save_figure
+from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.report.style import BLUE, GREY, ORANGE, STYLE
 from tune_scripts.selection_results import EndedTrial
 from tune_scripts.selection_space import SEARCHED, Searched

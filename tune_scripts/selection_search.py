@@ -17,7 +17,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from e2hil_rllib.files import swapped_in
+from e2hil_rllib.disk.files import swapped_in
 from tune_scripts.equal_cost import Point
 from tune_scripts.selection_results import EndedTrial
 from tune_scripts.selection_space import SEARCHED, Values, paper_values

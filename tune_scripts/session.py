@@ -14,7 +14,7 @@ from pathlib import Path
 from ray import tune
 from rich.console import Console
 
-from e2hil_rllib.files import writing
+from e2hil_rllib.disk.files import writing
 from e2hil_rllib.report.trials import ERRORS
 from tune_scripts.code_version import UNKNOWN
 from tune_scripts.plan import PlanError

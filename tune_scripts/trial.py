@@ -11,8 +11,8 @@ from typing import Any
 from ray import tune
 from rich.console import Console
 
+from e2hil_rllib.disk.files import swapped_in
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.files import swapped_in
 from e2hil_rllib.report import write_report
 from e2hil_rllib.report.trials import RESULTS
 from e2hil_rllib.run_folder import RunFolder, RunFolderError

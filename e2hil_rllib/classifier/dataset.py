@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from e2hil_rllib.columns import is_image
+from e2hil_rllib.disk.parquet_columns import is_image
 from e2hil_rllib.episodes import EpisodeData, episode_files, read_episode
 from e2hil_rllib.errors import UserError
 

@@ -21,7 +21,7 @@ from e2hil_rllib.classifier.network import STAGE, ClassifierNetwork
 from e2hil_rllib.classifier.split import Split, split_episodes
 from e2hil_rllib.classifier.success_classifier import ClassifierError, SuccessClassifier, describe
 from e2hil_rllib.classifier.testing import Test
-from e2hil_rllib.files import sync_file, sync_tree, writing
+from e2hil_rllib.disk.files import sync_file, sync_tree, writing
 from e2hil_rllib.noise import NoiseStream
 from e2hil_rllib.vision.settings import absolute_source
 from e2hil_rllib.vision.trunk import FrozenTrunk, shared_trunk

@@ -14,9 +14,9 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from rich.console import Console
 
+from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.environments import fault_in_words
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.files import save_figure
 from e2hil_rllib.settings import Settings
 
 _HEIGHT = 6.0  # [inches]

@@ -6,8 +6,8 @@ import logging
 import re
 from pathlib import Path
 
-from e2hil_rllib.external.sealed import DamagedFileError, make_folder, read_sealed, write_sealed
-from e2hil_rllib.files import is_temporary, swapped_in
+from e2hil_rllib.disk.files import is_temporary, swapped_in
+from e2hil_rllib.disk.sealed_files import DamagedFileError, make_folder, read_sealed, write_sealed
 
 logger = logging.getLogger(__name__)
 

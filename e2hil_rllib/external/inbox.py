@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from e2hil_rllib.disk.files import writing
+from e2hil_rllib.disk.folder_lock import FolderLock
+from e2hil_rllib.disk.sealed_files import DamagedFileError, read_sealed, write_sealed
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.external.chunk import STREAM, check_index, check_stream
 from e2hil_rllib.external.chunk_folder import LOST, ChunkFolder
-from e2hil_rllib.external.folder_lock import FolderLock
-from e2hil_rllib.external.sealed import DamagedFileError, read_sealed, write_sealed
-from e2hil_rllib.files import writing
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
+from e2hil_rllib.disk.files import WriteError, writing
+from e2hil_rllib.disk.folder_lock import FolderLock
+from e2hil_rllib.disk.sealed_files import DamagedFileError, read_sealed, write_sealed
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.external.chunk_folder import LOST, ChunkFolder
-from e2hil_rllib.external.folder_lock import FolderLock
-from e2hil_rllib.external.sealed import DamagedFileError, read_sealed, write_sealed
-from e2hil_rllib.files import WriteError, writing
 
 _NEW_STREAM_BYTES = 8  # of chance; two robots draw the same id once in 10¹⁹ times
 

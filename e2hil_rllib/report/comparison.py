@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2hil_rllib.files import swapped_in, writing
+from e2hil_rllib.disk.files import swapped_in, writing
 from e2hil_rllib.report.comparison_figures import Figures
 from e2hil_rllib.report.method_table import (
     EXPLANATION,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from e2hil_rllib.files import save_figure
+from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.report.footage import Frames
 
 #: Frames side by side.

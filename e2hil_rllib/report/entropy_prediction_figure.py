@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from e2hil_rllib.files import save_figure
+from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.report.entropy_prediction import (
     QUARTERS,
     EntropyChanges,

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from e2hil_rllib.columns import (
+from e2hil_rllib.disk.parquet_columns import (
     EPISODE,
     HUMAN,
     IMAGE_TYPE,

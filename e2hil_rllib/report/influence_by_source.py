@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from e2hil_rllib.files import save_figure
+from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.report.logged_samples import LoggedSamples
 from e2hil_rllib.report.page import Table
 from e2hil_rllib.report.style import COLOUR_OF_SOURCE, STYLE

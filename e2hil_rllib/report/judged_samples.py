@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from e2hil_rllib.disk.files import remove_file
 from e2hil_rllib.episodes import DamagedEpisodeError, episode_path
-from e2hil_rllib.files import remove_file
 from e2hil_rllib.report.contact_sheet import COLUMNS, Shot, Strip, draw_strips
 from e2hil_rllib.report.footage import Footage, Frames
 from e2hil_rllib.report.influence_figure import draw_influence, influence_table

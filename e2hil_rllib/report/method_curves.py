@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.evaluation_log import EvaluatedEpisode
-from e2hil_rllib.files import save_figure
 from e2hil_rllib.progress import STEP
 from e2hil_rllib.report.curves import Columns
 from e2hil_rllib.report.method_looks import Look

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from e2hil_rllib.disk.files import remove_file, swapped_in, writing
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.evaluation_log import read_evaluations, summarize
-from e2hil_rllib.files import remove_file, swapped_in, writing
 from e2hil_rllib.progress import STEP, as_columns, read_rows
 from e2hil_rllib.report.curves import PLOTS, Columns, draw
 from e2hil_rllib.report.judged_samples import add_judged_samples

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, Rectangle
 
-from e2hil_rllib.files import save_figure
+from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.report.page import Table
 from e2hil_rllib.report.style import GREY, STYLE
 

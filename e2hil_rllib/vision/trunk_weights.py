@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from e2hil_rllib.disk.files import swapped_in
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.files import swapped_in
 from e2hil_rllib.vision.seeded_weights import seeded_weights
 from e2hil_rllib.vision.stage import Stride, Trunk, TrunkStage
 

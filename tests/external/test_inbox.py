@@ -16,10 +16,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from e2hil_rllib.disk.files import WriteError
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.external.chunk_folder import LOST
 from e2hil_rllib.external.inbox import Inbox, InboxError
-from e2hil_rllib.files import WriteError
 from tests.external.fragile_disk import FragileDisk, Killed
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from e2hil_rllib.disk.files import WriteError
 from e2hil_rllib.external.inbox import Inbox
-from e2hil_rllib.files import WriteError
 from tests.external.test_inbox import deliver, numbers
 
 

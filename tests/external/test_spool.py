@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from e2hil_rllib.disk.files import WriteError
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.external.chunk import STREAM
 from e2hil_rllib.external.chunk_folder import LOST
 from e2hil_rllib.external.spool import Spool, SpoolError
-from e2hil_rllib.files import WriteError
 from tests.external.fragile_disk import FragileDisk, Killed
 
 MIB = 2**20

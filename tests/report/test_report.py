@@ -12,8 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from e2hil_rllib.disk.files import WriteError
 from e2hil_rllib.evaluation_log import EvaluatedEpisode, write_evaluations
-from e2hil_rllib.files import WriteError
 from e2hil_rllib.progress import STEP, Row, write_rows
 from e2hil_rllib.report import ReportError, write_report
 from e2hil_rllib.report.curves import PLOTS

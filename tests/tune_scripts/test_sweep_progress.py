@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from e2hil_rllib.files import WriteError
+from e2hil_rllib.disk.files import WriteError
 from e2hil_rllib.report.trials import ERRORS, RESULTS
 from tune_scripts import sweep_progress
 from tune_scripts.results import ResultRow, append_row, read_results

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from e2hil_rllib.files import WriteError
+from e2hil_rllib.disk.files import WriteError
 from e2hil_rllib.vision.resnet import ResNet10T
 from e2hil_rllib.vision.seeded_weights import synthetic_pictures
 from e2hil_rllib.vision.stage import TrunkStage

@@ -9,11 +9,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from e2hil_rllib.files import WriteError, is_temporary, remove_file, save_figure, swapped_in
+from e2hil_rllib.disk.files import WriteError, is_temporary, remove_file, save_figure, swapped_in
 
 ROOT = Path(__file__).parents[1]
 # The only one that need not: its whole folder is written beside, and says so where it cannot be.
-SAVES_FIGURES = {"e2hil_rllib/files.py", "e2hil_rllib/classifier/figures.py"}
+SAVES_FIGURES = {"e2hil_rllib/disk/files.py", "e2hil_rllib/classifier/figures.py"}
 
 
 def test_a_full_disk_leaves_the_old_file_and_is_told_with_its_name(tmp_path: Path) -> None:

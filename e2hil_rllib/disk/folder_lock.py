@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 from pathlib import Path
 
+from e2hil_rllib.disk.files import writing
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.files import writing
 
 
 class FolderLock:

@@ -7,8 +7,8 @@ import struct
 import zlib
 from pathlib import Path
 
+from e2hil_rllib.disk.files import swapped_in, sync_file
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.files import swapped_in, sync_file
 
 _MAGIC = b"E2HIL\x00\x01\n"
 _HEADER = struct.Struct("<8sI")  # magic, and CRC-32 of what follows
