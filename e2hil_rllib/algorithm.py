@@ -16,16 +16,16 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 from ray.tune.registry import register_trainable
 
 from e2hil_rllib.config import E2HiLConfig
+from e2hil_rllib.data.collector import EpisodeCollector
+from e2hil_rllib.data.experience import Experience
+from e2hil_rllib.data.outcomes import outcome_rates
+from e2hil_rllib.data.replay import Batch
+from e2hil_rllib.data.transitions import INTERVENTION, Segment
 from e2hil_rllib.evaluation import evaluate_policy
-from e2hil_rllib.experience import Experience
 from e2hil_rllib.limiter import UpdateLimiter
-from e2hil_rllib.metrics import outcome_rates
-from e2hil_rllib.replay import Batch
 from e2hil_rllib.resumable import IN_CHECKPOINT, ResumableSAC
 from e2hil_rllib.robot_feed import RobotFeed
 from e2hil_rllib.robot_training import RobotTraining
-from e2hil_rllib.rollouts import EpisodeCollector
-from e2hil_rllib.segments import INTERVENTION, Segment
 from e2hil_rllib.selection_log import SelectionLog
 from e2hil_rllib.torch_setup import set_up_torch
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
+from e2hil_rllib.data.outcomes import episode_outcome
 from e2hil_rllib.env_runner import E2HiLEnvRunner
-from e2hil_rllib.metrics import episode_outcome
 
 
 def evaluate_policy(

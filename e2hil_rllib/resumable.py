@@ -9,13 +9,13 @@ from typing import Any
 
 from ray.rllib.algorithms.sac import SAC
 
-from e2hil_rllib.episodes import episode_path, read_episode
-from e2hil_rllib.experience import Experience
+from e2hil_rllib.data.collector import EpisodeCollector
+from e2hil_rllib.data.episodes import episode_path, read_episode
+from e2hil_rllib.data.experience import Experience
+from e2hil_rllib.data.replay import HumanInTheLoopReplay
+from e2hil_rllib.data.transitions import Segment
 from e2hil_rllib.limiter import UpdateLimiter
 from e2hil_rllib.presets import PAPER, preset_settings
-from e2hil_rllib.replay import HumanInTheLoopReplay
-from e2hil_rllib.rollouts import EpisodeCollector
-from e2hil_rllib.segments import Segment
 from e2hil_rllib.selection_log import SelectionLog
 from e2hil_rllib.vision.trunk import saved_fingerprint, saved_trunk
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from e2hil_rllib.data.collector import EpisodeCollector
+from e2hil_rllib.data.transitions import Segment
 from e2hil_rllib.external.arrivals import Arrival
 from e2hil_rllib.external.roster import Robot
-from e2hil_rllib.rollouts import EpisodeCollector
-from e2hil_rllib.segments import Segment
 
 if TYPE_CHECKING:
     from ray.rllib.env.env_runner_group import EnvRunnerGroup

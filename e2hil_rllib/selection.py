@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from e2hil_rllib.data.replay import EPISODE, SOURCE, SOURCE_NAMES, STEP
 from e2hil_rllib.influence import (
     check_percentiles,
     influence_bounds,
@@ -19,7 +20,6 @@ from e2hil_rllib.influence import (
     random_mask,
     selection_mask,
 )
-from e2hil_rllib.replay import EPISODE, SOURCE, SOURCE_NAMES, STEP
 from e2hil_rllib.selection_log import JudgedSamples
 
 Rule = Literal["entropy", "log_entropy", "random"]
@@ -116,7 +116,7 @@ def selection_statistics(
 
     Args:
         selection: Of the batch.
-        source: Shape (B,), codes of :data:`~e2hil_rllib.replay.SOURCE_NAMES`.
+        source: Shape (B,), codes of :data:`~e2hil_rllib.data.replay.SOURCE_NAMES`.
         settings: By which it was selected.
 
     Returns:

@@ -7,8 +7,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from e2hil_rllib.replay import HumanInTheLoopReplay, ReplayBuffer
-from e2hil_rllib.segments import Segment
+from e2hil_rllib.data.replay import HumanInTheLoopReplay, ReplayBuffer
+from e2hil_rllib.data.transitions import Segment
 
 
 def make_segment(

@@ -10,7 +10,7 @@ import numpy as np
 
 from e2hil_rllib.algorithm import E2HiL
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.episodes import EpisodeData, read_episodes
+from e2hil_rllib.data.episodes import EpisodeData, read_episodes
 from e2hil_rllib.external.delivery import Delivery, Destination
 from e2hil_rllib.external.recorder import Recorder, Step
 from e2hil_rllib.external.spool import Spool

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2hil_rllib.episodes import read_episodes
+from e2hil_rllib.data.episodes import read_episodes
 from tests.relay import StepId
 
 

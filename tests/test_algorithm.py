@@ -11,15 +11,15 @@ from ray import tune
 
 from e2hil_rllib.algorithm import E2HiL
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.episodes import (
+from e2hil_rllib.data.episodes import (
     EpisodeData,
     episode_path,
     read_episode,
     read_episodes,
     write_episode,
 )
-from e2hil_rllib.replay import SOURCE
-from e2hil_rllib.segments import INTERVENTION
+from e2hil_rllib.data.replay import SOURCE
+from e2hil_rllib.data.transitions import INTERVENTION
 from e2hil_rllib.selection_log import read_samples, selection_files
 from tests.helpers import ReachEnv, policy_weights, same_arrays
 

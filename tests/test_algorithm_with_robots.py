@@ -13,7 +13,7 @@ import pytest
 import ray
 
 from e2hil_rllib.algorithm import E2HiL
-from e2hil_rllib.episodes import read_episodes
+from e2hil_rllib.data.episodes import read_episodes
 from e2hil_rllib.external.robot_runner import RobotEnvRunner
 from e2hil_rllib.robot_feed import RobotFeed
 from tests.external.test_delivery import until

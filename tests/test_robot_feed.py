@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from e2hil_rllib.episodes import read_episodes
+from e2hil_rllib.data.episodes import read_episodes
 from e2hil_rllib.external.arrivals import Arrival
 from e2hil_rllib.external.roster import Robot
 from e2hil_rllib.robot_feed import RobotFeed

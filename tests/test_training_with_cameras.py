@@ -10,7 +10,7 @@ import torch
 
 from e2hil_rllib.algorithm import E2HiL
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.episodes import read_episodes
+from e2hil_rllib.data.episodes import read_episodes
 from e2hil_rllib.vision.stage import TrunkStage
 from e2hil_rllib.vision.trunk import FrozenTrunk, saved_trunk, shared_trunk
 from e2hil_rllib.vision.trunk_weights import load_trunk_weights, save_trunk_weights
@@ -234,7 +234,7 @@ def test_demonstrations_of_other_frames_are_refused(tmp_path):
         episode,
         observations=episode.observations | {"front": episode.observations["front"][:, ::2]},
     )
-    from e2hil_rllib.episodes import episode_path, write_episode
+    from e2hil_rllib.data.episodes import episode_path, write_episode
 
     write_episode(episode_path(tmp_path / "wrong", 0), wrong)
     config = make_config("frozen", tmp_path / "x")

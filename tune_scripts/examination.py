@@ -17,11 +17,11 @@ from torch import Tensor
 from e2hil_rllib.checkpoints import CheckpointStore
 from e2hil_rllib.commands.build import algorithm_config, demonstration_folder
 from e2hil_rllib.config import E2HiLConfig
+from e2hil_rllib.data.episodes import episode_files
+from e2hil_rllib.data.experience import Experience
+from e2hil_rllib.data.replay import EPISODE as EPISODE_ID
+from e2hil_rllib.data.replay import SOURCE, SOURCE_NAMES, STEP
 from e2hil_rllib.disk.parquet_columns import EPISODE, SUCCESS, step_column
-from e2hil_rllib.episodes import episode_files
-from e2hil_rllib.experience import Experience
-from e2hil_rllib.replay import EPISODE as EPISODE_ID
-from e2hil_rllib.replay import SOURCE, SOURCE_NAMES, STEP
 from e2hil_rllib.report.statistics import mean_known
 from e2hil_rllib.rl_module import E2HiLTorchRLModule
 from e2hil_rllib.run_folder import RunFolder

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.parquet as pq
 
+from e2hil_rllib.data.episodes import DamagedEpisodeError, episode_files
 from e2hil_rllib.disk.parquet_columns import HUMAN, SUCCESS, UNREADABLE, step_column
-from e2hil_rllib.episodes import DamagedEpisodeError, episode_files
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.evaluation_log import first_lasting, read_evaluations, summarize
 from e2hil_rllib.progress import STEP, Row, read_rows

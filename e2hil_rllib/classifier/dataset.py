@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from e2hil_rllib.data.episodes import EpisodeData, episode_files, read_episode
 from e2hil_rllib.disk.parquet_columns import is_image
-from e2hil_rllib.episodes import EpisodeData, episode_files, read_episode
 from e2hil_rllib.errors import UserError
 
 _IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")

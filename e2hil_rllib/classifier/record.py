@@ -16,8 +16,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from e2hil_rllib.data.episodes import EpisodeData, episode_files, episode_path, write_episode
 from e2hil_rllib.environments import control_rate, fault_in_words
-from e2hil_rllib.episodes import EpisodeData, episode_files, episode_path, write_episode
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings import Settings
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from e2hil_rllib.commands.arm_session import announce, arm_session
+from e2hil_rllib.data.episodes import EpisodeData, read_episode
 from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.environments import control_rate
-from e2hil_rllib.episodes import EpisodeData, read_episode
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.report.style import BLUE, ORANGE, STYLE
 from e2hil_rllib.settings import Settings

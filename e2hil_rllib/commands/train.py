@@ -19,6 +19,7 @@ from e2hil_rllib.commands.display import AUTONOMOUS, TrainingDisplay, duration, 
 from e2hil_rllib.commands.evaluate import evaluate, print_evaluation
 from e2hil_rllib.commands.interrupt import StopRequest, stop_on_signal
 from e2hil_rllib.commands.record import record_demonstrations
+from e2hil_rllib.data.outcomes import WINDOW
 from e2hil_rllib.disk.files import WriteError
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.evaluation_log import (
@@ -27,7 +28,6 @@ from e2hil_rllib.evaluation_log import (
     summarize,
     write_evaluations,
 )
-from e2hil_rllib.metrics import WINDOW
 from e2hil_rllib.progress import STEP, ProgressLog, Row, flatten
 from e2hil_rllib.report import write_report
 from e2hil_rllib.report.method_curves import evaluated_series

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from e2hil_rllib.data.episodes import EpisodeData, check_episode
 from e2hil_rllib.disk.parquet_columns import is_image
-from e2hil_rllib.episodes import EpisodeData, check_episode
 from e2hil_rllib.external.codec import Limits, MalformedMessage, decode, encode
 from e2hil_rllib.external.pixels import compress_images, decompress_images
 

@@ -11,7 +11,7 @@ import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 
-from e2hil_rllib.action_scale import ActionScale
+from e2hil_rllib.data.action_scale import ActionScale
 from e2hil_rllib.encoders import FLAT_KEY, camera_names
 from e2hil_rllib.external.codec import MalformedMessage
 from e2hil_rllib.external.delivery import Refused

@@ -12,11 +12,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from e2hil_rllib.data.outcomes import WINDOW, EpisodeOutcome
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.external.delivery import Delivery, Refused
 from e2hil_rllib.external.policy import LocalPolicy
 from e2hil_rllib.external.recorder import Recorder, Step
-from e2hil_rllib.metrics import WINDOW, EpisodeOutcome
 
 _PERIOD = 0.03  # between two looks while the robot stands still [s]
 

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from e2hil_rllib.data.transitions import SOURCE_NAMES
 from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.progress import STEP
 from e2hil_rllib.report.style import BLUE, COLOUR_OF_SOURCE, GREEN, GREY, ORANGE, STYLE
-from e2hil_rllib.segments import SOURCE_NAMES
 
 Columns = dict[str, np.ndarray]
 

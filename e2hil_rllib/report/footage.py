@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from e2hil_rllib.data.episodes import DamagedEpisodeError
 from e2hil_rllib.disk.parquet_columns import (
     EPISODE,
     HUMAN,
@@ -21,7 +22,6 @@ from e2hil_rllib.disk.parquet_columns import (
     named_column,
     step_column,
 )
-from e2hil_rllib.episodes import DamagedEpisodeError
 
 #: By camera, uint8 of shape (height, width, 3).
 Frames = Mapping[str, np.ndarray]
@@ -33,7 +33,7 @@ class Footage:
     A report shows a few frames of many episodes; reading these whole would take it seconds.
 
     Args:
-        path: An episode file, see `e2hil_rllib.episodes`.
+        path: An episode file, see `e2hil_rllib.data.episodes`.
 
     Attributes:
         path: The file.

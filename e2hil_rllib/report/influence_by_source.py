@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from e2hil_rllib.data.transitions import SOURCE_NAMES
 from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.report.logged_samples import LoggedSamples
 from e2hil_rllib.report.page import Table
 from e2hil_rllib.report.style import COLOUR_OF_SOURCE, STYLE
-from e2hil_rllib.segments import SOURCE_NAMES
 
 #: In percent of the samples.
 PERCENTILES = (5, 25, 50, 75, 90, 95)

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from e2hil_rllib.data.transitions import SOURCE_NAMES
 from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.report.page import Table
 from e2hil_rllib.report.style import COLOUR_OF_SOURCE, GREY, STYLE
-from e2hil_rllib.segments import SOURCE_NAMES
 from e2hil_rllib.selection_log import JudgedSamples
 
 

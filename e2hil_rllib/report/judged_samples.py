@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from e2hil_rllib.data.episodes import DamagedEpisodeError, episode_path
+from e2hil_rllib.data.transitions import SOURCE_NAMES
 from e2hil_rllib.disk.files import remove_file
-from e2hil_rllib.episodes import DamagedEpisodeError, episode_path
 from e2hil_rllib.report.contact_sheet import COLUMNS, Shot, Strip, draw_strips
 from e2hil_rllib.report.footage import Footage, Frames
 from e2hil_rllib.report.influence_figure import draw_influence, influence_table
 from e2hil_rllib.report.page import Page
 from e2hil_rllib.report.style import COLOUR_OF_SOURCE
 from e2hil_rllib.run_folder import RunFolder
-from e2hil_rllib.segments import SOURCE_NAMES
 from e2hil_rllib.selection_log import (
     DamagedSelectionError,
     JudgedSamples,

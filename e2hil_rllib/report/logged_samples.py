@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from e2hil_rllib.data.episodes import episode_path
 from e2hil_rllib.disk.parquet_columns import EPISODE, UNREADABLE, named_column
-from e2hil_rllib.episodes import episode_path
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.selection_log import DamagedSelectionError, read_samples, selection_files
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from e2hil_rllib.data.episodes import DamagedEpisodeError, episode_files
 from e2hil_rllib.disk.files import remove_file
-from e2hil_rllib.episodes import DamagedEpisodeError, episode_files
 from e2hil_rllib.report.contact_sheet import COLUMNS, Shot, Strip, draw_strips
 from e2hil_rllib.report.footage import Footage
 from e2hil_rllib.report.page import Page

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from e2hil_rllib.segments import SOURCE_NAMES
+from e2hil_rllib.data.transitions import SOURCE_NAMES
 
 # Told apart also by those who see no red or green (Okabe and Ito's palette).
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#666666"

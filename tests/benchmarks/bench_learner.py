@@ -28,8 +28,8 @@ from ray.rllib.utils.replay_buffers.utils import update_priorities_in_episode_re
 from e2hil_rllib.algorithm import _to_torch
 from e2hil_rllib.commands.build import ray_session
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.replay import HumanInTheLoopReplay, ReplayBuffer
-from e2hil_rllib.segments import Segment
+from e2hil_rllib.data.replay import HumanInTheLoopReplay, ReplayBuffer
+from e2hil_rllib.data.transitions import Segment
 from e2hil_rllib.selection import SelectionSettings
 from e2hil_rllib.settings import Settings
 from e2hil_rllib.torch_setup import set_up_torch

@@ -19,9 +19,9 @@ from ray.rllib.core.columns import Columns
 
 from e2hil_rllib.commands.build import ray_session
 from e2hil_rllib.config import E2HiLConfig
+from e2hil_rllib.data.replay import HumanInTheLoopReplay, ReplayBuffer
+from e2hil_rllib.data.transitions import Segment
 from e2hil_rllib.encoders import stored_spaces
-from e2hil_rllib.replay import HumanInTheLoopReplay, ReplayBuffer
-from e2hil_rllib.segments import Segment
 from e2hil_rllib.settings import Settings
 from e2hil_rllib.torch_setup import set_up_torch
 from e2hil_rllib.vision.camera_encoders import ConvolutionalEncoder

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from e2hil_rllib.cli import app
-from e2hil_rllib.segments import DEMONSTRATION
+from e2hil_rllib.data.transitions import DEMONSTRATION
 
 FILE = "E2HIL_TIMES"
 
@@ -34,7 +34,7 @@ def note_recorded(times: list[float]) -> None:
 
 def note_first_use(first: dict[tuple[int, int], float]) -> None:
     """Notes when each (episode, step) of a robot is in a minibatch for the first time [s]."""
-    from e2hil_rllib.replay import HumanInTheLoopReplay
+    from e2hil_rllib.data.replay import HumanInTheLoopReplay
 
     sample = HumanInTheLoopReplay.sample
 

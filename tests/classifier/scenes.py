@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from e2hil_rllib.classifier.dataset import LabelledEpisode
-from e2hil_rllib.episodes import EpisodeData, episode_path, write_episode
+from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
 
 SIZE = 32
 

@@ -15,7 +15,7 @@ from e2hil_rllib.classifier.dataset import (
     read_recordings,
     read_sorted,
 )
-from e2hil_rllib.episodes import DamagedEpisodeError, episode_path, write_episode
+from e2hil_rllib.data.episodes import DamagedEpisodeError, episode_path, write_episode
 from tests.classifier.scenes import episode, frame, write_episodes
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from e2hil_rllib.commands.record import RecordingError, record_demonstrations
-from e2hil_rllib.episodes import read_episodes
+from e2hil_rllib.data.episodes import read_episodes
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings import Settings
 

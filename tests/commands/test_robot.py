@@ -23,6 +23,7 @@ from e2hil_rllib.commands import robot as module
 from e2hil_rllib.commands.build import algorithm_config
 from e2hil_rllib.commands.robot import run_robot
 from e2hil_rllib.commands.robot_display import RobotDisplay
+from e2hil_rllib.data.outcomes import EpisodeOutcome
 from e2hil_rllib.external.delivery import DeliveryStatus
 from e2hil_rllib.external.news import News
 from e2hil_rllib.external.robot_loop import RobotError, Tally
@@ -30,7 +31,6 @@ from e2hil_rllib.external.robot_runner import RobotEnvRunner
 from e2hil_rllib.external.secure import SecurityError
 from e2hil_rllib.external.spool import Spool
 from e2hil_rllib.external.weights import Weights
-from e2hil_rllib.metrics import EpisodeOutcome
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.settings import Settings
 from e2hil_rllib.settings_file import SettingsError

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 
-from e2hil_rllib.action_scale import ActionScale
 from e2hil_rllib.config import E2HiLConfig
+from e2hil_rllib.data.action_scale import ActionScale
 from e2hil_rllib.external.codec import MalformedMessage, decode, encode
 from e2hil_rllib.external.delivery import Refused
 from e2hil_rllib.external.policy import LocalPolicy

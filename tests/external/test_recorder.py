@@ -17,14 +17,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2hil_rllib.episodes import EpisodeData, read_episodes
+from e2hil_rllib.data.collector import EpisodeCollector
+from e2hil_rllib.data.episodes import EpisodeData, read_episodes
 from e2hil_rllib.external import recorder as recorder_module
 from e2hil_rllib.external.arrivals import Arrivals
 from e2hil_rllib.external.chunk import Chunk
 from e2hil_rllib.external.inbox import Inbox
 from e2hil_rllib.external.recorder import Recorder, Step
 from e2hil_rllib.external.spool import Spool
-from e2hil_rllib.rollouts import EpisodeCollector
 from tests.external.test_delivery import until
 
 ACTIONS = gym.spaces.Box(-10_000, 10_000, (1,), np.float32)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from e2hil_rllib.episodes import EpisodeData, episode_path, write_episode
+from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
 from e2hil_rllib.evaluation_log import EvaluatedEpisode, write_evaluations
 from e2hil_rllib.progress import STEP, Row, write_rows
 from e2hil_rllib.report.trials import METHODS

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from e2hil_rllib.episodes import EpisodeData, episode_path, write_episode
+from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
 from e2hil_rllib.report.contact_sheet import Strip, draw_strips
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.selection_log import JudgedSamples, SelectionLog

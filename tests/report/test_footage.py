@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from e2hil_rllib.episodes import DamagedEpisodeError
+from e2hil_rllib.data.episodes import DamagedEpisodeError
 from e2hil_rllib.report.footage import Footage
 from tests.report.runs import add_episode, damage, frame
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from e2hil_rllib.episodes import DamagedEpisodeError
+from e2hil_rllib.data.episodes import DamagedEpisodeError
 from e2hil_rllib.evaluation_log import EvaluatedEpisode, first_lasting, write_evaluations
 from e2hil_rllib.progress import STEP, write_rows
 from e2hil_rllib.run_folder import RunFolder

@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from e2hil_rllib.episodes import episode_files
+from e2hil_rllib.data.episodes import episode_files
 from e2hil_rllib.progress import STEP, read_rows
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.settings_file import SettingsError

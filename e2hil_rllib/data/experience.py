@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import gymnasium as gym
 
+from e2hil_rllib.data.collector import EpisodeCollector
+from e2hil_rllib.data.episodes import EpisodeData, read_episodes
+from e2hil_rllib.data.replay import HumanInTheLoopReplay, ReplayBuffer
+from e2hil_rllib.data.transitions import Segment
 from e2hil_rllib.encoders import camera_names, observation_spaces, stored_spaces
-from e2hil_rllib.episodes import EpisodeData, read_episodes
-from e2hil_rllib.replay import HumanInTheLoopReplay, ReplayBuffer
-from e2hil_rllib.rollouts import EpisodeCollector
-from e2hil_rllib.segments import Segment
 from e2hil_rllib.vision.trunk import features_for, save_trunk
 
 if TYPE_CHECKING:

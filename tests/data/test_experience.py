@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.episodes import EpisodeData, episode_path, write_episode
-from e2hil_rllib.experience import REPLAY, Experience
-from e2hil_rllib.rollouts import EpisodeCollector
+from e2hil_rllib.data.collector import EpisodeCollector
+from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
+from e2hil_rllib.data.experience import REPLAY, Experience
 from tests.helpers import make_segment
 
 SPACE = gym.spaces.Dict(

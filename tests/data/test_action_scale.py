@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from e2hil_rllib.action_scale import ActionScale
+from e2hil_rllib.data.action_scale import ActionScale
 
 SPACE = gym.spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2hil_rllib.frames import FrameStore
+from e2hil_rllib.data.observation_store import FrameStore
 
 additions = st.lists(st.tuples(st.integers(1, 12), st.integers(0, 40)), min_size=1, max_size=30)
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from e2hil_rllib.metrics import episode_outcome, outcome_rates
+from e2hil_rllib.data.outcomes import episode_outcome, outcome_rates
 
 
 def test_outcomes():

@@ -12,13 +12,13 @@ import gymnasium as gym
 import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
-from e2hil_rllib.action_scale import ActionScale
+from e2hil_rllib.data.action_scale import ActionScale
+from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
+from e2hil_rllib.data.outcomes import WINDOW, EpisodeOutcome, episode_outcome
+from e2hil_rllib.data.transitions import INTERVENTION, POLICY, Segment
 from e2hil_rllib.encoders import FLAT_KEY
-from e2hil_rllib.episodes import EpisodeData, episode_path, write_episode
 from e2hil_rllib.external.arrivals import Arrival
 from e2hil_rllib.external.chunk import Chunk
-from e2hil_rllib.metrics import WINDOW, EpisodeOutcome, episode_outcome
-from e2hil_rllib.segments import INTERVENTION, POLICY, Segment
 
 
 @dataclass

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2hil_rllib.returns import UNKNOWN, known_returns, n_step_windows
+from e2hil_rllib.data.returns import UNKNOWN, known_returns, n_step_windows
 
 steps = st.lists(
     st.tuples(st.floats(-1, 1, width=32), st.booleans()), min_size=1, max_size=12

@@ -16,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from e2hil_rllib.disk.files import WriteError
-from e2hil_rllib.episodes import (
+from e2hil_rllib.data.episodes import (
     DamagedEpisodeError,
     EpisodeData,
     episode_files,
@@ -26,6 +25,7 @@ from e2hil_rllib.episodes import (
     read_episodes,
     write_episode,
 )
+from e2hil_rllib.disk.files import WriteError
 
 
 def make_episode(steps: int = 4, index: int = 0, **changes: Any) -> EpisodeData:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from e2hil_rllib.frames import FrameStore
-from e2hil_rllib.returns import UNKNOWN, known_returns, n_step_windows
-from e2hil_rllib.segments import DEMONSTRATION, INTERVENTION, POLICY, SOURCE_NAMES, Segment
+from e2hil_rllib.data.observation_store import FrameStore
+from e2hil_rllib.data.returns import UNKNOWN, known_returns, n_step_windows
+from e2hil_rllib.data.transitions import DEMONSTRATION, INTERVENTION, POLICY, SOURCE_NAMES, Segment
 
 __all__ = ["EPISODE", "SOURCE", "SOURCE_NAMES", "STEP", "HumanInTheLoopReplay", "ReplayBuffer"]
 

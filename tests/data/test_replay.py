@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2hil_rllib.replay import DISCOUNT, EPISODE, FLOOR, SOURCE, STEP
-from e2hil_rllib.segments import DEMONSTRATION, INTERVENTION
+from e2hil_rllib.data.replay import DISCOUNT, EPISODE, FLOOR, SOURCE, STEP
+from e2hil_rllib.data.transitions import DEMONSTRATION, INTERVENTION
 from tests.helpers import make_buffer, make_replay, make_segment
 
 
@@ -201,7 +201,7 @@ def test_draws_are_uniform():
 
 def test_two_cameras_fit_into_the_promised_memory():
     """30 000 steps with two 128x128 cameras: at most 3.2 GB, from the shapes alone."""
-    from e2hil_rllib.frames import FrameStore
+    from e2hil_rllib.data.observation_store import FrameStore
 
     per_frame = 2 * 128 * 128 * 3 + 4 * 21
     small = make_buffer(30_000)._frames.ring_size

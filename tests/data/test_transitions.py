@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from e2hil_rllib.segments import INTERVENTION, POLICY, Segment
+from e2hil_rllib.data.transitions import INTERVENTION, POLICY, Segment
 from tests.helpers import make_segment
 
 

@@ -1,0 +1,1 @@
+"""From steps of environments and robots to minibatches of transitions."""
