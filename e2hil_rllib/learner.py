@@ -24,8 +24,8 @@ from e2hil_rllib.entropy_probe import EntropyProbe
 from e2hil_rllib.flat_parameters import FlatParameters
 from e2hil_rllib.method.imitation import ImitatedShare, human_is_better, imitation_loss
 from e2hil_rllib.method.losses import actor_loss, critic_loss, critic_target, temperature_loss
-from e2hil_rllib.networks import Dropout, Gaussian, frozen_parameters
-from e2hil_rllib.noise import NoiseStream
+from e2hil_rllib.networks.actor_critic import Dropout, Gaussian, frozen_parameters
+from e2hil_rllib.networks.noise import NoiseStream
 from e2hil_rllib.rl_module import E2HiLTorchRLModule
 from e2hil_rllib.selection import Selection, judged_samples, select_samples, selection_statistics
 from e2hil_rllib.selection_log import JudgedSamples

@@ -15,9 +15,9 @@ from e2hil_rllib.data.experience import Experience
 from e2hil_rllib.data.replay import HumanInTheLoopReplay
 from e2hil_rllib.data.transitions import Segment
 from e2hil_rllib.limiter import UpdateLimiter
+from e2hil_rllib.networks.frozen_trunk import saved_fingerprint, saved_trunk
 from e2hil_rllib.presets import PAPER, preset_settings
 from e2hil_rllib.selection_log import SelectionLog
-from e2hil_rllib.vision.trunk import saved_fingerprint, saved_trunk
 
 logger = logging.getLogger(__name__)
 

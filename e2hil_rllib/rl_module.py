@@ -15,10 +15,10 @@ from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
-from e2hil_rllib.encoders import FLAT_KEY, ObservationEncoder, camera_names
-from e2hil_rllib.networks import Actor, CriticEnsemble, Gaussian
-from e2hil_rllib.vision.settings import VisionSettings
-from e2hil_rllib.vision.trunk import features_for
+from e2hil_rllib.networks.actor_critic import Actor, CriticEnsemble, Gaussian
+from e2hil_rllib.networks.frozen_trunk import features_for
+from e2hil_rllib.networks.observation_encoder import FLAT_KEY, ObservationEncoder, camera_names
+from e2hil_rllib.networks.vision_settings import VisionSettings
 
 
 class E2HiLTorchRLModule(TorchRLModule, InferenceOnlyAPI):

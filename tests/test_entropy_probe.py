@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from e2hil_rllib.entropy_probe import EntropyProbe
-from e2hil_rllib.networks import Actor, Gaussian
+from e2hil_rllib.networks.actor_critic import Actor, Gaussian
 
 
 class Policy:

@@ -6,7 +6,7 @@ import torch
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.encoders import ObservationEncoder, stored_spaces
+from e2hil_rllib.networks.observation_encoder import ObservationEncoder, stored_spaces
 from tests.helpers import SeeingReachEnv
 
 B = 8

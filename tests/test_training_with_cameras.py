@@ -11,9 +11,9 @@ import torch
 from e2hil_rllib.algorithm import E2HiL
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.episodes import read_episodes
-from e2hil_rllib.vision.stage import TrunkStage
-from e2hil_rllib.vision.trunk import FrozenTrunk, saved_trunk, shared_trunk
-from e2hil_rllib.vision.trunk_weights import load_trunk_weights, save_trunk_weights
+from e2hil_rllib.networks.frozen_trunk import FrozenTrunk, saved_trunk, shared_trunk
+from e2hil_rllib.networks.trunk_stage import TrunkStage
+from e2hil_rllib.networks.trunk_weights import load_trunk_weights, save_trunk_weights
 from tests.helpers import policy_weights, same_arrays
 
 ENCODERS = ("cnn", "frozen")

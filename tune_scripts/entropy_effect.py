@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from e2hil_rllib.networks import frozen_parameters
+from e2hil_rllib.networks.actor_critic import frozen_parameters
 from e2hil_rllib.rl_module import E2HiLTorchRLModule
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from e2hil_rllib.noise import NoiseStream
-from e2hil_rllib.vision.random_shift import random_shift
+from e2hil_rllib.networks.noise import NoiseStream
+from e2hil_rllib.networks.random_shift import random_shift
 
 _SHIFT = 2  # [pixels]; a touch or a grip is a matter of few
 _BRIGHTNESS = 0.15  # largest change, as a share of the whole range

@@ -13,7 +13,7 @@ from torch import nn
 from e2hil_rllib.classifier.inputs import Inputs
 from e2hil_rllib.classifier.metrics import average_precision
 from e2hil_rllib.classifier.network import ClassifierNetwork
-from e2hil_rllib.noise import NoiseStream
+from e2hil_rllib.networks.noise import NoiseStream
 
 _LEARNING_RATE = 1e-3
 _WEIGHT_DECAY = 1e-4

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from e2hil_rllib.classifier.augmentation import augmented
 from e2hil_rllib.classifier.dataset import LabelledEpisode
-from e2hil_rllib.noise import NoiseStream
-from e2hil_rllib.vision.trunk import FrozenTrunk
+from e2hil_rllib.networks.frozen_trunk import FrozenTrunk
+from e2hil_rllib.networks.noise import NoiseStream
 
 #: Augmented copies of each training frame whose features a frozen trunk computes up front.
 COPIES = 3

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from e2hil_rllib.noise import NoiseStream
-from e2hil_rllib.vision.camera_encoders import ConvolutionalEncoder, SpatialHead
-from e2hil_rllib.vision.stage import TrunkStage
+from e2hil_rllib.networks.camera_encoders import ConvolutionalEncoder, SpatialHead
+from e2hil_rllib.networks.noise import NoiseStream
+from e2hil_rllib.networks.trunk_stage import TrunkStage
 
 #: The frozen trunk of classifiers.
 STAGE = TrunkStage()

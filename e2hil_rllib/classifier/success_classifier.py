@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from e2hil_rllib.classifier.network import STAGE, ClassifierNetwork
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.vision.settings import absolute_source
-from e2hil_rllib.vision.trunk import FrozenTrunk, shared_trunk
+from e2hil_rllib.networks.frozen_trunk import FrozenTrunk, shared_trunk
+from e2hil_rllib.networks.vision_settings import absolute_source
 
 DESCRIPTION = "classifier.json"
 WEIGHTS = "weights.safetensors"

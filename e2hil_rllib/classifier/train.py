@@ -22,9 +22,9 @@ from e2hil_rllib.classifier.split import Split, split_episodes
 from e2hil_rllib.classifier.success_classifier import ClassifierError, SuccessClassifier, describe
 from e2hil_rllib.classifier.testing import Test
 from e2hil_rllib.disk.files import sync_file, sync_tree, writing
-from e2hil_rllib.noise import NoiseStream
-from e2hil_rllib.vision.settings import absolute_source
-from e2hil_rllib.vision.trunk import FrozenTrunk, shared_trunk
+from e2hil_rllib.networks.frozen_trunk import FrozenTrunk, shared_trunk
+from e2hil_rllib.networks.noise import NoiseStream
+from e2hil_rllib.networks.vision_settings import absolute_source
 
 _FROZEN_FRAMES = 3000  # training frames whose features are computed, as each takes 10 ms
 _BATCH = 64

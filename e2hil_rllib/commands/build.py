@@ -259,7 +259,7 @@ def build(settings: Settings, run: RunFolder, checkpoint: Path | None = None) ->
         DamagedEpisodeError: A demonstration cannot be read.
     """
     config = algorithm_config(settings, run)
-    from e2hil_rllib.vision.trunk import saved_trunk
+    from e2hil_rllib.networks.frozen_trunk import saved_trunk
 
     if checkpoint and (trunk := saved_trunk(checkpoint)):
         config.vision(trunk_weights=str(trunk))

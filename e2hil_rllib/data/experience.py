@@ -14,8 +14,8 @@ from e2hil_rllib.data.collector import EpisodeCollector
 from e2hil_rllib.data.episodes import EpisodeData, read_episodes
 from e2hil_rllib.data.replay import HumanInTheLoopReplay, ReplayBuffer
 from e2hil_rllib.data.transitions import Segment
-from e2hil_rllib.encoders import camera_names, observation_spaces, stored_spaces
-from e2hil_rllib.vision.trunk import features_for, save_trunk
+from e2hil_rllib.networks.frozen_trunk import features_for, save_trunk
+from e2hil_rllib.networks.observation_encoder import camera_names, observation_spaces, stored_spaces
 
 if TYPE_CHECKING:
     from e2hil_rllib.config import E2HiLConfig

@@ -12,13 +12,13 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 
 from e2hil_rllib.data.action_scale import ActionScale
-from e2hil_rllib.encoders import FLAT_KEY, camera_names
 from e2hil_rllib.external.codec import MalformedMessage
 from e2hil_rllib.external.delivery import Refused
 from e2hil_rllib.external.spaces import differences
 from e2hil_rllib.external.weights import Weights
+from e2hil_rllib.networks.frozen_trunk import features_for
+from e2hil_rllib.networks.observation_encoder import FLAT_KEY, camera_names
 from e2hil_rllib.torch_setup import set_up_torch
-from e2hil_rllib.vision.trunk import features_for
 
 if TYPE_CHECKING:
     from e2hil_rllib.config import E2HiLConfig

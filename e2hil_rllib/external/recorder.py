@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from e2hil_rllib.encoders import FLAT_KEY
 from e2hil_rllib.external.chunk import Chunk
 from e2hil_rllib.external.spool import Spool, SpoolError
+from e2hil_rllib.networks.observation_encoder import FLAT_KEY
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
 
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.encoders import camera_names, observation_spaces
 from e2hil_rllib.external.arrivals import Arrival, Arrivals
 from e2hil_rllib.external.bulletin import Bulletin
 from e2hil_rllib.external.chunk import Chunk
@@ -24,7 +23,8 @@ from e2hil_rllib.external.listener import Listener
 from e2hil_rllib.external.robot_session import RobotSession
 from e2hil_rllib.external.roster import Robot, Roster
 from e2hil_rllib.external.spaces import describe
-from e2hil_rllib.vision.trunk import features_for
+from e2hil_rllib.networks.frozen_trunk import features_for
+from e2hil_rllib.networks.observation_encoder import camera_names, observation_spaces
 
 _MOST_STEPS = 500  # of a sample
 

@@ -17,9 +17,9 @@ from e2hil_rllib.classifier.success_classifier import (
     ClassifierError,
     SuccessClassifier,
 )
-from e2hil_rllib.vision.stage import TrunkStage
-from e2hil_rllib.vision.trunk import shared_trunk
-from e2hil_rllib.vision.trunk_weights import TrunkWeightsError
+from e2hil_rllib.networks.frozen_trunk import shared_trunk
+from e2hil_rllib.networks.trunk_stage import TrunkStage
+from e2hil_rllib.networks.trunk_weights import TrunkWeightsError
 
 SHAPES = {"front": (32, 48, 3), "wrist": (16, 16, 3)}
 

@@ -20,9 +20,9 @@ from e2hil_rllib.classifier.metrics import average_precision
 from e2hil_rllib.classifier.network import ClassifierNetwork
 from e2hil_rllib.classifier.success_classifier import ClassifierError, SuccessClassifier
 from e2hil_rllib.classifier.train import TrainingOptions, train_classifier
-from e2hil_rllib.noise import NoiseStream
-from e2hil_rllib.vision.stage import TrunkStage
-from e2hil_rllib.vision.trunk import shared_trunk
+from e2hil_rllib.networks.frozen_trunk import shared_trunk
+from e2hil_rllib.networks.noise import NoiseStream
+from e2hil_rllib.networks.trunk_stage import TrunkStage
 from tests.classifier.scenes import episode, labelled
 
 SHAPES = {"front": (32, 32, 3)}

@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from e2hil_rllib.vision.camera_encoders import batch_channels_last
-from e2hil_rllib.vision.settings import VisionSettings
-from e2hil_rllib.vision.stage import TrunkStage
-from e2hil_rllib.vision.trunk_weights import (
+from e2hil_rllib.networks.camera_encoders import batch_channels_last
+from e2hil_rllib.networks.trunk_stage import TrunkStage
+from e2hil_rllib.networks.trunk_weights import (
     MEAN,
     STD,
     fingerprint,
     load_trunk_weights,
     save_trunk_weights,
 )
+from e2hil_rllib.networks.vision_settings import VisionSettings
 
 # Frames whose features are remembered: those of an iteration of two cameras and some more.
 _REMEMBERED = 2048
@@ -149,7 +149,7 @@ def shared_trunk(source: str, stage: TrunkStage) -> FrozenTrunk:
     """The one trunk of this process for a source of weights and a stage.
 
     Args:
-        source: As :func:`~e2hil_rllib.vision.trunk_weights.load_trunk_weights` takes it.
+        source: As :func:`~e2hil_rllib.networks.trunk_weights.load_trunk_weights` takes it.
         stage: Which network it is, and where it is cut.
 
     Raises:

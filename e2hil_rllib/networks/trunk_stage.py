@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from e2hil_rllib.vision.efficientnet_lite import EfficientNetLite0
-from e2hil_rllib.vision.resnet import ResNet10T
+from e2hil_rllib.networks.efficientnet_lite import EfficientNetLite0
+from e2hil_rllib.networks.resnet import ResNet10T
 
 Trunk = Literal["resnet10t", "efficientnet_lite0"]
 Stride = Literal[8, 16, 32]

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from e2hil_rllib.vision import trunk as trunk_module
-from e2hil_rllib.vision.resnet import ResNet10T
-from e2hil_rllib.vision.stage import TrunkStage
-from e2hil_rllib.vision.trunk import (
+from e2hil_rllib.networks import frozen_trunk as trunk_module
+from e2hil_rllib.networks.frozen_trunk import (
     FrozenTrunk,
     TrunkFeatures,
     save_trunk,
@@ -15,7 +13,9 @@ from e2hil_rllib.vision.trunk import (
     saved_trunk,
     shared_trunk,
 )
-from e2hil_rllib.vision.trunk_weights import MEAN, STD, load_trunk_weights
+from e2hil_rllib.networks.resnet import ResNet10T
+from e2hil_rllib.networks.trunk_stage import TrunkStage
+from e2hil_rllib.networks.trunk_weights import MEAN, STD, load_trunk_weights
 
 
 @pytest.fixture(scope="module")

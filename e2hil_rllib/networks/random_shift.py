@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from e2hil_rllib.noise import NoiseStream
+from e2hil_rllib.networks.noise import NoiseStream
 
 
 def random_shift(frames: Tensor, padding: int, noise: NoiseStream) -> Tensor:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from e2hil_rllib.noise import NoiseStream
-from e2hil_rllib.vision.camera_encoders import ConvolutionalEncoder, make_head
-from e2hil_rllib.vision.random_shift import random_feature_shift, random_shift
-from e2hil_rllib.vision.settings import VisionSettings
+from e2hil_rllib.networks.camera_encoders import ConvolutionalEncoder, make_head
+from e2hil_rllib.networks.noise import NoiseStream
+from e2hil_rllib.networks.random_shift import random_feature_shift, random_shift
+from e2hil_rllib.networks.vision_settings import VisionSettings
 
 #: Name under which a flat ``Box`` observation is kept, as if it were ``Dict(state=Box)``.
 FLAT_KEY = "state"

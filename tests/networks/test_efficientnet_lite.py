@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from e2hil_rllib.vision.efficientnet_lite import EfficientNetLite0
-from e2hil_rllib.vision.stage import TrunkStage
-from e2hil_rllib.vision.trunk_weights import load_trunk_weights
+from e2hil_rllib.networks.efficientnet_lite import EfficientNetLite0
+from e2hil_rllib.networks.trunk_stage import TrunkStage
+from e2hil_rllib.networks.trunk_weights import load_trunk_weights
 from tests.vision.test_resnet import wave
 
 # Every fourth channel after blocks 5, 11 and 16 of efficientnet-lite-pytorch 0.1.0, the code that

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from e2hil_rllib.noise import NoiseStream
-from e2hil_rllib.vision.settings import Head
+from e2hil_rllib.networks.noise import NoiseStream
+from e2hil_rllib.networks.vision_settings import Head
 
 SPATIAL_FEATURES = 8
 """Weighted sums that the spatial embedding takes over each channel's map, as in HIL-SERL."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from e2hil_rllib.vision.stage import Stride, Trunk, TrunkStage
+from e2hil_rllib.networks.trunk_stage import Stride, Trunk, TrunkStage
 
 Encoder = Literal["cnn", "frozen"]
 Head = Literal["spatial", "keypoints"]

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from e2hil_rllib.vision.stage import Trunk, TrunkStage
+from e2hil_rllib.networks.trunk_stage import Trunk, TrunkStage
 
 _IMAGES = 32
 _IMAGE_SIZE = 64  # [pixels]; a batch of 32 then has 128 places even in the last stage

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from e2hil_rllib.noise import NoiseStream
-from e2hil_rllib.vision.camera_encoders import (
+from e2hil_rllib.networks.camera_encoders import (
     DROPOUT,
     KEYPOINTS,
     SPATIAL_FEATURES,
@@ -15,6 +14,7 @@ from e2hil_rllib.vision.camera_encoders import (
     SpatialHead,
     batch_channels_last,
 )
+from e2hil_rllib.networks.noise import NoiseStream
 
 
 @pytest.mark.parametrize("side", [(128, 128), (64, 96), (50, 33)])

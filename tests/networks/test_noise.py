@@ -2,7 +2,7 @@
 
 import torch
 
-from e2hil_rllib.noise import NoiseStream
+from e2hil_rllib.networks.noise import NoiseStream
 
 
 def test_the_shares_of_two_learners_are_the_draws_of_one():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from e2hil_rllib.vision.stage import TrunkStage
+from e2hil_rllib.networks.trunk_stage import TrunkStage
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from e2hil_rllib.disk.files import swapped_in
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.vision.seeded_weights import seeded_weights
-from e2hil_rllib.vision.stage import Stride, Trunk, TrunkStage
+from e2hil_rllib.networks.seeded_weights import seeded_weights
+from e2hil_rllib.networks.trunk_stage import Stride, Trunk, TrunkStage
 
 #: Mean and standard deviation of the red, green and blue of a frame in [0, 1], by which the
 #: public weights of either trunk expect it to be normalised (those of ImageNet).

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2hil_rllib.noise import NoiseStream
-from e2hil_rllib.vision.random_shift import random_feature_shift, random_shift
+from e2hil_rllib.networks.noise import NoiseStream
+from e2hil_rllib.networks.random_shift import random_feature_shift, random_shift
 
 
 def crops(frame: np.ndarray, padding: int) -> list[np.ndarray]:

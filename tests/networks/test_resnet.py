@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from e2hil_rllib.vision.resnet import ResNet10T
+from e2hil_rllib.networks.resnet import ResNet10T
 
 # Names, shapes and features of timm's resnet10t with the parameters of `filled_network`.
 REFERENCE = Path(__file__).parents[1] / "fixtures" / "resnet10t_reference.npz"

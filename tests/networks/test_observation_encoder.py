@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from e2hil_rllib.encoders import (
+from e2hil_rllib.networks.noise import NoiseStream
+from e2hil_rllib.networks.observation_encoder import (
     ObservationEncoder,
     ScaleToUnit,
     VectorEncoder,
@@ -13,8 +14,7 @@ from e2hil_rllib.encoders import (
     observation_spaces,
     stored_spaces,
 )
-from e2hil_rllib.noise import NoiseStream
-from e2hil_rllib.vision.settings import VisionSettings
+from e2hil_rllib.networks.vision_settings import VisionSettings
 
 Box = gym.spaces.Box
 

@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.vision.settings import VisionSettings
-from e2hil_rllib.vision.stage import TrunkStage
+from e2hil_rllib.networks.trunk_stage import TrunkStage
+from e2hil_rllib.networks.vision_settings import VisionSettings
 
 
 def test_settings_from_before_there_was_a_choice_mean_what_they_did():

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
-from e2hil_rllib.networks import Actor, CriticEnsemble, Gaussian
+from e2hil_rllib.networks.actor_critic import Actor, CriticEnsemble, Gaussian
 
 
 def test_log_density_equals_the_transformed_distribution():

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 
 from e2hil_rllib.disk.files import WriteError
-from e2hil_rllib.vision.resnet import ResNet10T
-from e2hil_rllib.vision.seeded_weights import synthetic_pictures
-from e2hil_rllib.vision.stage import TrunkStage
-from e2hil_rllib.vision.trunk_weights import (
+from e2hil_rllib.networks.resnet import ResNet10T
+from e2hil_rllib.networks.seeded_weights import synthetic_pictures
+from e2hil_rllib.networks.trunk_stage import TrunkStage
+from e2hil_rllib.networks.trunk_weights import (
     TrunkWeightsError,
     fingerprint,
     load_trunk_weights,

@@ -1,0 +1,1 @@
+"""Everything that has weights: encoders, the frozen trunk, actor and critics."""

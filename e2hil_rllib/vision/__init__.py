@@ -1,1 +1,0 @@
-"""From frames to features: the frozen trunk and the encoders of a camera."""
