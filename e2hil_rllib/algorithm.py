@@ -22,12 +22,12 @@ from e2hil_rllib.data.outcomes import outcome_rates
 from e2hil_rllib.data.replay import Batch
 from e2hil_rllib.data.transitions import INTERVENTION, Segment
 from e2hil_rllib.evaluation import evaluate_policy
-from e2hil_rllib.limiter import UpdateLimiter
+from e2hil_rllib.learning.torch_setup import set_up_torch
+from e2hil_rllib.learning.update_limiter import UpdateLimiter
 from e2hil_rllib.resumable import IN_CHECKPOINT, ResumableSAC
 from e2hil_rllib.robot_feed import RobotFeed
 from e2hil_rllib.robot_training import RobotTraining
 from e2hil_rllib.selection_log import SelectionLog
-from e2hil_rllib.torch_setup import set_up_torch
 
 logger = logging.getLogger(__name__)
 

@@ -494,13 +494,13 @@ class E2HiLConfig(SACConfig):
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         """The module of E2HiL."""
-        from e2hil_rllib.rl_module import E2HiLTorchRLModule
+        from e2hil_rllib.learning.rl_module import E2HiLTorchRLModule
 
         return RLModuleSpec(module_class=E2HiLTorchRLModule)
 
     def get_default_learner_class(self) -> type[Learner]:
         """The learner of E2HiL."""
-        from e2hil_rllib.learner import E2HiLTorchLearner
+        from e2hil_rllib.learning.learner import E2HiLTorchLearner
 
         return E2HiLTorchLearner
 

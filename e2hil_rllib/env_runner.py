@@ -11,7 +11,7 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.utils.metrics import ENV_STEP_TIMER
 
 from e2hil_rllib.data.outcomes import WINDOW, episode_outcome, outcome_rates
-from e2hil_rllib.torch_setup import set_up_torch
+from e2hil_rllib.learning.torch_setup import set_up_torch
 
 
 class E2HiLEnvRunner(SingleAgentEnvRunner):

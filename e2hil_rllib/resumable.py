@@ -14,7 +14,7 @@ from e2hil_rllib.data.episodes import episode_path, read_episode
 from e2hil_rllib.data.experience import Experience
 from e2hil_rllib.data.replay import HumanInTheLoopReplay
 from e2hil_rllib.data.transitions import Segment
-from e2hil_rllib.limiter import UpdateLimiter
+from e2hil_rllib.learning.update_limiter import UpdateLimiter
 from e2hil_rllib.networks.frozen_trunk import saved_fingerprint, saved_trunk
 from e2hil_rllib.presets import PAPER, preset_settings
 from e2hil_rllib.selection_log import SelectionLog

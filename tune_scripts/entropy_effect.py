@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from e2hil_rllib.learning.rl_module import E2HiLTorchRLModule
 from e2hil_rllib.networks.actor_critic import frozen_parameters
-from e2hil_rllib.rl_module import E2HiLTorchRLModule
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from e2hil_rllib.data.experience import Experience
 from e2hil_rllib.data.replay import EPISODE as EPISODE_ID
 from e2hil_rllib.data.replay import SOURCE, SOURCE_NAMES, STEP
 from e2hil_rllib.disk.parquet_columns import EPISODE, SUCCESS, step_column
+from e2hil_rllib.learning.rl_module import E2HiLTorchRLModule
 from e2hil_rllib.report.statistics import mean_known
-from e2hil_rllib.rl_module import E2HiLTorchRLModule
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.selection import Selection, SelectionSettings, select_samples
 from tune_scripts.entropy_effect import entropy_effects

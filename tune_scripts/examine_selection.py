@@ -70,7 +70,7 @@ def main(
     """Examine the selection in the checkpoints of comparisons."""
     with user_errors(debug):
         quiet_ray()
-        from e2hil_rllib.torch_setup import set_up_torch
+        from e2hil_rllib.learning.torch_setup import set_up_torch
         from tune_scripts.examination import MEASURES, Examined, examine
 
         set_up_torch(1)

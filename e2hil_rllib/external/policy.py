@@ -16,9 +16,9 @@ from e2hil_rllib.external.codec import MalformedMessage
 from e2hil_rllib.external.delivery import Refused
 from e2hil_rllib.external.spaces import differences
 from e2hil_rllib.external.weights import Weights
+from e2hil_rllib.learning.torch_setup import set_up_torch
 from e2hil_rllib.networks.frozen_trunk import features_for
 from e2hil_rllib.networks.observation_encoder import FLAT_KEY, camera_names
-from e2hil_rllib.torch_setup import set_up_torch
 
 if TYPE_CHECKING:
     from e2hil_rllib.config import E2HiLConfig

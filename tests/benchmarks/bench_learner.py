@@ -30,9 +30,9 @@ from e2hil_rllib.commands.build import ray_session
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.replay import HumanInTheLoopReplay, ReplayBuffer
 from e2hil_rllib.data.transitions import Segment
+from e2hil_rllib.learning.torch_setup import set_up_torch
 from e2hil_rllib.selection import SelectionSettings
 from e2hil_rllib.settings import Settings
-from e2hil_rllib.torch_setup import set_up_torch
 from tests.benchmarks.plain_loop import PlainLearner, PlainRing
 
 SIZES = {"state": 27}

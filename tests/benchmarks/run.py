@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from e2hil_rllib.commands.build import quiet_ray
-from e2hil_rllib.torch_setup import set_up_torch
+from e2hil_rllib.learning.torch_setup import set_up_torch
 from tests.benchmarks import (
     bench_arm,
     bench_bus,

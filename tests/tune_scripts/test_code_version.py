@@ -28,7 +28,7 @@ def test_the_version_is_the_last_commit_of_what_a_trial_runs(tmp_path):
     assert code_version(tmp_path) == UNKNOWN
     git(tmp_path, "init", "-q")
     assert code_version(tmp_path) == UNKNOWN
-    first = commit(tmp_path, "e2hil_rllib/learner.py", "1")
+    first = commit(tmp_path, "e2hil_rllib/learning/learner.py", "1")
     for path in (
         "README.md", "tune_scripts/results/touch.csv", "e2hil_rllib/report/page.py",
         "tune_scripts/publish.py", "tune_scripts/readme_table.py", "tune_scripts/examination.py",
@@ -42,7 +42,7 @@ def test_the_version_is_the_last_commit_of_what_a_trial_runs(tmp_path):
 
 def test_changes_that_are_not_committed_are_said(tmp_path):
     git(tmp_path, "init", "-q")
-    version = commit(tmp_path, "e2hil_rllib/learner.py", "1")
+    version = commit(tmp_path, "e2hil_rllib/learning/learner.py", "1")
     (tmp_path / "notes.txt").write_text("1")
     assert code_version(tmp_path) == version
     (tmp_path / "envs").mkdir()

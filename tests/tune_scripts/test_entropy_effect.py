@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.rl_module import E2HiLTorchRLModule
+from e2hil_rllib.learning.rl_module import E2HiLTorchRLModule
 from tune_scripts.entropy_effect import entropy_effects
 
 STEP = 1e-4

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from e2hil_rllib import learner
 from e2hil_rllib.commands.build import algorithm_config, build, ray_session
 from e2hil_rllib.data.episodes import EpisodeData, read_episodes
 from e2hil_rllib.influence import influence_bounds, selection_mask
+from e2hil_rllib.learning import learner
 from e2hil_rllib.presets import PRESETS
 from e2hil_rllib.run_folder import RunFolder
 from e2hil_rllib.selection import Selection

@@ -2,7 +2,7 @@
 
 import torch
 
-from e2hil_rllib.torch_setup import set_up_torch
+from e2hil_rllib.learning.torch_setup import set_up_torch
 
 
 def test_threads_are_set_and_memory_is_not_filled():

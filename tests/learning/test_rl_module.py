@@ -8,7 +8,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.rl_module import E2HiLTorchRLModule
+from e2hil_rllib.learning.rl_module import E2HiLTorchRLModule
 
 BOX = gym.spaces.Box(-1, 1, (3,), np.float32)
 ACTIONS = gym.spaces.Box(-1, 1, (2,), np.float32)

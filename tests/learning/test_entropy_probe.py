@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from e2hil_rllib.entropy_probe import EntropyProbe
+from e2hil_rllib.learning.entropy_probe import EntropyProbe
 from e2hil_rllib.networks.actor_critic import Actor, Gaussian
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from e2hil_rllib.flat_parameters import FlatParameters
+from e2hil_rllib.learning.flat_parameters import FlatParameters
 
 
 def network():

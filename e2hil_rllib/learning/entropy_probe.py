@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from e2hil_rllib.rl_module import E2HiLTorchRLModule
+from e2hil_rllib.learning.rl_module import E2HiLTorchRLModule
 
 
 @dataclass(frozen=True)

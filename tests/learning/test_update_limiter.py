@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2hil_rllib.limiter import UpdateLimiter
+from e2hil_rllib.learning.update_limiter import UpdateLimiter
 
 
 @given(
