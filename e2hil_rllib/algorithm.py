@@ -27,7 +27,7 @@ from e2hil_rllib.learning.update_limiter import UpdateLimiter
 from e2hil_rllib.resumable import IN_CHECKPOINT, ResumableSAC
 from e2hil_rllib.robot_feed import RobotFeed
 from e2hil_rllib.robot_training import RobotTraining
-from e2hil_rllib.selection_log import SelectionLog
+from e2hil_rllib.run.selection_log import SelectionLog
 
 logger = logging.getLogger(__name__)
 

@@ -44,7 +44,7 @@ def train(
     goes on.
     """
     from e2hil_rllib.commands.train import train as run_training
-    from e2hil_rllib.run_folder import RunFolder
+    from e2hil_rllib.run.run_folder import RunFolder
     from e2hil_rllib.settings import load_settings
 
     with user_errors(debug):
@@ -150,7 +150,7 @@ def report(
     from e2hil_rllib.commands.compare import compare as write_or_print
     from e2hil_rllib.commands.compare import only_run
     from e2hil_rllib.report import write_report
-    from e2hil_rllib.run_folder import RunFolder
+    from e2hil_rllib.run.run_folder import RunFolder
 
     with user_errors(debug):
         if compare:

@@ -20,7 +20,7 @@ from e2hil_rllib.influence import (
     random_mask,
     selection_mask,
 )
-from e2hil_rllib.selection_log import JudgedSamples
+from e2hil_rllib.run.selection_log import JudgedSamples
 
 Rule = Literal["entropy", "log_entropy", "random"]
 RULES: tuple[str, ...] = ("entropy", "log_entropy", "random")

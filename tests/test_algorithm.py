@@ -20,7 +20,7 @@ from e2hil_rllib.data.episodes import (
 )
 from e2hil_rllib.data.replay import SOURCE
 from e2hil_rllib.data.transitions import INTERVENTION
-from e2hil_rllib.selection_log import read_samples, selection_files
+from e2hil_rllib.run.selection_log import read_samples, selection_files
 from tests.helpers import ReachEnv, policy_weights, same_arrays
 
 

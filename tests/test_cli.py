@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from e2hil_rllib.cli import app
-from e2hil_rllib.evaluation_log import read_evaluations
-from e2hil_rllib.progress import STEP, read_rows
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.evaluation_log import read_evaluations
+from e2hil_rllib.run.progress import STEP, read_rows
+from e2hil_rllib.run.run_folder import RunFolder
 
 PENDULUM = """
 task: Pendulum-v1

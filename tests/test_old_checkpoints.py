@@ -9,7 +9,7 @@ import pytest
 
 from e2hil_rllib.algorithm import E2HiL
 from e2hil_rllib.presets import PAPER, PRESETS
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.run_folder import RunFolder
 from tests.helpers import policy_weights
 
 pytestmark = pytest.mark.usefixtures("ray_session")

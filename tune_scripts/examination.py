@@ -14,7 +14,6 @@ import torch
 from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor
 
-from e2hil_rllib.checkpoints import CheckpointStore
 from e2hil_rllib.commands.build import algorithm_config, demonstration_folder
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.episodes import episode_files
@@ -24,7 +23,8 @@ from e2hil_rllib.data.replay import SOURCE, SOURCE_NAMES, STEP
 from e2hil_rllib.disk.parquet_columns import EPISODE, SUCCESS, step_column
 from e2hil_rllib.learning.rl_module import E2HiLTorchRLModule
 from e2hil_rllib.report.statistics import mean_known
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.checkpoints import CheckpointStore
+from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.selection import Selection, SelectionSettings, select_samples
 from tune_scripts.entropy_effect import entropy_effects
 from tune_scripts.mask_noise import above, agreement, below, mean_of, rank_correlation

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from e2hil_rllib.data.episodes import DamagedEpisodeError, episode_files
 from e2hil_rllib.disk.parquet_columns import HUMAN, SUCCESS, UNREADABLE, step_column
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.evaluation_log import first_lasting, read_evaluations, summarize
-from e2hil_rllib.progress import STEP, Row, read_rows
 from e2hil_rllib.report.method_curves import evaluated_series
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.evaluation_log import first_lasting, read_evaluations, summarize
+from e2hil_rllib.run.progress import STEP, Row, read_rows
+from e2hil_rllib.run.run_folder import RunFolder
 
 SUCCESS_GOAL = 0.9
 """Share of successes without a human that counts as learned."""

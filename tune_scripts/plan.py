@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.progress import STEP, read_rows
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.progress import STEP, read_rows
+from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.settings import ALGORITHM_SECTIONS, Settings, changed_keys, load_settings
 from e2hil_rllib.settings_file import SettingsError, hint
 from tune_scripts.methods import apply_method, with_settings

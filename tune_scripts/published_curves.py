@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from e2hil_rllib.evaluation_log import EvaluatedEpisode, read_evaluations
-from e2hil_rllib.progress import STEP, Row, read_rows
 from e2hil_rllib.report.method_curves import evaluated_series
 from e2hil_rllib.report.trials import Trial
+from e2hil_rllib.run.evaluation_log import EvaluatedEpisode, read_evaluations
+from e2hil_rllib.run.progress import STEP, Row, read_rows
 
 EVERY = 500
 """Steps of the environment between two rows of a trial, evaluations apart."""

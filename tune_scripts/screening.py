@@ -18,9 +18,9 @@ import typer
 from e2hil_rllib.cli_common import Debug, console, user_errors
 from e2hil_rllib.disk.files import swapped_in
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.evaluation_log import read_evaluations, summarize
-from e2hil_rllib.progress import STEP, read_rows
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.evaluation_log import read_evaluations, summarize
+from e2hil_rllib.run.progress import STEP, read_rows
+from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.settings import ALGORITHM_SECTIONS, Settings
 
 PUBLISHED = Path(__file__).resolve().parent / "results"

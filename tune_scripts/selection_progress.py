@@ -11,7 +11,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from rich.console import Console
 
 from e2hil_rllib.report.trials import ERRORS
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.run_folder import RunFolder
 from tune_scripts.results import append_row
 from tune_scripts.selection_results import EndedTrial, append_trial
 from tune_scripts.selection_search import EqualCostASHA

@@ -12,11 +12,11 @@ from typing import Any
 
 from ray import tune
 
-from e2hil_rllib.checkpoints import CheckpointStore
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.evaluation_log import read_evaluations, summarize
-from e2hil_rllib.progress import STEP, read_rows
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.checkpoints import CheckpointStore
+from e2hil_rllib.run.evaluation_log import read_evaluations, summarize
+from e2hil_rllib.run.progress import STEP, read_rows
+from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.settings import Settings
 from tune_scripts.equal_cost import Point, mean_success
 from tune_scripts.methods import with_settings

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from e2hil_rllib.progress import STEP, Row
+from e2hil_rllib.run.progress import STEP, Row
 
 UPDATES = "num_updates_lifetime"
 SUCCESS = "env_runners/success_rate"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.console import Console
 from rich.progress import Progress
 
-from e2hil_rllib.checkpoints import CheckpointStore
 from e2hil_rllib.commands.build import build, check_settings, ray_session, resume_from
 from e2hil_rllib.commands.crop import View, draw_view
 from e2hil_rllib.commands.display import AUTONOMOUS, TrainingDisplay, duration, thousands
@@ -22,16 +21,17 @@ from e2hil_rllib.commands.record import record_demonstrations
 from e2hil_rllib.data.outcomes import WINDOW
 from e2hil_rllib.disk.files import WriteError
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.evaluation_log import (
+from e2hil_rllib.report import write_report
+from e2hil_rllib.report.method_curves import evaluated_series
+from e2hil_rllib.run.checkpoints import CheckpointStore
+from e2hil_rllib.run.evaluation_log import (
     first_lasting,
     read_evaluations,
     summarize,
     write_evaluations,
 )
-from e2hil_rllib.progress import STEP, ProgressLog, Row, flatten
-from e2hil_rllib.report import write_report
-from e2hil_rllib.report.method_curves import evaluated_series
-from e2hil_rllib.run_folder import RunFolder, RunFolderError
+from e2hil_rllib.run.progress import STEP, ProgressLog, Row, flatten
+from e2hil_rllib.run.run_folder import RunFolder, RunFolderError
 from e2hil_rllib.settings import Settings, changed_keys
 
 if TYPE_CHECKING:

@@ -10,8 +10,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from e2hil_rllib.evaluation_log import read_evaluations
-from e2hil_rllib.progress import STEP, as_columns, read_rows
 from e2hil_rllib.report.curves import Columns
 from e2hil_rllib.report.entropy_prediction import (
     MEASURES,
@@ -38,7 +36,9 @@ from e2hil_rllib.report.method_table import BASELINE
 from e2hil_rllib.report.page import Page, Table
 from e2hil_rllib.report.trials import Comparison, Trial
 from e2hil_rllib.report.workspace_map import PlacedSamples, Reach, draw_places, place_table
-from e2hil_rllib.run_folder import RunFolder, RunFolderError
+from e2hil_rllib.run.evaluation_log import read_evaluations
+from e2hil_rllib.run.progress import STEP, as_columns, read_rows
+from e2hil_rllib.run.run_folder import RunFolder, RunFolderError
 from e2hil_rllib.settings import Settings
 from e2hil_rllib.settings_file import SettingsError
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from e2hil_rllib.data.transitions import SOURCE_NAMES
 from e2hil_rllib.disk.files import save_figure
-from e2hil_rllib.progress import STEP
 from e2hil_rllib.report.style import BLUE, COLOUR_OF_SOURCE, GREEN, GREY, ORANGE, STYLE
+from e2hil_rllib.run.progress import STEP
 
 Columns = dict[str, np.ndarray]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from e2hil_rllib.progress import STEP
 from e2hil_rllib.report.curves import Columns
 from e2hil_rllib.report.page import Table
 from e2hil_rllib.report.statistics import pearson, spearman
+from e2hil_rllib.run.progress import STEP
 
 _LEARNER = "learners/default_policy/"
 PREDICTED = _LEARNER + "entropy_change"

@@ -13,7 +13,7 @@ from e2hil_rllib.data.transitions import SOURCE_NAMES
 from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.report.page import Table
 from e2hil_rllib.report.style import COLOUR_OF_SOURCE, GREY, STYLE
-from e2hil_rllib.selection_log import JudgedSamples
+from e2hil_rllib.run.selection_log import JudgedSamples
 
 
 def by_source(samples: JudgedSamples) -> dict[str, np.ndarray]:

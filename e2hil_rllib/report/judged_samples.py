@@ -15,8 +15,8 @@ from e2hil_rllib.report.footage import Footage, Frames
 from e2hil_rllib.report.influence_figure import draw_influence, influence_table
 from e2hil_rllib.report.page import Page
 from e2hil_rllib.report.style import COLOUR_OF_SOURCE
-from e2hil_rllib.run_folder import RunFolder
-from e2hil_rllib.selection_log import (
+from e2hil_rllib.run.run_folder import RunFolder
+from e2hil_rllib.run.selection_log import (
     DamagedSelectionError,
     JudgedSamples,
     read_samples,

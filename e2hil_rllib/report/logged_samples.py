@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from e2hil_rllib.data.episodes import episode_path
 from e2hil_rllib.disk.parquet_columns import EPISODE, UNREADABLE, named_column
-from e2hil_rllib.run_folder import RunFolder
-from e2hil_rllib.selection_log import DamagedSelectionError, read_samples, selection_files
+from e2hil_rllib.run.run_folder import RunFolder
+from e2hil_rllib.run.selection_log import DamagedSelectionError, read_samples, selection_files
 
 #: LeRobot's name of the entry `state` of an observation.
 _STATE = "observation.state"

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from e2hil_rllib.disk.files import save_figure
-from e2hil_rllib.evaluation_log import EvaluatedEpisode
-from e2hil_rllib.progress import STEP
 from e2hil_rllib.report.curves import Columns
 from e2hil_rllib.report.method_looks import Look
 from e2hil_rllib.report.style import STYLE
+from e2hil_rllib.run.evaluation_log import EvaluatedEpisode
+from e2hil_rllib.run.progress import STEP
 
 #: Steps [environment steps] and values, each of shape (n,), all finite.
 Series = tuple[np.ndarray, np.ndarray]

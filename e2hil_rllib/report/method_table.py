@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from e2hil_rllib.evaluation_log import LASTING_EVALUATIONS
 from e2hil_rllib.report.page import Table
 from e2hil_rllib.report.statistics import (
     FEWEST_SEEDS,
@@ -17,6 +16,7 @@ from e2hil_rllib.report.statistics import (
     probability_of_improvement,
 )
 from e2hil_rllib.report.trials import Comparison, Trial
+from e2hil_rllib.run.evaluation_log import LASTING_EVALUATIONS
 
 #: Whom the others are compared with.
 BASELINE = "hil_serl"

@@ -13,7 +13,7 @@ from e2hil_rllib.report.contact_sheet import COLUMNS, Shot, Strip, draw_strips
 from e2hil_rllib.report.footage import Footage
 from e2hil_rllib.report.page import Page
 from e2hil_rllib.report.style import COLOUR_OF_SOURCE, GREY
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.run_folder import RunFolder
 
 _EPISODES = 3
 #: Newest episodes among which one with a human step is looked for.

@@ -9,13 +9,13 @@ import numpy as np
 
 from e2hil_rllib.disk.files import remove_file, swapped_in, writing
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.evaluation_log import read_evaluations, summarize
-from e2hil_rllib.progress import STEP, as_columns, read_rows
 from e2hil_rllib.report.curves import PLOTS, Columns, draw
 from e2hil_rllib.report.judged_samples import add_judged_samples
 from e2hil_rllib.report.observations import add_observations
 from e2hil_rllib.report.page import Page
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.evaluation_log import read_evaluations, summarize
+from e2hil_rllib.run.progress import STEP, as_columns, read_rows
+from e2hil_rllib.run.run_folder import RunFolder
 
 _FIGURES = (
     ("steps of the environment", STEP, "{:.0f}"),

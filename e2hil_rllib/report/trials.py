@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.evaluation_log import LASTING_EVALUATIONS
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.evaluation_log import LASTING_EVALUATIONS
+from e2hil_rllib.run.run_folder import RunFolder
 
 RESULTS = "results.csv"
 ERRORS = "errors.csv"

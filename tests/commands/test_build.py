@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from e2hil_rllib.algorithm import E2HiL
-from e2hil_rllib.checkpoints import CheckpointError
 from e2hil_rllib.commands import build as module
 from e2hil_rllib.commands.build import algorithm_config, check_settings, restore, resume_from
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.checkpoints import CheckpointError
+from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.settings import Settings
 from e2hil_rllib.settings_file import SettingsError
 

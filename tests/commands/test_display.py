@@ -15,7 +15,7 @@ from e2hil_rllib.commands.display import (
     percent,
     thousands,
 )
-from e2hil_rllib.progress import STEP, Row
+from e2hil_rllib.run.progress import STEP, Row
 
 
 def row(step: float, **changes: float) -> Row:

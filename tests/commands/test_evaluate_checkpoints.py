@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from e2hil_rllib.checkpoints import CheckpointError
 from e2hil_rllib.commands import evaluate as evaluation
 from e2hil_rllib.commands import evaluate_checkpoints as module
 from e2hil_rllib.commands.evaluate_checkpoints import evaluate_checkpoints
-from e2hil_rllib.evaluation_log import EvaluatedEpisode, read_evaluations, write_evaluations
-from e2hil_rllib.run_folder import RunFolder, RunFolderError
+from e2hil_rllib.run.checkpoints import CheckpointError
+from e2hil_rllib.run.evaluation_log import EvaluatedEpisode, read_evaluations, write_evaluations
+from e2hil_rllib.run.run_folder import RunFolder, RunFolderError
 from e2hil_rllib.settings import Settings, load_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"

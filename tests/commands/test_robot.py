@@ -31,7 +31,7 @@ from e2hil_rllib.external.robot_runner import RobotEnvRunner
 from e2hil_rllib.external.secure import SecurityError
 from e2hil_rllib.external.spool import Spool
 from e2hil_rllib.external.weights import Weights
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.settings import Settings
 from e2hil_rllib.settings_file import SettingsError
 from tests.external.test_robot_runner import free_ports

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from e2hil_rllib.commands import train as module
-from e2hil_rllib.progress import STEP, read_rows
+from e2hil_rllib.run.progress import STEP, read_rows
 from tests.commands.test_train import Counter, Workshop
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
-from e2hil_rllib.evaluation_log import EvaluatedEpisode, write_evaluations
-from e2hil_rllib.progress import STEP, Row, write_rows
 from e2hil_rllib.report.trials import METHODS
-from e2hil_rllib.run_folder import RunFolder
-from e2hil_rllib.selection_log import JudgedSamples, SelectionLog
+from e2hil_rllib.run.evaluation_log import EvaluatedEpisode, write_evaluations
+from e2hil_rllib.run.progress import STEP, Row, write_rows
+from e2hil_rllib.run.run_folder import RunFolder
+from e2hil_rllib.run.selection_log import JudgedSamples, SelectionLog
 from e2hil_rllib.settings import Settings
 
 COLUMNS = (

@@ -11,8 +11,8 @@ import pytest
 
 from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
 from e2hil_rllib.report.contact_sheet import Strip, draw_strips
-from e2hil_rllib.run_folder import RunFolder
-from e2hil_rllib.selection_log import JudgedSamples, SelectionLog
+from e2hil_rllib.run.run_folder import RunFolder
+from e2hil_rllib.run.selection_log import JudgedSamples, SelectionLog
 from e2hil_rllib.settings import Settings
 
 CAMERAS = {"front": (12, 16, 3), "wrist": (10, 10, 3)}

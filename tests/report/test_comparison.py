@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from e2hil_rllib.evaluation_log import read_evaluations, write_evaluations
-from e2hil_rllib.progress import STEP, read_rows, write_rows
 from e2hil_rllib.report.comparison import markdown_table, write_comparison
 from e2hil_rllib.report.trials import ComparisonError
 from e2hil_rllib.report.workspace_map import Reach
-from e2hil_rllib.selection_log import selection_files
+from e2hil_rllib.run.evaluation_log import read_evaluations, write_evaluations
+from e2hil_rllib.run.progress import STEP, read_rows, write_rows
+from e2hil_rllib.run.selection_log import selection_files
 from e2hil_rllib.settings import Settings
 from tests.report import runs
 from tests.report.comparisons import result, whole_comparison, write_results

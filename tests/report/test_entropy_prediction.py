@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from e2hil_rllib.progress import STEP
 from e2hil_rllib.report.entropy_prediction import (
     ENTROPY,
     MEASURED,
@@ -19,6 +18,7 @@ from e2hil_rllib.report.entropy_prediction import (
     slope_changes,
     update_changes,
 )
+from e2hil_rllib.run.progress import STEP
 
 Columns = dict[str, np.ndarray]
 SAME_UPDATES, SLOPE = MEASURES

@@ -13,8 +13,8 @@ from e2hil_rllib.report import judged_samples as module
 from e2hil_rllib.report.contact_sheet import Strip
 from e2hil_rllib.report.judged_samples import add_judged_samples
 from e2hil_rllib.report.page import Page
-from e2hil_rllib.run_folder import RunFolder
-from e2hil_rllib.selection_log import selection_files
+from e2hil_rllib.run.run_folder import RunFolder
+from e2hil_rllib.run.selection_log import selection_files
 from tests.report.runs import (
     add_episode,
     captions,

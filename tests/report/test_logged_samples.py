@@ -10,8 +10,8 @@ import numpy as np
 
 from e2hil_rllib.data.episodes import episode_path, read_episode
 from e2hil_rllib.report.logged_samples import logged_samples, tcp_positions
-from e2hil_rllib.run_folder import RunFolder
-from e2hil_rllib.selection_log import read_samples, selection_files
+from e2hil_rllib.run.run_folder import RunFolder
+from e2hil_rllib.run.selection_log import read_samples, selection_files
 from tests.report import runs
 from tests.report.comparisons import write_run
 

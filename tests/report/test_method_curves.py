@@ -8,8 +8,6 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from e2hil_rllib.evaluation_log import EvaluatedEpisode
-from e2hil_rllib.progress import STEP
 from e2hil_rllib.report.method_curves import (
     PANELS,
     Band,
@@ -20,6 +18,8 @@ from e2hil_rllib.report.method_curves import (
 )
 from e2hil_rllib.report.method_looks import looks_of
 from e2hil_rllib.report.trials import METHODS
+from e2hil_rllib.run.evaluation_log import EvaluatedEpisode
+from e2hil_rllib.run.progress import STEP
 
 
 def test_seeds_are_pooled_over_the_steps_that_all_have() -> None:

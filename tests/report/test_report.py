@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from e2hil_rllib.disk.files import WriteError
-from e2hil_rllib.evaluation_log import EvaluatedEpisode, write_evaluations
-from e2hil_rllib.progress import STEP, Row, write_rows
 from e2hil_rllib.report import ReportError, write_report
 from e2hil_rllib.report.curves import PLOTS
-from e2hil_rllib.run_folder import RunFolder, RunFolderError
+from e2hil_rllib.run.evaluation_log import EvaluatedEpisode, write_evaluations
+from e2hil_rllib.run.progress import STEP, Row, write_rows
+from e2hil_rllib.run.run_folder import RunFolder, RunFolderError
 from tests.report import runs
 
 LEARNER = "learners/default_policy/"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from e2hil_rllib.evaluation_log import EvaluatedEpisode, write_evaluations
-from e2hil_rllib.progress import STEP, write_rows
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.evaluation_log import EvaluatedEpisode, write_evaluations
+from e2hil_rllib.run.progress import STEP, write_rows
+from e2hil_rllib.run.run_folder import RunFolder
 from tune_scripts.selection_results import EndedTrial
 from tune_scripts.selection_trial import BUDGET, run_dir
 

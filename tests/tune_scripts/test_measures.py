@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from e2hil_rllib.data.episodes import DamagedEpisodeError
-from e2hil_rllib.evaluation_log import EvaluatedEpisode, first_lasting, write_evaluations
-from e2hil_rllib.progress import STEP, write_rows
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.evaluation_log import EvaluatedEpisode, first_lasting, write_evaluations
+from e2hil_rllib.run.progress import STEP, write_rows
+from e2hil_rllib.run.run_folder import RunFolder
 from tests.report.runs import add_episode, damage
 from tune_scripts.measures import (
     SUCCESS_GOAL,

@@ -15,7 +15,7 @@ from e2hil_rllib.data.episodes import EpisodeData, read_episodes
 from e2hil_rllib.influence import influence_bounds, selection_mask
 from e2hil_rllib.learning import learner
 from e2hil_rllib.presets import PRESETS
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.selection import Selection
 from e2hil_rllib.settings import Settings, changed_keys
 from e2hil_rllib.settings_file import SettingsError

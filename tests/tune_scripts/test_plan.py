@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from e2hil_rllib.progress import STEP, write_rows
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.progress import STEP, write_rows
+from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.settings import load_settings
 from e2hil_rllib.settings_file import SettingsError
 from tests.tune_scripts.reach import reach, write_task

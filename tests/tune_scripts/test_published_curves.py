@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 import torch
 
-from e2hil_rllib.evaluation_log import EvaluatedEpisode
 from e2hil_rllib.method.losses import actor_loss
-from e2hil_rllib.progress import STEP
 from e2hil_rllib.report.trials import read_comparison
+from e2hil_rllib.run.evaluation_log import EvaluatedEpisode
+from e2hil_rllib.run.progress import STEP
 from tests.report.comparisons import whole_comparison
 from tune_scripts.published_curves import CURVE_COLUMNS, curve_points, curves, policy_q
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.run_folder import RunFolder
 from tests.tune_scripts.selection import evaluated_run
 from tune_scripts.selection_trial import (
     BUDGET,

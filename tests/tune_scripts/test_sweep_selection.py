@@ -15,8 +15,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from e2hil_rllib.progress import STEP, read_rows
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.progress import STEP, read_rows
+from e2hil_rllib.run.run_folder import RunFolder
 from tests.tune_scripts.reach import write_task
 from tests.tune_scripts.selection import evaluated_run
 from tune_scripts.cluster import ONE_CPU, ray_running

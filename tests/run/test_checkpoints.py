@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-from e2hil_rllib.checkpoints import CheckpointError, CheckpointStore
+from e2hil_rllib.run.checkpoints import CheckpointError, CheckpointStore
 
 
 def write_ok(folder: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from e2hil_rllib.checkpoints import CheckpointStore
+from e2hil_rllib.run.checkpoints import CheckpointStore
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2hil_rllib import selection_log as module
-from e2hil_rllib.selection_log import (
+from e2hil_rllib.run import selection_log as module
+from e2hil_rllib.run.selection_log import (
     LARGEST,
     DamagedSelectionError,
     JudgedSamples,

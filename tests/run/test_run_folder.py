@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from e2hil_rllib.run_folder import RunFolder, RunFolderError
+from e2hil_rllib.run.run_folder import RunFolder, RunFolderError
 from e2hil_rllib.settings import Settings
 
 HOLDER = """
 import sys, time
-from e2hil_rllib.run_folder import RunFolder
+from e2hil_rllib.run.run_folder import RunFolder
 with RunFolder(sys.argv[1]).locked():
     print("held", flush=True)
     time.sleep(60)

@@ -12,7 +12,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from e2hil_rllib.disk.files import WriteError
-from e2hil_rllib.progress import STEP, ProgressLog, as_columns, flatten, read_rows
+from e2hil_rllib.run.progress import STEP, ProgressLog, as_columns, flatten, read_rows
 
 
 def log_in(folder: Path, resume_step: int | None = None) -> ProgressLog:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from e2hil_rllib.checkpoints import CheckpointStore
 from e2hil_rllib.disk.files import is_temporary, swapped_in, writing
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.presets import PAPER
+from e2hil_rllib.run.checkpoints import CheckpointStore
 from e2hil_rllib.settings import Settings, load_settings
 
 

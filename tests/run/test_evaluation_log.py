@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from e2hil_rllib.evaluation_log import (
+from e2hil_rllib.run.evaluation_log import (
     EvaluatedEpisode,
     judgement,
     read_evaluations,
