@@ -45,7 +45,7 @@ def train(
     """
     from e2hil_rllib.commands.train import train as run_training
     from e2hil_rllib.run.run_folder import RunFolder
-    from e2hil_rllib.settings import load_settings
+    from e2hil_rllib.settings.run_settings import load_settings
 
     with user_errors(debug):
         settings = load_settings(config, overrides)
@@ -93,7 +93,7 @@ def record(
 ) -> None:
     """Record demonstrations: yours with the leader arm, or those of a simulated person."""
     from e2hil_rllib.commands.record import record_with_progress
-    from e2hil_rllib.settings import load_settings
+    from e2hil_rllib.settings.run_settings import load_settings
 
     with user_errors(debug):
         settings = load_settings(config, overrides)
@@ -117,7 +117,7 @@ def crop(
 ) -> None:
     """Draw what each camera sees and what of it the policy gets, to choose env.cameras by."""
     from e2hil_rllib.commands.crop import show_crops
-    from e2hil_rllib.settings import load_settings
+    from e2hil_rllib.settings.run_settings import load_settings
 
     with user_errors(debug):
         settings = load_settings(config, overrides)
@@ -173,7 +173,7 @@ def classifier_record(
 ) -> None:
     """Record episodes in simulation that go on after success, each frame with the truth."""
     from e2hil_rllib.commands.classifier import record_with_progress
-    from e2hil_rllib.settings import load_settings
+    from e2hil_rllib.settings.run_settings import load_settings
 
     with user_errors(debug):
         settings = load_settings(config, overrides)

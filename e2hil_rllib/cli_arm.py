@@ -53,7 +53,7 @@ def doctor(
     Ends with status 1 where something is wrong.
     """
     from e2hil_rllib.commands.doctor import show_doctor, show_robot
-    from e2hil_rllib.settings import load_settings
+    from e2hil_rllib.settings.run_settings import load_settings
 
     with user_errors(debug):
         well = True
@@ -114,7 +114,7 @@ def teleop(
     What the follower does passes the same limits as in training. q or Ctrl-C lets go of the arms.
     """
     from e2hil_rllib.commands.teleop import teleoperate
-    from e2hil_rllib.settings import load_settings
+    from e2hil_rllib.settings.run_settings import load_settings
 
     with user_errors(debug):
         teleoperate(load_settings(config, overrides), console, seconds)
@@ -137,7 +137,7 @@ def robot(
     what the learner does not have yet waits on this machine's disk. q stops robot and learner.
     """
     from e2hil_rllib.commands.robot import run_robot
-    from e2hil_rllib.settings import load_settings
+    from e2hil_rllib.settings.run_settings import load_settings
 
     with user_errors(debug):
         run_robot(load_settings(config, overrides), config.stem, console, runner, episodes)
@@ -154,7 +154,7 @@ def replay(
 ) -> None:
     """Let an arm do again what was done in an episode, and say how far off it was."""
     from e2hil_rllib.commands.replay import show_replay
-    from e2hil_rllib.settings import load_settings
+    from e2hil_rllib.settings.run_settings import load_settings
 
     with user_errors(debug):
         show_replay(load_settings(config, overrides), episode, figure, console)

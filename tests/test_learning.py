@@ -6,7 +6,7 @@ import pytest
 
 from e2hil_rllib.commands.record import record_demonstrations
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

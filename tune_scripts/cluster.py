@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import ray
 
-from e2hil_rllib.commands.build import quiet_ray
+from e2hil_rllib.settings.build import quiet_ray
 from tune_scripts.plan import PlanError
 
 _OBJECT_STORE = 100 * 2**20  # trials exchange nothing [bytes]

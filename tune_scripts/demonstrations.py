@@ -11,7 +11,7 @@ from rich.console import Console
 
 from e2hil_rllib.commands.record import record_demonstrations
 from e2hil_rllib.disk.files import sync_file, sync_tree
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 from tune_scripts.methods import with_settings
 from tune_scripts.plan import PlanError, Trial
 

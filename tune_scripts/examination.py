@@ -14,7 +14,6 @@ import torch
 from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor
 
-from e2hil_rllib.commands.build import algorithm_config, demonstration_folder
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.episodes import episode_files
 from e2hil_rllib.data.experience import Experience
@@ -26,6 +25,7 @@ from e2hil_rllib.report.statistics import mean_known
 from e2hil_rllib.run.checkpoints import CheckpointStore
 from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.selection import Selection, SelectionSettings, select_samples
+from e2hil_rllib.settings.build import algorithm_config, demonstration_folder
 from tune_scripts.entropy_effect import entropy_effects
 from tune_scripts.mask_noise import above, agreement, below, mean_of, rank_correlation
 

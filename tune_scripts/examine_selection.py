@@ -22,11 +22,11 @@ import typer
 from rich.progress import track
 
 from e2hil_rllib.cli_common import Debug, console, user_errors
-from e2hil_rllib.commands.build import quiet_ray
 from e2hil_rllib.disk.files import swapped_in, writing
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.report.trials import Trial, read_comparison
 from e2hil_rllib.run.checkpoints import CheckpointStore
+from e2hil_rllib.settings.build import quiet_ray
 from tune_scripts.examination_figure import (
     OF_CHECKPOINT,
     OF_EXAMINATION,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from e2hil_rllib.settings import Settings
-from e2hil_rllib.settings_file import SettingsError, explain, hint, with_overrides
+from e2hil_rllib.settings.run_settings import Settings
+from e2hil_rllib.settings.yaml_file import SettingsError, explain, hint, with_overrides
 
 _DEFAULT = "preset=default"
 _PAPER = ("preset=e2hil_paper", "entropy_selection.enabled=true")

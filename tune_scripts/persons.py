@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from e2hil_rllib.settings import Settings
-from e2hil_rllib.settings_file import SettingsError
+from e2hil_rllib.settings.run_settings import Settings
+from e2hil_rllib.settings.yaml_file import SettingsError
 from tune_scripts.methods import with_settings
 
 TRAITS = ("patience", "skill", "attention")

@@ -12,8 +12,13 @@ from typing import Any
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.run.progress import STEP, read_rows
 from e2hil_rllib.run.run_folder import RunFolder
-from e2hil_rllib.settings import ALGORITHM_SECTIONS, Settings, changed_keys, load_settings
-from e2hil_rllib.settings_file import SettingsError, hint
+from e2hil_rllib.settings.run_settings import (
+    ALGORITHM_SECTIONS,
+    Settings,
+    changed_keys,
+    load_settings,
+)
+from e2hil_rllib.settings.yaml_file import SettingsError, hint
 from tune_scripts.methods import apply_method, with_settings
 from tune_scripts.persons import SETTINGS_PERSON, Person
 from tune_scripts.results import is_of

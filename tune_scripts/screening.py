@@ -21,7 +21,7 @@ from e2hil_rllib.errors import UserError
 from e2hil_rllib.run.evaluation_log import read_evaluations, summarize
 from e2hil_rllib.run.progress import STEP, read_rows
 from e2hil_rllib.run.run_folder import RunFolder
-from e2hil_rllib.settings import ALGORITHM_SECTIONS, Settings
+from e2hil_rllib.settings.run_settings import ALGORITHM_SECTIONS, Settings
 
 PUBLISHED = Path(__file__).resolve().parent / "results"
 TABLE = "screening.csv"

@@ -12,10 +12,10 @@ from typing import Any
 from ray import tune
 from rich.console import Console
 
-from e2hil_rllib.commands.build import algorithm_config, check_settings
 from e2hil_rllib.disk.files import swapped_in
 from e2hil_rllib.run.run_folder import RunFolder
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.build import algorithm_config, check_settings
+from e2hil_rllib.settings.run_settings import Settings
 from tune_scripts.cluster import ONE_CPU, Share, ray_running
 from tune_scripts.code_version import code_version
 from tune_scripts.demonstrations import folder_of, record_missing, with_demonstrations

@@ -17,7 +17,7 @@ from e2hil_rllib.run.checkpoints import CheckpointStore
 from e2hil_rllib.run.evaluation_log import read_evaluations, summarize
 from e2hil_rllib.run.progress import STEP, read_rows
 from e2hil_rllib.run.run_folder import RunFolder
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 from tune_scripts.equal_cost import Point, mean_success
 from tune_scripts.methods import with_settings
 from tune_scripts.selection_space import Values

@@ -25,7 +25,7 @@ from typing import Annotated
 import typer
 
 from e2hil_rllib.cli_common import Debug, Overrides, console, user_errors
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 from tune_scripts.compare_methods import BUDGETS
 from tune_scripts.options import (
     CONFIGS,

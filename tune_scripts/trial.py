@@ -16,7 +16,7 @@ from e2hil_rllib.errors import UserError
 from e2hil_rllib.report import write_report
 from e2hil_rllib.report.trials import RESULTS
 from e2hil_rllib.run.run_folder import RunFolder, RunFolderError
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 from tune_scripts.code_version import UNKNOWN, code_version
 from tune_scripts.measures import measure
 from tune_scripts.results import ResultRow, append_row

@@ -19,7 +19,7 @@ import numpy as np
 from e2hil_rllib.data.episodes import EpisodeData, episode_files, episode_path, write_episode
 from e2hil_rllib.environments import control_rate, fault_in_words
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 
 #: Who moves the arm, one after the other: a person from the first step to the last; a random
 #: policy whom the person helps, so that successes are left again and near misses abound; and the

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from e2hil_rllib.environments import fault_in_words, make_environment
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 from envs.frames import CameraError
 from envs.hardware.arm_setup import ArmSetupError
 from envs.hardware.errors import BusError

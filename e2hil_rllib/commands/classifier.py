@@ -17,7 +17,7 @@ from e2hil_rllib.classifier.metrics import Proportion
 from e2hil_rllib.classifier.record import record_labelled
 from e2hil_rllib.classifier.success_classifier import ClassifierError
 from e2hil_rllib.classifier.train import OnProgress, TrainingOptions, train_classifier
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 
 
 def record_with_progress(settings: Settings, folder: Path, episodes: int, console: Console) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.report.comparison import markdown_table, write_comparison
 from e2hil_rllib.report.workspace_map import Reach
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 from envs.workspace import Workspace
 
 # Of the SO101 [m, degrees], whose shoulder turns about x = 0.0388: the TCP's x straight ahead is

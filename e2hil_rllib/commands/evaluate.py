@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from e2hil_rllib.commands.build import ray_session, restore
 from e2hil_rllib.commands.display import thousands
 from e2hil_rllib.commands.evaluate_robot import evaluate_on_robot
 from e2hil_rllib.run.checkpoints import CheckpointError, CheckpointStore
@@ -20,6 +19,7 @@ from e2hil_rllib.run.evaluation_log import (
     write_evaluations,
 )
 from e2hil_rllib.run.run_folder import RunFolder
+from e2hil_rllib.settings.build import ray_session, restore
 
 if TYPE_CHECKING:
     from e2hil_rllib.algorithm import E2HiL

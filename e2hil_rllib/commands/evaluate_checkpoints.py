@@ -6,12 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from e2hil_rllib.commands.build import ray_session
 from e2hil_rllib.commands.display import thousands
 from e2hil_rllib.commands.evaluate import evaluate_checkpoint, remember
 from e2hil_rllib.run.checkpoints import CheckpointError, CheckpointStore
 from e2hil_rllib.run.evaluation_log import EvaluatedEpisode, read_evaluations, summarize
 from e2hil_rllib.run.run_folder import RunFolder
+from e2hil_rllib.settings.build import ray_session
 
 
 def evaluate_checkpoints(

@@ -10,11 +10,11 @@ import gymnasium
 from rich.console import Console
 
 from e2hil_rllib.commands.arm_session import announce, arm_session
-from e2hil_rllib.commands.build import policy_config
 from e2hil_rllib.external.weights import Weights
 from e2hil_rllib.run.checkpoints import CheckpointError, CheckpointStore
 from e2hil_rllib.run.evaluation_log import EvaluatedEpisode
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.build import policy_config
+from e2hil_rllib.settings.run_settings import Settings
 from envs.operators.episode_keys import OperatorStop
 
 _MODULE = "learner_group/learner/rl_module/default_policy/module_state.pkl"

@@ -17,7 +17,7 @@ from e2hil_rllib.commands.arm_session import announce, arm_session, is_physical
 from e2hil_rllib.data.episodes import EpisodeData, episode_files, episode_path, write_episode
 from e2hil_rllib.environments import control_rate
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 from envs.operators.episode_keys import OperatorStop
 
 # A simulated person who fails more often than this does not show how the task is done.

@@ -16,7 +16,7 @@ from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.environments import control_rate
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.report.style import BLUE, ORANGE, STYLE
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 from envs.checked import ACTION_SIZE
 from envs.operators.episode_keys import OperatorStop
 

@@ -14,7 +14,6 @@ import numpy as np
 from rich.console import Console
 
 from e2hil_rllib.commands.arm_session import announce, arm_session, is_physical
-from e2hil_rllib.commands.build import policy_config
 from e2hil_rllib.commands.robot_display import RobotDisplay
 from e2hil_rllib.environments import control_rate
 from e2hil_rllib.external.delivery import Delivery, Destination
@@ -22,9 +21,10 @@ from e2hil_rllib.external.recorder import Recorder
 from e2hil_rllib.external.robot_loop import RobotLoop, Tally
 from e2hil_rllib.external.secure import check_exposure, client_context, read_token
 from e2hil_rllib.external.spool import Spool
-from e2hil_rllib.settings import Settings
-from e2hil_rllib.settings_file import SettingsError
-from e2hil_rllib.settings_sections import External
+from e2hil_rllib.settings.build import policy_config
+from e2hil_rllib.settings.run_settings import Settings
+from e2hil_rllib.settings.sections import External
+from e2hil_rllib.settings.yaml_file import SettingsError
 from envs.operators.episode_keys import OperatorStop
 
 _DELIVERY_PATIENCE = 20.0  # for what is still in the spool at the end [s]

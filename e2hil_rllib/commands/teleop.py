@@ -14,7 +14,7 @@ from rich.live import Live
 from e2hil_rllib.commands.arm_display import LoopRecord
 from e2hil_rllib.commands.arm_session import ArmSessionError, arm_session, is_physical
 from e2hil_rllib.commands.display import live_line
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 from envs.operators.episode_keys import OperatorStop
 
 _PLAIN_INTERVAL = 5.0  # between two lines where the console is no terminal [s]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.console import Console
 from rich.progress import Progress
 
-from e2hil_rllib.commands.build import build, check_settings, ray_session, resume_from
 from e2hil_rllib.commands.crop import View, draw_view
 from e2hil_rllib.commands.display import AUTONOMOUS, TrainingDisplay, duration, thousands
 from e2hil_rllib.commands.evaluate import evaluate, print_evaluation
@@ -32,7 +31,8 @@ from e2hil_rllib.run.evaluation_log import (
 )
 from e2hil_rllib.run.progress import STEP, ProgressLog, Row, flatten
 from e2hil_rllib.run.run_folder import RunFolder, RunFolderError
-from e2hil_rllib.settings import Settings, changed_keys
+from e2hil_rllib.settings.build import build, check_settings, ray_session, resume_from
+from e2hil_rllib.settings.run_settings import Settings, changed_keys
 
 if TYPE_CHECKING:
     from e2hil_rllib.algorithm import E2HiL

@@ -20,7 +20,7 @@ from e2hil_rllib.report.method_table import (
 from e2hil_rllib.report.page import Page, Table
 from e2hil_rllib.report.trials import Comparison, read_comparison
 from e2hil_rllib.report.workspace_map import Reach
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 
 TABLE = "comparison.csv"
 SOURCES = "influence_by_source.csv"

@@ -39,8 +39,8 @@ from e2hil_rllib.report.workspace_map import PlacedSamples, Reach, draw_places, 
 from e2hil_rllib.run.evaluation_log import read_evaluations
 from e2hil_rllib.run.progress import STEP, as_columns, read_rows
 from e2hil_rllib.run.run_folder import RunFolder, RunFolderError
-from e2hil_rllib.settings import Settings
-from e2hil_rllib.settings_file import SettingsError
+from e2hil_rllib.settings.run_settings import Settings
+from e2hil_rllib.settings.yaml_file import SettingsError
 
 T = TypeVar("T")
 

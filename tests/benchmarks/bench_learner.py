@@ -26,13 +26,13 @@ from ray.rllib.utils.numpy import convert_to_numpy
 from ray.rllib.utils.replay_buffers.utils import update_priorities_in_episode_replay_buffer
 
 from e2hil_rllib.algorithm import _to_torch
-from e2hil_rllib.commands.build import ray_session
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.replay import HumanInTheLoopReplay, ReplayBuffer
 from e2hil_rllib.data.transitions import Segment
 from e2hil_rllib.learning.torch_setup import set_up_torch
 from e2hil_rllib.selection import SelectionSettings
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.build import ray_session
+from e2hil_rllib.settings.run_settings import Settings
 from tests.benchmarks.plain_loop import PlainLearner, PlainRing
 
 SIZES = {"state": 27}

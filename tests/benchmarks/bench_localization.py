@@ -21,13 +21,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from e2hil_rllib.commands.build import quiet_ray
 from e2hil_rllib.learning.torch_setup import set_up_torch
 from e2hil_rllib.networks.frozen_trunk import FrozenTrunk
 from e2hil_rllib.networks.noise import NoiseStream
 from e2hil_rllib.networks.observation_encoder import ObservationEncoder
 from e2hil_rllib.networks.trunk_weights import TrunkWeightsError, load_trunk_weights
 from e2hil_rllib.networks.vision_settings import VisionSettings
+from e2hil_rllib.settings.build import quiet_ray
 from envs.kinematics import Kinematics
 from envs.tasks.base import random_yaw
 from envs.views import CameraView

@@ -13,12 +13,12 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from e2hil_rllib.commands.build import ray_session
 from e2hil_rllib.commands.train import train
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.run.evaluation_log import read_evaluations
 from e2hil_rllib.run.run_folder import RunFolder
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.build import ray_session
+from e2hil_rllib.settings.run_settings import Settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from ray.rllib.core.columns import Columns
 
-from e2hil_rllib.commands.build import ray_session
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.replay import HumanInTheLoopReplay, ReplayBuffer
 from e2hil_rllib.data.transitions import Segment
@@ -26,7 +25,8 @@ from e2hil_rllib.networks.camera_encoders import ConvolutionalEncoder
 from e2hil_rllib.networks.frozen_trunk import FrozenTrunk, shared_trunk
 from e2hil_rllib.networks.observation_encoder import stored_spaces
 from e2hil_rllib.networks.trunk_stage import TrunkStage
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.build import ray_session
+from e2hil_rllib.settings.run_settings import Settings
 from tests.benchmarks.bench_learner import BATCH, update_from
 
 STEPS = 1_000

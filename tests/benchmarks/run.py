@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from e2hil_rllib.commands.build import quiet_ray
 from e2hil_rllib.learning.torch_setup import set_up_torch
+from e2hil_rllib.settings.build import quiet_ray
 from tests.benchmarks import (
     bench_arm,
     bench_bus,

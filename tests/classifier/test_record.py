@@ -12,7 +12,7 @@ import pytest
 from e2hil_rllib.classifier.dataset import read_recordings
 from e2hil_rllib.classifier.record import LabelledRecordingError, record_labelled
 from e2hil_rllib.data.episodes import read_episodes
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 
 
 class Slide(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 from tests.station import Station
 
 QUICK = {"reset_speed": 1.5, "letting_go": {"ramp_time": 0.3}}

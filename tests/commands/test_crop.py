@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from e2hil_rllib.cli import app
 from e2hil_rllib.commands.crop import CropError, draw_crops
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 
 BLUE, GREEN = (0, 0, 180), (0, 200, 0)
 

@@ -17,7 +17,7 @@ from e2hil_rllib.commands.evaluate_checkpoints import evaluate_checkpoints
 from e2hil_rllib.run.checkpoints import CheckpointError
 from e2hil_rllib.run.evaluation_log import EvaluatedEpisode, read_evaluations, write_evaluations
 from e2hil_rllib.run.run_folder import RunFolder, RunFolderError
-from e2hil_rllib.settings import Settings, load_settings
+from e2hil_rllib.settings.run_settings import Settings, load_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

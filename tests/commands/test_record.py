@@ -12,7 +12,7 @@ import pytest
 from e2hil_rllib.commands.record import RecordingError, record_demonstrations
 from e2hil_rllib.data.episodes import read_episodes
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 
 
 class Reach(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):

@@ -10,7 +10,7 @@ import pytest
 from e2hil_rllib.commands.record import RecordingError, record_demonstrations, record_with_progress
 from e2hil_rllib.commands.replay import ReplayError, replay, show_replay
 from e2hil_rllib.data.episodes import episode_files, read_episode, read_episodes
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 from envs.kinematics import HOME
 from tests.commands.at_the_arm import PersonAtTheArm, settings_of
 from tests.station import Station

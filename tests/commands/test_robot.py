@@ -20,7 +20,6 @@ from typer.testing import CliRunner
 
 from e2hil_rllib.cli import app
 from e2hil_rllib.commands import robot as module
-from e2hil_rllib.commands.build import algorithm_config
 from e2hil_rllib.commands.robot import run_robot
 from e2hil_rllib.commands.robot_display import RobotDisplay
 from e2hil_rllib.data.outcomes import EpisodeOutcome
@@ -32,8 +31,9 @@ from e2hil_rllib.external.secure import SecurityError
 from e2hil_rllib.external.spool import Spool
 from e2hil_rllib.external.weights import Weights
 from e2hil_rllib.run.run_folder import RunFolder
-from e2hil_rllib.settings import Settings
-from e2hil_rllib.settings_file import SettingsError
+from e2hil_rllib.settings.build import algorithm_config
+from e2hil_rllib.settings.run_settings import Settings
+from e2hil_rllib.settings.yaml_file import SettingsError
 from tests.external.test_robot_runner import free_ports
 from tests.helpers import ReachEnv
 

@@ -17,15 +17,15 @@ import pytest
 from rich.console import Console
 
 from e2hil_rllib.commands import train as module
-from e2hil_rllib.commands.build import ray_session
 from e2hil_rllib.commands.train import TrainingError, draw_run_crops, train
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.disk.files import WriteError
 from e2hil_rllib.run.evaluation_log import read_evaluations
 from e2hil_rllib.run.progress import STEP, read_rows
 from e2hil_rllib.run.run_folder import RunFolder, RunFolderError
-from e2hil_rllib.settings import Settings
-from e2hil_rllib.settings_file import SettingsError
+from e2hil_rllib.settings.build import ray_session
+from e2hil_rllib.settings.run_settings import Settings
+from e2hil_rllib.settings.yaml_file import SettingsError
 
 
 class Counter:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from e2hil_rllib.cli import app
 from e2hil_rllib.commands.doctor.robot import described_robot
 from e2hil_rllib.commands.virtual_settings import write_settings
-from e2hil_rllib.settings import load_settings
+from e2hil_rllib.settings.run_settings import load_settings
 from envs.hardware.bus import FeetechBus
 from envs.hardware.virtual import VirtualSO101
 from envs.operators.pedal import Pedal

@@ -15,7 +15,7 @@ from e2hil_rllib.run.evaluation_log import EvaluatedEpisode, write_evaluations
 from e2hil_rllib.run.progress import STEP, Row, write_rows
 from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.run.selection_log import JudgedSamples, SelectionLog
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 
 COLUMNS = (
     "task", "method", "seed", "steps", "success_rate", "success_low", "success_high",

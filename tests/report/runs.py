@@ -13,7 +13,7 @@ from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
 from e2hil_rllib.report.contact_sheet import Strip, draw_strips
 from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.run.selection_log import JudgedSamples, SelectionLog
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 
 CAMERAS = {"front": (12, 16, 3), "wrist": (10, 10, 3)}
 

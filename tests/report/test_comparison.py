@@ -18,7 +18,7 @@ from e2hil_rllib.report.workspace_map import Reach
 from e2hil_rllib.run.evaluation_log import read_evaluations, write_evaluations
 from e2hil_rllib.run.progress import STEP, read_rows, write_rows
 from e2hil_rllib.run.selection_log import selection_files
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 from tests.report import runs
 from tests.report.comparisons import result, whole_comparison, write_results
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2hil_rllib.run.run_folder import RunFolder, RunFolderError
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 
 HOLDER = """
 import sys, time

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 
 REACH: dict[str, Any] = {
     "task": "tests.helpers:E2HiLReach-v0",

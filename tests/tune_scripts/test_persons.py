@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from e2hil_rllib.settings_file import SettingsError
+from e2hil_rllib.settings.yaml_file import SettingsError
 from tests.tune_scripts.reach import reach
 from tune_scripts.persons import SETTINGS_PERSON, TRAITS, Person, all_persons
 

@@ -8,8 +8,8 @@ import pytest
 
 from e2hil_rllib.run.progress import STEP, write_rows
 from e2hil_rllib.run.run_folder import RunFolder
-from e2hil_rllib.settings import load_settings
-from e2hil_rllib.settings_file import SettingsError
+from e2hil_rllib.settings.run_settings import load_settings
+from e2hil_rllib.settings.yaml_file import SettingsError
 from tests.tune_scripts.reach import reach, write_task
 from tune_scripts.compare_methods import BUDGETS, CONFIGS
 from tune_scripts.demonstrations import folder_of, with_demonstrations

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from e2hil_rllib.run.evaluation_log import EvaluatedEpisode, write_evaluations
 from e2hil_rllib.run.progress import STEP, write_rows
 from e2hil_rllib.run.run_folder import RunFolder
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 from tune_scripts import screening
 
 

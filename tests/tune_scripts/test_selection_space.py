@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from e2hil_rllib.commands.build import algorithm_config
 from e2hil_rllib.run.run_folder import RunFolder
+from e2hil_rllib.settings.build import algorithm_config
 from tests.tune_scripts.reach import reach
 from tune_scripts.selection_space import SEARCHED, paper_values
 from tune_scripts.selection_trial import settings_of

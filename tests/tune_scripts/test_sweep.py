@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from e2hil_rllib.data.episodes import episode_files
 from e2hil_rllib.run.progress import STEP, read_rows
 from e2hil_rllib.run.run_folder import RunFolder
-from e2hil_rllib.settings_file import SettingsError
+from e2hil_rllib.settings.yaml_file import SettingsError
 from tests.helpers import ReachEnv
 from tests.tune_scripts.reach import write_task
 from tune_scripts import session, sweep

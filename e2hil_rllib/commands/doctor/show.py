@@ -16,7 +16,7 @@ from e2hil_rllib.commands.doctor.cameras import examine_cameras
 from e2hil_rllib.commands.doctor.findings import Finding, Level
 from e2hil_rllib.commands.doctor.ports import find_ports
 from e2hil_rllib.commands.doctor.robot import described_robot
-from e2hil_rllib.settings import Settings
+from e2hil_rllib.settings.run_settings import Settings
 
 _WIDE = 120  # columns of a terminal from which on the next step has a column of its own
 _WHERE = 24  # columns at most for where it was found

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from e2hil_rllib.algorithm import E2HiL
-from e2hil_rllib.commands import build as module
-from e2hil_rllib.commands.build import algorithm_config, check_settings, restore, resume_from
 from e2hil_rllib.run.checkpoints import CheckpointError
 from e2hil_rllib.run.run_folder import RunFolder
-from e2hil_rllib.settings import Settings
-from e2hil_rllib.settings_file import SettingsError
+from e2hil_rllib.settings import build as module
+from e2hil_rllib.settings.build import algorithm_config, check_settings, restore, resume_from
+from e2hil_rllib.settings.run_settings import Settings
+from e2hil_rllib.settings.yaml_file import SettingsError
 
 TOUCH = "envs:SO101TouchCube-v0"
 

@@ -10,9 +10,14 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from e2hil_rllib.settings import ALGORITHM_SECTIONS, Settings, changed_keys, load_settings
-from e2hil_rllib.settings_file import SettingsError
-from e2hil_rllib.settings_sections import External
+from e2hil_rllib.settings.run_settings import (
+    ALGORITHM_SECTIONS,
+    Settings,
+    changed_keys,
+    load_settings,
+)
+from e2hil_rllib.settings.sections import External
+from e2hil_rllib.settings.yaml_file import SettingsError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 SMALL = "task: Pendulum-v1\nstop: {steps: 100}\n"

@@ -10,8 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from e2hil_rllib.classifier.judge import Judge
 from e2hil_rllib.networks.vision_settings import absolute_source
-from e2hil_rllib.settings_file import SettingsError, explain, read_yaml, with_overrides
-from e2hil_rllib.settings_sections import (
+from e2hil_rllib.settings.sections import (
     Checkpoint,
     Demonstrations,
     EntropySelection,
@@ -26,6 +25,7 @@ from e2hil_rllib.settings_sections import (
     Training,
     Vision,
 )
+from e2hil_rllib.settings.yaml_file import SettingsError, explain, read_yaml, with_overrides
 
 ALGORITHM_SECTIONS = ("entropy_selection", "human_in_the_loop", "imitation", "vision", "training")
 # What a resumed run may be told anew; the rest is part of what its checkpoint was trained with.

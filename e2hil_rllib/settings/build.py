@@ -19,8 +19,8 @@ from e2hil_rllib.data.episodes import episode_files
 from e2hil_rllib.environments import fault_in_words, make_environment
 from e2hil_rllib.run.checkpoints import CheckpointError
 from e2hil_rllib.run.run_folder import RunFolder
-from e2hil_rllib.settings import Settings
-from e2hil_rllib.settings_file import SettingsError
+from e2hil_rllib.settings.run_settings import Settings
+from e2hil_rllib.settings.yaml_file import SettingsError
 
 if TYPE_CHECKING:
     from e2hil_rllib.algorithm import E2HiL
