@@ -14,9 +14,9 @@ from e2hil_rllib.classifier.judge import Judge
 from e2hil_rllib.config_checks import check_ranges
 from e2hil_rllib.external.connector import Connector
 from e2hil_rllib.inherited_settings import refuse_unknown_settings, refuse_unused_settings
+from e2hil_rllib.method.selection import SelectionSettings
 from e2hil_rllib.networks.vision_settings import VisionSettings, absolute_source
 from e2hil_rllib.presets import DEFAULT, preset_settings
-from e2hil_rllib.selection import SelectionSettings
 
 if TYPE_CHECKING:
     from ray.rllib.core.learner.learner import Learner

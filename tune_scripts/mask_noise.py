@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from e2hil_rllib.method.selection import Selection
 from e2hil_rllib.report.statistics import spearman
-from e2hil_rllib.selection import Selection
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,15 @@ from e2hil_rllib.learning.rl_module import E2HiLTorchRLModule
 from e2hil_rllib.learning.torch_setup import set_up_torch
 from e2hil_rllib.method.imitation import ImitatedShare, human_is_better, imitation_loss
 from e2hil_rllib.method.losses import actor_loss, critic_loss, critic_target, temperature_loss
+from e2hil_rllib.method.selection import (
+    Selection,
+    judged_samples,
+    select_samples,
+    selection_statistics,
+)
 from e2hil_rllib.networks.actor_critic import Dropout, Gaussian, frozen_parameters
 from e2hil_rllib.networks.noise import NoiseStream
 from e2hil_rllib.run.selection_log import JudgedSamples
-from e2hil_rllib.selection import Selection, judged_samples, select_samples, selection_statistics
 
 _RANDOM_STATE = "random_state"
 _WARM_STANDARD_DEVIATION = 0.1

@@ -20,7 +20,7 @@ from e2hil_rllib.errors import UserError
 LARGEST = 200
 
 _FILE_NAME = re.compile(r"step_(\d{9,})\.parquet")
-_METADATA_KEY = b"e2hil_rllib.selection"
+_METADATA_KEY = b"e2hil_rllib.method.selection"
 _TYPES = {
     "episode": np.int64,
     "step": np.int64,

@@ -30,7 +30,7 @@ from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.replay import HumanInTheLoopReplay, ReplayBuffer
 from e2hil_rllib.data.transitions import Segment
 from e2hil_rllib.learning.torch_setup import set_up_torch
-from e2hil_rllib.selection import SelectionSettings
+from e2hil_rllib.method.selection import SelectionSettings
 from e2hil_rllib.settings.build import ray_session
 from e2hil_rllib.settings.run_settings import Settings
 from tests.benchmarks.plain_loop import PlainLearner, PlainRing

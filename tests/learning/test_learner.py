@@ -9,7 +9,7 @@ import torch
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.influence import influence_bounds, influence_values, selection_mask
+from e2hil_rllib.method.influence import influence_bounds, influence_values, selection_mask
 from e2hil_rllib.method.losses import actor_loss
 from tests.helpers import ReachEnv
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from e2hil_rllib.influence import influence_bounds, selection_mask
-from e2hil_rllib.selection import Selection
+from e2hil_rllib.method.influence import influence_bounds, selection_mask
+from e2hil_rllib.method.selection import Selection
 from tune_scripts.mask_noise import above, agreement, below, mean_of
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from e2hil_rllib.influence import influence_values
-from e2hil_rllib.selection import SelectionSettings, select_samples, selection_statistics
+from e2hil_rllib.method.influence import influence_values
+from e2hil_rllib.method.selection import SelectionSettings, select_samples, selection_statistics
 
 
 def draws(seed=0):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from e2hil_rllib.data.replay import EPISODE, SOURCE, SOURCE_NAMES, STEP
-from e2hil_rllib.influence import (
+from e2hil_rllib.method.influence import (
     check_percentiles,
     influence_bounds,
     influence_values,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from e2hil_rllib.influence import (
+from e2hil_rllib.method.influence import (
     influence_bounds,
     influence_values,
     log_influence_values,
