@@ -15,6 +15,7 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 from ray.tune.registry import register_trainable
 
+from e2hil_rllib.checkpointing import IN_CHECKPOINT, ResumableSAC
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.collector import EpisodeCollector
 from e2hil_rllib.data.experience import Experience
@@ -24,7 +25,6 @@ from e2hil_rllib.data.transitions import INTERVENTION, Segment
 from e2hil_rllib.evaluation import evaluate_policy
 from e2hil_rllib.learning.torch_setup import set_up_torch
 from e2hil_rllib.learning.update_limiter import UpdateLimiter
-from e2hil_rllib.resumable import IN_CHECKPOINT, ResumableSAC
 from e2hil_rllib.robot_feed import RobotFeed
 from e2hil_rllib.robot_training import RobotTraining
 from e2hil_rllib.run.selection_log import SelectionLog
