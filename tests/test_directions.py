@@ -6,39 +6,55 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FREE_OF_RAY = ("influence", "method/losses", "method/imitation", "returns", "presets",
-               "networks", "encoders", "replay", "frames", "segments",
-               "selection", "flat_parameters", "limiter", "metrics", "episodes",
-               "external/codec", "external/framing", "external/listener", "external/chunk",
-               "external/spool", "external/inbox", "external/delivery",
-               "external/robot_session", "external/secure", "external/strangers",
-               "external/connections")  # fmt: skip
+PACKAGE = ROOT / "e2hil_rllib"
+# What computes, keeps or sends without Ray: usable and testable without it.
+FREE_OF_RAY = (
+    "method", "networks", "disk", "settings/sections", "settings/yaml_file",
+    "learning/flat_parameters", "learning/update_limiter",
+    "data/transitions", "data/returns", "data/replay", "data/observation_store",
+    "data/episodes", "data/outcomes", "data/action_scale", "presets",
+    "external/codec", "external/framing", "external/listener", "external/chunk",
+    "external/spool", "external/inbox", "external/delivery", "external/robot_session",
+    "external/secure", "external/strangers", "external/connections",
+)  # fmt: skip
 
 
-def imported(path: Path) -> set[str]:
-    """Top-level packages that a file imports, also inside functions."""
-    packages = set()
+def imported_modules(path: Path) -> set[str]:
+    """Dotted names that a file imports, also inside functions; "a.b" of `from a import b`, too."""
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            packages |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            packages.add(node.module.split(".")[0])
-    return packages
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def packages(path: Path) -> set[str]:
+    """Top-level packages that a file imports."""
+    return {name.split(".")[0] for name in imported_modules(path)}
+
+
+def files_of(room: str) -> list[Path]:
+    """The files of a folder, or the one file of a module."""
+    path = PACKAGE / room
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
 
 
 def test_the_environments_know_neither_the_algorithm_nor_ray():
     for path in (ROOT / "envs").rglob("*.py"):
-        assert not imported(path) & {"e2hil_rllib", "ray", "torch"}, path
+        assert not packages(path) & {"e2hil_rllib", "ray", "torch"}, path
 
 
 def test_the_algorithm_does_not_know_the_environments():
-    package = ROOT / "e2hil_rllib"
-    for path in package.rglob("*.py"):
-        if path == package / "cli.py" or package / "commands" in path.parents:
+    for path in PACKAGE.rglob("*.py"):
+        if path == PACKAGE / "cli.py" or PACKAGE / "commands" in path.parents:
             continue  # the command line brings both together
-        assert "envs" not in imported(path), path
+        assert "envs" not in packages(path), path
 
 
-@pytest.mark.parametrize("module", FREE_OF_RAY)
-def test_the_method_itself_needs_no_ray(module):
-    assert "ray" not in imported(ROOT / "e2hil_rllib" / f"{module}.py")
+@pytest.mark.parametrize("room", FREE_OF_RAY)
+def test_rooms_without_ray(room):
+    for path in files_of(room):
+        assert "ray" not in packages(path), path

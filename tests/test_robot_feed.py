@@ -13,7 +13,7 @@ from e2hil_rllib.data.episodes import read_episodes
 from e2hil_rllib.external.arrivals import Arrival
 from e2hil_rllib.external.roster import Robot
 from e2hil_rllib.robot_feed import RobotFeed
-from tests.test_rollouts import arrival, collector, cut_off
+from tests.data.test_collector import arrival, collector, cut_off
 
 
 class Runner:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from e2hil_rllib.disk.files import WriteError, is_temporary, remove_file, save_figure, swapped_in
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # The only one that need not: its whole folder is written beside, and says so where it cannot be.
 SAVES_FIGURES = {"e2hil_rllib/disk/files.py", "e2hil_rllib/classifier/figures.py"}
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from e2hil_rllib.external.codec import Limits, MalformedMessage, decode, encode
-from tests.test_directions import ROOT, imported
+from tests.test_directions import ROOT, packages
 
 DTYPES = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"]
 TWO_FRAMES = {
@@ -226,7 +226,7 @@ def test_codec_and_framing_load_neither_ray_nor_torch():
     loaded = "print({'ray', 'torch'} & set(sys.modules))"
     assert run_python(f"import sys, e2hil_rllib.external.framing\n{loaded}") == "set()"
     for name in ("codec", "framing"):
-        used = imported(ROOT / "e2hil_rllib" / "external" / f"{name}.py")
+        used = packages(ROOT / "e2hil_rllib" / "external" / f"{name}.py")
         assert not used & {"ray", "torch", "pickle", "msgpack_numpy"}
 
 

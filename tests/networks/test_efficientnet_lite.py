@@ -11,7 +11,7 @@ import torch
 from e2hil_rllib.networks.efficientnet_lite import EfficientNetLite0
 from e2hil_rllib.networks.trunk_stage import TrunkStage
 from e2hil_rllib.networks.trunk_weights import load_trunk_weights
-from tests.vision.test_resnet import wave
+from tests.networks.test_resnet import wave
 
 # Every fourth channel after blocks 5, 11 and 16 of efficientnet-lite-pytorch 0.1.0, the code that
 # the package of weights is made for, with these weights and the frames of `wave`.

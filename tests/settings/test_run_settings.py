@@ -19,7 +19,7 @@ from e2hil_rllib.settings.run_settings import (
 from e2hil_rllib.settings.sections import External
 from e2hil_rllib.settings.yaml_file import SettingsError
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 SMALL = "task: Pendulum-v1\nstop: {steps: 100}\n"
 
 
