@@ -23,9 +23,9 @@ from e2hil_rllib.data.outcomes import outcome_rates
 from e2hil_rllib.data.replay import Batch
 from e2hil_rllib.data.transitions import INTERVENTION, Segment
 from e2hil_rllib.evaluation import evaluate_policy
+from e2hil_rllib.external.learner.robot_feed import RobotFeed
 from e2hil_rllib.learning.torch_setup import set_up_torch
 from e2hil_rllib.learning.update_limiter import UpdateLimiter
-from e2hil_rllib.robot_feed import RobotFeed
 from e2hil_rllib.robot_training import RobotTraining
 from e2hil_rllib.run.selection_log import SelectionLog
 

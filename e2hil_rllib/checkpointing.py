@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,16 @@ logger = logging.getLogger(__name__)
 IN_CHECKPOINT = "(in the checkpoint)"
 
 _STATE = "e2hil"
+
+#: Modules by the names they have in the pickles of older checkpoints.
+_MOVED_MODULES = {
+    "e2hil_rllib.metrics": "e2hil_rllib.data.outcomes",
+    "e2hil_rllib.learner": "e2hil_rllib.learning.learner",
+    "e2hil_rllib.rl_module": "e2hil_rllib.learning.rl_module",
+    "e2hil_rllib.vision.settings": "e2hil_rllib.networks.vision_settings",
+    "e2hil_rllib.external.connector": "e2hil_rllib.external.learner.connector",
+    "e2hil_rllib.external.robot_runner": "e2hil_rllib.external.learner.robot_runner",
+}
 
 
 class ResumableSAC(SAC):
@@ -95,6 +107,7 @@ class ResumableSAC(SAC):
     @classmethod
     def from_checkpoint(cls, path: Any, *args: Any, **kwargs: Any) -> ResumableSAC:
         """A new algorithm as it was saved; the weights of a frozen trunk are in the checkpoint."""
+        _name_moved_modules()
         file = (
             Path(path) / cls.CLASS_AND_CTOR_ARGS_FILE_NAME if isinstance(path, str | Path) else None
         )
@@ -128,6 +141,7 @@ class ResumableSAC(SAC):
         Raises:
             ValueError: When the checkpoint was saved with other spaces, networks or trunk.
         """
+        _name_moved_modules()
         if kwargs.get("component") is None:
             # Before the buffers, whose features of another stage would have another shape.
             self._experience.check_trunk(saved_fingerprint(path))
@@ -153,3 +167,9 @@ class ResumableSAC(SAC):
                 self._experience.add(segment.part(0, known))
             self._store(segment.part(known, len(segment)))
             logger.info("recovered %d steps of %s", len(segment) - known, path)
+
+
+def _name_moved_modules() -> None:
+    """Let pickles find moved classes under their old names."""
+    for old, new in _MOVED_MODULES.items():
+        sys.modules.setdefault(old, importlib.import_module(new))

@@ -12,7 +12,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from e2hil_rllib.classifier.judge import Judge
 from e2hil_rllib.config_checks import check_ranges
-from e2hil_rllib.external.connector import Connector
+from e2hil_rllib.external.learner.connector import Connector
 from e2hil_rllib.inherited_settings import refuse_unknown_settings, refuse_unused_settings
 from e2hil_rllib.method.selection import SelectionSettings
 from e2hil_rllib.networks.vision_settings import VisionSettings, absolute_source
@@ -310,7 +310,7 @@ class E2HiLConfig(SACConfig):
 
         Args:
             inbox: Folder for what has come and is not in the episode log yet.
-            **settings: As of :class:`~e2hil_rllib.external.connector.Connector`.
+            **settings: As of :class:`~e2hil_rllib.external.learner.connector.Connector`.
 
         Returns:
             This configuration.
@@ -319,7 +319,7 @@ class E2HiLConfig(SACConfig):
             ValueError: A value is out of its range.
             UserError: The address needs a token, or a file cannot be used.
         """
-        from e2hil_rllib.external.robot_runner import RobotEnvRunner
+        from e2hil_rllib.external.learner.robot_runner import RobotEnvRunner
 
         self.connector = Connector(str(Path(inbox).expanduser().resolve()), **settings)
         self.env_runner_cls = RobotEnvRunner

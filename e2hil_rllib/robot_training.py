@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from e2hil_rllib.data.transitions import Segment
+from e2hil_rllib.external.learner.robot_feed import RobotFeed
 from e2hil_rllib.learning.update_limiter import UpdateLimiter
-from e2hil_rllib.robot_feed import RobotFeed
 
 _IDLE = 0.02  # how often it looks for steps, while there is nothing to learn [s]
 

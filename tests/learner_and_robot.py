@@ -11,11 +11,11 @@ import numpy as np
 from e2hil_rllib.algorithm import E2HiL
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.episodes import EpisodeData, read_episodes
-from e2hil_rllib.external.delivery import Delivery, Destination
-from e2hil_rllib.external.recorder import Recorder, Step
-from e2hil_rllib.external.spool import Spool
-from e2hil_rllib.external.weights import Weights
-from tests.external.test_delivery import LOOPBACK
+from e2hil_rllib.external.protocol.weights import Weights
+from e2hil_rllib.external.robot.delivery import Delivery, Destination
+from e2hil_rllib.external.robot.recorder import Recorder, Step
+from e2hil_rllib.external.robot.spool import Spool
+from tests.external.robot.test_delivery import LOOPBACK
 from tests.helpers import ReachEnv, policy_weights
 
 SECONDS = 0.15

@@ -8,9 +8,9 @@ import threading
 import time
 from collections import defaultdict
 
-from e2hil_rllib.external.chunk import Chunk
-from e2hil_rllib.external.codec import decode
-from e2hil_rllib.external.framing import FrameReader
+from e2hil_rllib.external.protocol.chunk import Chunk
+from e2hil_rllib.external.protocol.codec import decode
+from e2hil_rllib.external.protocol.framing import FrameReader
 
 LOOPBACK = "127.0.0.1"
 _PIECE = 1 << 16

@@ -14,10 +14,10 @@ import ray
 
 from e2hil_rllib.algorithm import E2HiL
 from e2hil_rllib.data.episodes import read_episodes
-from e2hil_rllib.external.robot_runner import RobotEnvRunner
-from e2hil_rllib.robot_feed import RobotFeed
-from tests.external.test_delivery import until
-from tests.external.test_robot_runner import free_ports
+from e2hil_rllib.external.learner.robot_feed import RobotFeed
+from e2hil_rllib.external.learner.robot_runner import RobotEnvRunner
+from tests.external.learner.test_robot_runner import free_ports
+from tests.external.robot.test_delivery import until
 from tests.helpers import ReachEnv
 from tests.learner_and_robot import (
     FREE,

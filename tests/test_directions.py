@@ -13,10 +13,15 @@ FREE_OF_RAY = (
     "learning/flat_parameters", "learning/update_limiter",
     "data/transitions", "data/returns", "data/replay", "data/observation_store",
     "data/episodes", "data/outcomes", "data/action_scale", "presets",
-    "external/codec", "external/framing", "external/listener", "external/chunk",
-    "external/spool", "external/inbox", "external/delivery", "external/robot_session",
-    "external/secure", "external/strangers", "external/connections",
+    "external/protocol", "external/robot/delivery", "external/robot/spool",
+    "external/robot/recorder", "external/robot/news",
+    *(f"external/learner/{name}" for name in (
+        "arrivals", "bulletin", "inbox", "listener", "connections", "strangers", "roster",
+        "robot_session", "connector")),
 )  # fmt: skip
+
+# The command line, and what makes an environment's spaces from a settings file.
+BRINGS_BOTH_TOGETHER = (PACKAGE / "cli.py", PACKAGE / "settings" / "build.py")
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -49,8 +54,8 @@ def test_the_environments_know_neither_the_algorithm_nor_ray():
 
 def test_the_algorithm_does_not_know_the_environments():
     for path in PACKAGE.rglob("*.py"):
-        if path == PACKAGE / "cli.py" or PACKAGE / "commands" in path.parents:
-            continue  # the command line brings both together
+        if path in BRINGS_BOTH_TOGETHER or PACKAGE / "commands" in path.parents:
+            continue
         assert "envs" not in packages(path), path
 
 

@@ -10,7 +10,7 @@ import gymnasium
 from rich.console import Console
 
 from e2hil_rllib.commands.arm_session import announce, arm_session
-from e2hil_rllib.external.weights import Weights
+from e2hil_rllib.external.protocol.weights import Weights
 from e2hil_rllib.run.checkpoints import CheckpointError, CheckpointStore
 from e2hil_rllib.run.evaluation_log import EvaluatedEpisode
 from e2hil_rllib.settings.build import policy_config
@@ -43,7 +43,7 @@ def evaluate_on_robot(
         ArmSessionError: The arm cannot be used, or fails.
         Refused: The policy is made for another environment.
     """
-    from e2hil_rllib.external.policy import LocalPolicy
+    from e2hil_rllib.external.robot.policy import LocalPolicy
 
     step = CheckpointStore.step_of(checkpoint)
     weights = Weights(1, 0, 0.0, _policy_of(checkpoint))

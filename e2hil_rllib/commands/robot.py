@@ -16,11 +16,11 @@ from rich.console import Console
 from e2hil_rllib.commands.arm_session import announce, arm_session, is_physical
 from e2hil_rllib.commands.robot_display import RobotDisplay
 from e2hil_rllib.environments import control_rate
-from e2hil_rllib.external.delivery import Delivery, Destination
-from e2hil_rllib.external.recorder import Recorder
-from e2hil_rllib.external.robot_loop import RobotLoop, Tally
-from e2hil_rllib.external.secure import check_exposure, client_context, read_token
-from e2hil_rllib.external.spool import Spool
+from e2hil_rllib.external.protocol.secure import check_exposure, client_context, read_token
+from e2hil_rllib.external.robot.delivery import Delivery, Destination
+from e2hil_rllib.external.robot.recorder import Recorder
+from e2hil_rllib.external.robot.robot_loop import RobotLoop, Tally
+from e2hil_rllib.external.robot.spool import Spool
 from e2hil_rllib.settings.build import policy_config
 from e2hil_rllib.settings.run_settings import Settings
 from e2hil_rllib.settings.sections import External
@@ -59,7 +59,7 @@ def run_robot(
             "the settings to run it in one of its own."
         )
     destination = _destination(external, runner)
-    from e2hil_rllib.external.policy import LocalPolicy
+    from e2hil_rllib.external.robot.policy import LocalPolicy
 
     folder = Path(external.spool or f"spool/{name}") / f"robot_{runner}"
     with contextlib.ExitStack() as outer:

@@ -14,8 +14,8 @@ from e2hil_rllib.commands.arm_display import LoopRecord
 from e2hil_rllib.commands.arm_session import is_physical
 from e2hil_rllib.commands.display import live_line, percent, thousands
 from e2hil_rllib.data.outcomes import outcome_rates
-from e2hil_rllib.external.delivery import Delivery
-from e2hil_rllib.external.robot_loop import Tally
+from e2hil_rllib.external.robot.delivery import Delivery
+from e2hil_rllib.external.robot.robot_loop import Tally
 
 _LIVE_INTERVAL = 0.25  # [s]
 _PLAIN_INTERVAL = 10.0  # [s]

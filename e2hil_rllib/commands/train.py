@@ -37,7 +37,7 @@ from e2hil_rllib.settings.run_settings import Settings, changed_keys
 if TYPE_CHECKING:
     from e2hil_rllib.algorithm import E2HiL
     from e2hil_rllib.env_runner import E2HiLEnvRunner
-    from e2hil_rllib.robot_feed import RobotFeed
+    from e2hil_rllib.external.learner.robot_feed import RobotFeed
 
 T = TypeVar("T")
 

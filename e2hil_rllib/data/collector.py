@@ -16,8 +16,8 @@ from e2hil_rllib.data.action_scale import ActionScale
 from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
 from e2hil_rllib.data.outcomes import WINDOW, EpisodeOutcome, episode_outcome
 from e2hil_rllib.data.transitions import INTERVENTION, POLICY, Segment
-from e2hil_rllib.external.arrivals import Arrival
-from e2hil_rllib.external.chunk import Chunk
+from e2hil_rllib.external.learner.arrivals import Arrival
+from e2hil_rllib.external.protocol.chunk import Chunk
 from e2hil_rllib.networks.observation_encoder import FLAT_KEY
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from e2hil_rllib.external.chunk import Chunk
+from e2hil_rllib.external.protocol.chunk import Chunk
 from tests.benchmarks.timed import FILE
 from tests.robot_run import RobotRun, until
 from tests.run_checks import read_log

@@ -21,7 +21,7 @@ FILE = "E2HIL_TIMES"
 
 def note_recorded(times: list[float]) -> None:
     """Notes when each step is recorded [s]."""
-    from e2hil_rllib.external.recorder import Recorder
+    from e2hil_rllib.external.robot.recorder import Recorder
 
     add = Recorder.add
 

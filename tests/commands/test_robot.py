@@ -23,18 +23,18 @@ from e2hil_rllib.commands import robot as module
 from e2hil_rllib.commands.robot import run_robot
 from e2hil_rllib.commands.robot_display import RobotDisplay
 from e2hil_rllib.data.outcomes import EpisodeOutcome
-from e2hil_rllib.external.delivery import DeliveryStatus
-from e2hil_rllib.external.news import News
-from e2hil_rllib.external.robot_loop import RobotError, Tally
-from e2hil_rllib.external.robot_runner import RobotEnvRunner
-from e2hil_rllib.external.secure import SecurityError
-from e2hil_rllib.external.spool import Spool
-from e2hil_rllib.external.weights import Weights
+from e2hil_rllib.external.learner.robot_runner import RobotEnvRunner
+from e2hil_rllib.external.protocol.secure import SecurityError
+from e2hil_rllib.external.protocol.weights import Weights
+from e2hil_rllib.external.robot.delivery import DeliveryStatus
+from e2hil_rllib.external.robot.news import News
+from e2hil_rllib.external.robot.robot_loop import RobotError, Tally
+from e2hil_rllib.external.robot.spool import Spool
 from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.settings.build import algorithm_config
 from e2hil_rllib.settings.run_settings import Settings
 from e2hil_rllib.settings.yaml_file import SettingsError
-from tests.external.test_robot_runner import free_ports
+from tests.external.learner.test_robot_runner import free_ports
 from tests.helpers import ReachEnv
 
 REACH = "tests.helpers:E2HiLReach-v0"

@@ -8,8 +8,8 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from e2hil_rllib.data.collector import EpisodeCollector
 from e2hil_rllib.data.episodes import read_episodes
 from e2hil_rllib.data.transitions import INTERVENTION, POLICY
-from e2hil_rllib.external.arrivals import Arrival
-from e2hil_rllib.external.chunk import Chunk
+from e2hil_rllib.external.learner.arrivals import Arrival
+from e2hil_rllib.external.protocol.chunk import Chunk
 
 SPACE = gym.spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.external.test_codec import ARRAYS, PLAIN, SCALARS
+from tests.external.protocol.test_codec import ARRAYS, PLAIN, SCALARS
 
 _NAMES = st.sampled_from(["entries", "shape", "dtype", "low", "high", "spaces"])
 

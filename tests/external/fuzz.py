@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from e2hil_rllib.external.codec import encode
-from e2hil_rllib.external.framing import frame
-from e2hil_rllib.external.robot_session import PROTOCOL
+from e2hil_rllib.external.protocol import PROTOCOL
+from e2hil_rllib.external.protocol.codec import encode
+from e2hil_rllib.external.protocol.framing import frame
 
 TOKEN = "a-token-that-fuzzers-know-as-well"
 STREAMS = ("fuzz-a", "fuzz-b", "fuzz-c")

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from e2hil_rllib.external.codec import decode, encode
-from e2hil_rllib.external.delivery import Delivery, Destination
-from e2hil_rllib.external.framing import FrameReader, frame
-from e2hil_rllib.external.inbox import Inbox
-from e2hil_rllib.external.secure import client_context, connect
-from e2hil_rllib.external.spool import Spool
+from e2hil_rllib.external.learner.inbox import Inbox
+from e2hil_rllib.external.protocol.codec import decode, encode
+from e2hil_rllib.external.protocol.framing import FrameReader, frame
+from e2hil_rllib.external.protocol.secure import client_context, connect
+from e2hil_rllib.external.robot.delivery import Delivery, Destination
+from e2hil_rllib.external.robot.spool import Spool
 from tests.external.certificates import Pair
 from tests.external.fuzz import TOKEN, hello
 from tests.external.fuzz_client import fuzz

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from e2hil_rllib.external.secure import client_context
+from e2hil_rllib.external.protocol.secure import client_context
 from tests.external.fuzz import Visit, visits
 
 LOOPBACK = "127.0.0.1"

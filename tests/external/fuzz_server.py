@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from e2hil_rllib.external.bulletin import Bulletin
-from e2hil_rllib.external.inbox import Inbox
-from e2hil_rllib.external.listener import Listener
-from e2hil_rllib.external.robot_session import RobotSession
-from e2hil_rllib.external.roster import Roster
-from e2hil_rllib.external.secure import server_context
+from e2hil_rllib.external.learner.bulletin import Bulletin
+from e2hil_rllib.external.learner.inbox import Inbox
+from e2hil_rllib.external.learner.listener import Listener
+from e2hil_rllib.external.learner.robot_session import RobotSession
+from e2hil_rllib.external.learner.roster import Roster
+from e2hil_rllib.external.protocol.secure import server_context
 from tests.external.certificates import Pair
 
 #: What differs from one connection to the next in the reason for its end.

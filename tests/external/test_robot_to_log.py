@@ -11,8 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from e2hil_rllib.external.inbox import Inbox
-from e2hil_rllib.external.spool import Spool
+from e2hil_rllib.external.learner.inbox import Inbox
+from e2hil_rllib.external.robot.spool import Spool
 from tests.external.fragile_disk import FragileDisk, Killed
 
 kills = st.none() | st.none() | st.integers(0, 9)

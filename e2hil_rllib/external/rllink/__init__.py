@@ -1,0 +1,1 @@
+"""RLlink: the server for RLlib's own external clients."""

@@ -1,0 +1,1 @@
+"""The robot's end: the process next to the arm, which acts, records and delivers."""
