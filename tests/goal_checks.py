@@ -9,11 +9,11 @@ from itertools import groupby
 
 import numpy as np
 
-from envs.hardware.calibration import Calibration
-from envs.hardware.telemetry import RADIANS_PER_TICK
-from envs.hardware.virtual_servo import GoalEvent
+from envs.hardware.bus.telemetry import RADIANS_PER_TICK
+from envs.hardware.setup.calibration import Calibration
 from envs.kinematics import JOINTS, Kinematics
 from envs.safety_limits import SafetyLimits
+from envs.virtual.virtual_servo import GoalEvent
 from envs.workspace import clamp
 
 _TICK = 0.002  # [rad]: what rounding to ticks does to an angle, and a little more

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from envs.closing import Closing
-from envs.hardware.line_faults import FaultRates
-from envs.hardware.mjpeg import Fault
-from envs.hardware.virtual import VirtualArm, VirtualSO101
-from envs.hardware.virtual_hand import PERIOD, VirtualHand
-from envs.hardware.virtual_person import VirtualPerson
-from envs.hardware.virtual_servo import GoalEvent
+from envs.virtual.line_faults import FaultRates
+from envs.virtual.mjpeg import Fault
+from envs.virtual.virtual_hand import PERIOD, VirtualHand
+from envs.virtual.virtual_person import VirtualPerson
+from envs.virtual.virtual_servo import GoalEvent
+from envs.virtual.virtual_so101 import VirtualArm, VirtualSO101
 
 _PATIENCE = 60.0
 
@@ -111,7 +111,7 @@ class _Served:
             self._goals[name] += arm.port.call(lambda arm=arm: _drained(arm))  # type: ignore[misc]
 
     def person(self, mode: str) -> str:
-        """A person does Touch Cube, as one of `envs.hardware.virtual_person.MODES`, or rests.
+        """A person does Touch Cube, as one of `envs.virtual.virtual_person.MODES`, or rests.
 
         Returns:
             What they did so far, in words.

@@ -9,8 +9,8 @@ import gymnasium
 import numpy as np
 
 from e2hil_rllib.commands.display import percent
+from envs.hardware.bus.transactions import BusCounters
 from envs.hardware.feetech_arm import FeetechArm
-from envs.hardware.transactions import BusCounters
 from envs.kinematics import JOINTS
 
 _RECENT = 100  # periods that the rate is taken from

@@ -13,10 +13,10 @@ from e2hil_rllib.environments import fault_in_words, make_environment
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings.run_settings import Settings
 from envs.frames import CameraError
-from envs.hardware.arm_setup import ArmSetupError
 from envs.hardware.errors import BusError
-from envs.hardware.letting_go import EveryWayOut
-from envs.hardware.supervisor_client import SupervisorLost
+from envs.hardware.letting_go.letting_go import EveryWayOut
+from envs.hardware.letting_go.supervisor_client import SupervisorLost
+from envs.hardware.setup.arm_setup import ArmSetupError
 from envs.interfaces import HardwareTrouble
 from envs.operators.keys import help_line
 

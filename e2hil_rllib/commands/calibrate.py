@@ -13,18 +13,18 @@ from rich.table import Table
 
 from e2hil_rllib.commands.interrupt import stop_on_signal
 from e2hil_rllib.errors import UserError
-from envs.hardware.arm_setup import ArmSetupError, check_calibration, write_calibration
-from envs.hardware.arm_torque import energised, release, write_all
-from envs.hardware.bus import FeetechBus
-from envs.hardware.calibrating import Calibrating
-from envs.hardware.calibration import (
+from envs.hardware.arm.arm_torque import energised, release, write_all
+from envs.hardware.bus.servo_bus import FeetechBus
+from envs.hardware.errors import BusError, NoAnswer
+from envs.hardware.setup.arm_setup import ArmSetupError, check_calibration, write_calibration
+from envs.hardware.setup.calibrating import Calibrating
+from envs.hardware.setup.calibration import (
     Calibration,
     CalibrationError,
     MotorCalibration,
     calibration_path,
 )
-from envs.hardware.errors import BusError, NoAnswer
-from envs.hardware.homing import FULL_TURN, Progress
+from envs.hardware.setup.homing import FULL_TURN, Progress
 from envs.kinematics import JOINTS, Kinematics
 
 _PERIOD = 0.02  # s

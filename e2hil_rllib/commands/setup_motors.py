@@ -11,9 +11,9 @@ from rich.table import Table
 from e2hil_rllib.commands.calibrate import Poll
 from e2hil_rllib.commands.interrupt import stop_on_signal
 from e2hil_rllib.errors import UserError
-from envs.hardware.bus import FeetechBus
+from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.errors import BusError, NoAnswer, PortLost
-from envs.hardware.motor_setup import (
+from envs.hardware.setup.motor_setup import (
     ARM_BAUDRATE,
     FACTORY_ID,
     FoundMotor,

@@ -15,10 +15,10 @@ from e2hil_rllib.commands.interrupt import StopRequest, stop_on_signal
 from e2hil_rllib.commands.virtual_console import LineReader, VirtualConsole, fault_lines
 from e2hil_rllib.commands.virtual_settings import write_settings
 from e2hil_rllib.errors import UserError
-from envs.hardware.line_faults import FaultRates
-from envs.hardware.virtual import VirtualFolderError, VirtualSO101
-from envs.hardware.virtual_hand import PERIOD, VirtualHand
-from envs.hardware.virtual_person import VirtualPerson
+from envs.virtual.line_faults import FaultRates
+from envs.virtual.virtual_hand import PERIOD, VirtualHand
+from envs.virtual.virtual_person import VirtualPerson
+from envs.virtual.virtual_so101 import VirtualFolderError, VirtualSO101
 
 _LEADING = 20.0  # how long the hand leads [s]
 _RESTING = 5.0  # how long it then lets go [s]
@@ -60,7 +60,7 @@ def serve_virtual(
         rates: of faults on both ports; None for none.
         hand_leads: whether a hand leads the leader about at times, until a line is typed for it.
         seed: of the faults, the hand and the person.
-        person: what a person at the arms does, one of `envs.hardware.virtual_person.MODES`; None
+        person: what a person at the arms does, one of `envs.virtual.virtual_person.MODES`; None
             for nobody.
 
     Raises:

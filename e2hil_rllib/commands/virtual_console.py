@@ -11,13 +11,13 @@ from typing import NoReturn
 
 import numpy as np
 
-from envs.hardware.mjpeg import Fault
-from envs.hardware.telemetry import RADIANS_PER_TICK
-from envs.hardware.virtual import VirtualArm, VirtualSO101
-from envs.hardware.virtual_hand import VirtualHand
-from envs.hardware.virtual_person import VirtualPerson
+from envs.hardware.bus.telemetry import RADIANS_PER_TICK
 from envs.kinematics import JOINTS, Kinematics
 from envs.options import one_of
+from envs.virtual.mjpeg import Fault
+from envs.virtual.virtual_hand import VirtualHand
+from envs.virtual.virtual_person import VirtualPerson
+from envs.virtual.virtual_so101 import VirtualArm, VirtualSO101
 
 HELP = {
     "unplug": "unplug follower|leader: pull its cable",

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from envs.hardware.virtual import VirtualFolderError, VirtualSO101
+from envs.virtual.virtual_so101 import VirtualFolderError, VirtualSO101
 
 _HEADER = "# Written by e2hil virtual, for as long as it runs.\n"
 

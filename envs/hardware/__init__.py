@@ -1,1 +1,1 @@
-"""The physical SO101: the bus of its servos, its cameras, and virtual ones to try both without."""
+"""The physical SO101: the bus of its servos, its two arms and its cameras."""

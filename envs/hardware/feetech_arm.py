@@ -7,17 +7,17 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.hardware.arm_clock import FixedRate
-from envs.hardware.arm_goals import GoalStream
-from envs.hardware.arm_link import ArmLink
-from envs.hardware.arm_motion import GuardedMotion
-from envs.hardware.arm_reading import ArmTelemetry
-from envs.hardware.arm_settings import ArmSettings
-from envs.hardware.bus import FeetechBus
-from envs.hardware.calibration import Calibration
+from envs.hardware.arm.arm_clock import FixedRate
+from envs.hardware.arm.arm_goals import GoalStream
+from envs.hardware.arm.arm_link import ArmLink
+from envs.hardware.arm.arm_motion import GuardedMotion
+from envs.hardware.arm.arm_reading import ArmTelemetry
+from envs.hardware.arm.arm_settings import ArmSettings
+from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.errors import TorqueOff
-from envs.hardware.letting_go import let_go
-from envs.hardware.supervisor_client import Supervision
+from envs.hardware.letting_go.letting_go import let_go
+from envs.hardware.letting_go.supervisor_client import Supervision
+from envs.hardware.setup.calibration import Calibration
 from envs.interfaces import ArmState
 from envs.safety import Decision, SafetyLayer, SafetyLimits, Verdict
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from envs.checked import ACTION_SIZE
 from envs.frames import CameraError
-from envs.hardware.cameras import OpenCVCameras
+from envs.hardware.cameras.physical_cameras import OpenCVCameras
 from envs.hardware.errors import BusError, TorqueOff
 from envs.hardware.feetech_arm import FeetechArm
-from envs.hardware.letting_go import NotArrived
+from envs.hardware.letting_go.letting_go import NotArrived
 from envs.interfaces import HardwareTrouble
 from envs.so101 import SO101Env
 

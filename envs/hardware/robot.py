@@ -8,19 +8,19 @@ from typing import Any
 import gymnasium
 
 from envs.cropped_cameras import CroppedCameras
-from envs.hardware.bus import FeetechBus
-from envs.hardware.camera_settings import CameraSettings, camera_options
-from envs.hardware.cameras import OpenCVCameras
+from envs.hardware.bus.servo_bus import FeetechBus
+from envs.hardware.cameras.camera_settings import CameraSettings, camera_options
+from envs.hardware.cameras.physical_cameras import OpenCVCameras
 from envs.hardware.feetech_arm import FeetechArm
 from envs.hardware.hardware_steps import HardwareSteps
-from envs.hardware.leader_arm import LeaderArm
+from envs.hardware.leader.leader_arm import LeaderArm
+from envs.hardware.letting_go.supervisor_client import Supervision
 from envs.hardware.robot_options import (
     FollowerOptions,
     LeaderOptions,
     follower_options,
     leader_options,
 )
-from envs.hardware.supervisor_client import Supervision
 from envs.kinematics import HOME
 from envs.operators.episode_keys import EpisodeKeys
 from envs.operators.intervention import InterventionWrapper
@@ -58,7 +58,7 @@ def make_physical(
     """Makes a physical SO101, or a virtual one; `gymnasium.make` calls it.
 
     Nothing moves before the first reset. `close` lets go of the arms; a program has to see to it
-    that it is called on every way out (`envs.hardware.letting_go.EveryWayOut`).
+    that it is called on every way out (`envs.hardware.letting_go.letting_go.EveryWayOut`).
 
     Args:
         follower: the arm that works, see `follower_options`.

@@ -5,11 +5,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from envs.hardware.arm_settings import ArmSettings
-from envs.hardware.calibration import Calibration, calibration_path, read_calibration
-from envs.hardware.grabbing import GrabRule
-from envs.hardware.leader_settings import LeaderSettings
-from envs.hardware.letting_go import LettingGo
+from envs.hardware.arm.arm_settings import ArmSettings
+from envs.hardware.leader.grabbing import GrabRule
+from envs.hardware.leader.leader_settings import LeaderSettings
+from envs.hardware.letting_go.letting_go import LettingGo
+from envs.hardware.setup.calibration import Calibration, calibration_path, read_calibration
 from envs.kinematics import Kinematics
 from envs.options import integer, mapping, number, refuse_unknown
 

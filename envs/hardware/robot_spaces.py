@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.frames import FrameShape
-from envs.hardware.camera_settings import camera_options
+from envs.hardware.cameras.camera_settings import camera_options
 from envs.so101 import SO101Env
 from envs.tasks.real_table import RealTable
 from envs.workspace import Workspace

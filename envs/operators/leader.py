@@ -21,7 +21,7 @@ _FADING = 0.5  # of a turn of the leader's gripper, by which the two grippers co
 
 
 class Leader(Protocol):
-    """What a leader arm does; see `envs.hardware.leader_arm.LeaderArm`."""
+    """What a leader arm does; see `envs.hardware.leader.leader_arm.LeaderArm`."""
 
     @property
     def positions(self) -> FloatArray:

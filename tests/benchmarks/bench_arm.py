@@ -17,11 +17,11 @@ import gymnasium
 import numpy as np
 
 from e2hil_rllib.commands.arm_display import LoopRecord
-from envs.hardware.calibration import read_calibration
-from envs.hardware.line_faults import FaultRates
 from envs.hardware.robot import make_physical
+from envs.hardware.setup.calibration import read_calibration
 from envs.kinematics import Kinematics
 from envs.operators.keys import KeyEvent
+from envs.virtual.line_faults import FaultRates
 from tests.goal_checks import GoalReport, check_goals
 from tests.station import Station
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.hardware.bus import FeetechBus
-from envs.hardware.packets import OVERHEAD, Packet, PacketParser
-from envs.hardware.plant import KinematicPlant
-from envs.hardware.plausibility import objections
-from envs.hardware.registers import REGISTERS
-from envs.hardware.telemetry import TELEMETRY_ADDRESS, TELEMETRY_LENGTH, decode_block
-from envs.hardware.virtual_chain import VirtualChain
-from envs.hardware.virtual_port import VirtualPort
+from envs.hardware.bus.packets import OVERHEAD, Packet, PacketParser
+from envs.hardware.bus.plausibility import objections
+from envs.hardware.bus.registers import REGISTERS
+from envs.hardware.bus.servo_bus import FeetechBus
+from envs.hardware.bus.telemetry import TELEMETRY_ADDRESS, TELEMETRY_LENGTH, decode_block
+from envs.virtual.plant import KinematicPlant
+from envs.virtual.virtual_chain import VirtualChain
+from envs.virtual.virtual_port import VirtualPort
 
 Bytes = NDArray[np.uint8]
 

@@ -18,7 +18,7 @@ from e2hil_rllib.data.transitions import DEMONSTRATION
 from e2hil_rllib.run.progress import read_rows
 from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.settings.build import quiet_ray, ray_session, resume_from
-from envs.hardware.calibration import read_calibration
+from envs.hardware.setup.calibration import read_calibration
 from envs.kinematics import Kinematics
 from tests.goal_checks import check_goals
 from tests.robot_run import RobotRun, until

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from e2hil_rllib.commands.teleop import teleoperate
-from envs.hardware.calibration import read_calibration
-from envs.hardware.virtual_servo import GoalEvent
+from envs.hardware.setup.calibration import read_calibration
 from envs.kinematics import Kinematics
+from envs.virtual.virtual_servo import GoalEvent
 from tests.commands.at_the_arm import PersonAtTheArm, settings_of
 from tests.goal_checks import check_goals
 from tests.station import Station

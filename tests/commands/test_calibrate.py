@@ -15,11 +15,11 @@ from e2hil_rllib.commands.calibrate import (
     calibration_file,
     keep_existing,
 )
-from envs.hardware.calibration import read_calibration
-from envs.hardware.plant import KinematicPlant
-from envs.hardware.virtual_chain import VirtualChain
-from envs.hardware.virtual_port import VirtualPort
+from envs.hardware.setup.calibration import read_calibration
 from envs.kinematics import Kinematics
+from envs.virtual.plant import KinematicPlant
+from envs.virtual.virtual_chain import VirtualChain
+from envs.virtual.virtual_port import VirtualPort
 
 
 @pytest.fixture

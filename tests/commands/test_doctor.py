@@ -13,14 +13,14 @@ from e2hil_rllib.commands.doctor import arm as doctor_arm
 from e2hil_rllib.commands.doctor import missing
 from e2hil_rllib.commands.doctor.arm import examine
 from e2hil_rllib.commands.doctor.findings import Finding, Level
-from envs.hardware.bus import FeetechBus
-from envs.hardware.calibration import Calibration, MotorCalibration
+from envs.hardware.bus.registers import REGISTERS
+from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.errors import NoAnswer
-from envs.hardware.line_faults import FaultRates
-from envs.hardware.registers import REGISTERS
-from envs.hardware.virtual import VirtualArm, VirtualSO101
-from envs.hardware.virtual_servo import VirtualServo
+from envs.hardware.setup.calibration import Calibration, MotorCalibration
 from envs.kinematics import Kinematics
+from envs.virtual.line_faults import FaultRates
+from envs.virtual.virtual_servo import VirtualServo
+from envs.virtual.virtual_so101 import VirtualArm, VirtualSO101
 
 SHORT = 0.1  # s
 BUSY = 5

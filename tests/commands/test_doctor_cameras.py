@@ -19,10 +19,10 @@ from e2hil_rllib.commands.doctor.camera_watch import SeenFrame, Watched
 from e2hil_rllib.commands.doctor.cameras import examine_cameras, judge
 from e2hil_rllib.commands.doctor.findings import Finding, Found, Level
 from envs.frames import CameraError
-from envs.hardware.camera_capture import import_opencv
-from envs.hardware.cameras import CameraStatus
-from envs.hardware.mjpeg import Fault, MjpegServer
-from envs.hardware.virtual import VirtualSO101
+from envs.hardware.cameras.camera_capture import import_opencv
+from envs.hardware.cameras.physical_cameras import CameraStatus
+from envs.virtual.mjpeg import Fault, MjpegServer
+from envs.virtual.virtual_so101 import VirtualSO101
 
 try:
     import_opencv()

@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 
 from e2hil_rllib.cli import app
 from e2hil_rllib.commands.setup_motors import ORDER, SetupMotorsError, setup_motors
-from envs.hardware import bus as bus_module
-from envs.hardware import motor_setup
-from envs.hardware.bus import FeetechBus
-from envs.hardware.plant import KinematicPlant
-from envs.hardware.virtual_chain import VirtualChain
-from envs.hardware.virtual_port import VirtualPort
-from envs.hardware.virtual_servo import VirtualServo
+from envs.hardware.bus import servo_bus as bus_module
+from envs.hardware.bus.servo_bus import FeetechBus
+from envs.hardware.setup import motor_setup
 from envs.kinematics import JOINTS
+from envs.virtual.plant import KinematicPlant
+from envs.virtual.virtual_chain import VirtualChain
+from envs.virtual.virtual_port import VirtualPort
+from envs.virtual.virtual_servo import VirtualServo
 
 CONNECT, WRONG = "Connect only the motor of", "Type yes"
 

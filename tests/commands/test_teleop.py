@@ -8,7 +8,7 @@ import pytest
 from e2hil_rllib.commands.arm_session import ArmSessionError
 from e2hil_rllib.commands.teleop import teleoperate
 from e2hil_rllib.settings.run_settings import Settings
-from envs.hardware.calibration import read_calibration
+from envs.hardware.setup.calibration import read_calibration
 from envs.kinematics import HOME, Kinematics
 from tests.commands.at_the_arm import PersonAtTheArm, settings_of
 from tests.goal_checks import check_goals

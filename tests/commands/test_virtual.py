@@ -19,9 +19,9 @@ from e2hil_rllib.cli import app
 from e2hil_rllib.commands.doctor.robot import described_robot
 from e2hil_rllib.commands.virtual_settings import write_settings
 from e2hil_rllib.settings.run_settings import load_settings
-from envs.hardware.bus import FeetechBus
-from envs.hardware.virtual import VirtualSO101
+from envs.hardware.bus.servo_bus import FeetechBus
 from envs.operators.pedal import Pedal
+from envs.virtual.virtual_so101 import VirtualSO101
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -177,7 +177,7 @@ def test_an_arm_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def explode(*_: object) -> None:
         raise RuntimeError("the virtual arm's simulation became unstable")
 
-    monkeypatch.setattr("envs.hardware.mujoco_plant.MujocoPlant.step", explode)
+    monkeypatch.setattr("envs.virtual.mujoco_plant.MujocoPlant.step", explode)
     start = time.monotonic()
     # Whoever does not notice would serve forever.
     patience = threading.Timer(10, os.kill, (os.getpid(), signal.SIGINT))

@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 from e2hil_rllib.cli import app
 from e2hil_rllib.commands.virtual import take_turns
 from e2hil_rllib.commands.virtual_console import HELP, VirtualConsole, fault_lines
-from envs.hardware.bus import FeetechBus
+from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.errors import BusError, PortLost
-from envs.hardware.line_faults import FaultRates
-from envs.hardware.mjpeg import Fault
-from envs.hardware.virtual import VirtualSO101
-from envs.hardware.virtual_hand import VirtualHand
-from envs.hardware.virtual_person import VirtualPerson
+from envs.virtual.line_faults import FaultRates
+from envs.virtual.mjpeg import Fault
+from envs.virtual.virtual_hand import VirtualHand
+from envs.virtual.virtual_person import VirtualPerson
+from envs.virtual.virtual_so101 import VirtualSO101
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from e2hil_rllib.commands.doctor.motor import Motor, read_motors
 from e2hil_rllib.commands.doctor.motor_checks import examine_motor
 from e2hil_rllib.commands.doctor.ports import PERMISSION_STEP
 from e2hil_rllib.commands.doctor.together import examine_together
-from envs.hardware.bus import FeetechBus
-from envs.hardware.calibration import Calibration, CalibrationError, read_calibration
+from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.errors import NoAnswer, PortLost
+from envs.hardware.setup.calibration import Calibration, CalibrationError, read_calibration
 from envs.kinematics import JOINTS, Kinematics
 
 _SECONDS = 1.0  # of measuring the line

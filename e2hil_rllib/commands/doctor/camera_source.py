@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from e2hil_rllib.errors import UserError
-from envs.hardware.camera_settings import CameraSettings
+from envs.hardware.cameras.camera_settings import CameraSettings
 
 _SETTING = re.compile(r",(?=[a-z_]+=)")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -15,10 +15,10 @@ import numpy as np
 
 from e2hil_rllib.commands.doctor.camera_source import CameraSource
 from envs.frames import CameraError
-from envs.hardware import camera_reader
-from envs.hardware.camera_capture import Capture, Image, OpenCVCapture
-from envs.hardware.camera_settings import CameraSettings, Size
-from envs.hardware.cameras import CameraStatus, OpenCVCameras
+from envs.hardware.cameras import camera_reader
+from envs.hardware.cameras.camera_capture import Capture, Image, OpenCVCapture
+from envs.hardware.cameras.camera_settings import CameraSettings, Size
+from envs.hardware.cameras.physical_cameras import CameraStatus, OpenCVCameras
 
 _SETTLE = 0.5  # for what has queued up while the cameras were opened [s]
 _OPEN_TIMEOUT = 2000  # [ms]

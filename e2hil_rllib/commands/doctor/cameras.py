@@ -9,8 +9,8 @@ from e2hil_rllib.commands.doctor.camera_source import CameraSource
 from e2hil_rllib.commands.doctor.camera_watch import Watched, watch
 from e2hil_rllib.commands.doctor.findings import Finding, Found, Level
 from envs.frames import CameraError
-from envs.hardware.camera_capture import import_opencv
-from envs.hardware.camera_settings import CameraSettings
+from envs.hardware.cameras.camera_capture import import_opencv
+from envs.hardware.cameras.camera_settings import CameraSettings
 
 _SECONDS = 2.0
 _SLOWEST = 0.8  # of the rate that is asked for

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from e2hil_rllib.commands.doctor.findings import Found, Level
 from e2hil_rllib.commands.doctor.motor import Motor
-from envs.hardware.calibration import MotorCalibration
-from envs.hardware.homing import FULL_TURN
-from envs.hardware.registers import TICKS_PER_TURN
+from envs.hardware.bus.registers import TICKS_PER_TURN
+from envs.hardware.setup.calibration import MotorCalibration
+from envs.hardware.setup.homing import FULL_TURN
 
 CALIBRATION_STEP = "take this arm's own calibration file, or calibrate anew"
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from e2hil_rllib.commands.doctor.findings import Finding, Level
-from envs.hardware.bus import FeetechBus
+from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.errors import NoAnswer
 
 LINE_STEP = (

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from e2hil_rllib.commands.doctor.findings import Finding, Level
 from e2hil_rllib.commands.doctor.motor import motor_name
-from envs.hardware.bus import FeetechBus
+from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.errors import NoAnswer, PortLost
-from envs.hardware.motor_setup import OTHER_BAUDRATES
+from envs.hardware.setup.motor_setup import OTHER_BAUDRATES
 
 BAUDRATES = (1_000_000, 500_000, 250_000, 128_000, 115_200, 57_600, 38_400, 19_200)
 """Bits per second by the code that Baud_Rate holds; an arm talks at the first."""

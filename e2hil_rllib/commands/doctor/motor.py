@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from envs.hardware.bus import FeetechBus
+from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.errors import ServoFault
 
 _REGISTERS = (

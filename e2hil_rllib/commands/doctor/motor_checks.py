@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from e2hil_rllib.commands.doctor.findings import Found, Level
 from e2hil_rllib.commands.doctor.limits import examine_limits
 from e2hil_rllib.commands.doctor.motor import Motor
-from envs.hardware.arm_setup import GRIPPER, PHASE_MULTI_TURN
-from envs.hardware.calibration import MotorCalibration
-from envs.hardware.registers import MODEL_NUMBER
-from envs.hardware.telemetry import PHASE_NO_CURRENT, VOLTS_PER_BIT
+from envs.hardware.bus.registers import MODEL_NUMBER
+from envs.hardware.bus.telemetry import PHASE_NO_CURRENT, VOLTS_PER_BIT
+from envs.hardware.setup.arm_setup import GRIPPER, PHASE_MULTI_TURN
+from envs.hardware.setup.calibration import MotorCalibration
 
 _WARM = 10  # below the servo's own limit [°C]
 _STEPS = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from e2hil_rllib.commands.doctor.camera_source import CameraSource
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings.run_settings import Settings
-from envs.hardware.camera_settings import camera_options
+from envs.hardware.cameras.camera_settings import camera_options
 from envs.hardware.robot_options import calibration_file
 from envs.options import mapping
 

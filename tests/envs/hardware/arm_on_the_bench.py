@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from envs.hardware.calibration import Calibration, MotorCalibration
-from envs.hardware.plant import KinematicPlant
-from envs.hardware.virtual_chain import VirtualChain
-from envs.hardware.virtual_port import VirtualPort
-from envs.hardware.virtual_servo import GoalEvent
+from envs.hardware.setup.calibration import Calibration, MotorCalibration
 from envs.kinematics import HOME, JOINTS, Kinematics
+from envs.virtual.plant import KinematicPlant
+from envs.virtual.virtual_chain import VirtualChain
+from envs.virtual.virtual_port import VirtualPort
+from envs.virtual.virtual_servo import GoalEvent
 
 LIMITS = Kinematics().joint_limits
 IDS = tuple(range(1, 7))

@@ -6,7 +6,22 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-from arm_on_the_bench import (
+
+from envs.hardware.arm.arm_link import ArmUnreadable
+from envs.hardware.bus.servo_bus import FeetechBus
+from envs.hardware.bus.telemetry import Telemetry
+from envs.hardware.errors import PortLost
+from envs.hardware.feetech_arm import ArmSettings, FeetechArm, TorqueOff
+from envs.hardware.letting_go.letting_go import LettingGo, NotArrived
+from envs.hardware.setup import arm_setup
+from envs.hardware.setup.arm_setup import ArmSetupError, CalibrationMismatch
+from envs.kinematics import HOME, JOINTS
+from envs.safety import SafetyLimits
+from envs.virtual.line_faults import FaultRates
+from envs.virtual.plant import KinematicPlant
+from envs.virtual.virtual_port import VirtualPort
+from envs.workspace import Workspace
+from tests.envs.hardware.arm_on_the_bench import (
     IDS,
     LIMITS,
     calibration,
@@ -17,21 +32,6 @@ from arm_on_the_bench import (
     largest_step,
     registers,
 )
-
-from envs.hardware import arm_setup
-from envs.hardware.arm_link import ArmUnreadable
-from envs.hardware.arm_setup import ArmSetupError, CalibrationMismatch
-from envs.hardware.bus import FeetechBus
-from envs.hardware.errors import PortLost
-from envs.hardware.feetech_arm import ArmSettings, FeetechArm, TorqueOff
-from envs.hardware.letting_go import LettingGo, NotArrived
-from envs.hardware.line_faults import FaultRates
-from envs.hardware.plant import KinematicPlant
-from envs.hardware.telemetry import Telemetry
-from envs.hardware.virtual_port import VirtualPort
-from envs.kinematics import HOME, JOINTS
-from envs.safety import SafetyLimits
-from envs.workspace import Workspace
 
 MARGIN = 0.05
 QUICK = LettingGo(ramp_time=0.2)

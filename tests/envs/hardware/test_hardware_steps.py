@@ -8,7 +8,7 @@ import pytest
 from envs.frames import CameraError
 from envs.hardware.errors import PortLost, TorqueOff
 from envs.hardware.hardware_steps import HardwareSteps
-from envs.hardware.letting_go import NotArrived
+from envs.hardware.letting_go.letting_go import NotArrived
 from envs.interfaces import HardwareTrouble
 from envs.kinematics import HOME
 from envs.so101 import SO101Env

@@ -8,10 +8,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs.hardware.mjpeg import Fault
 from envs.hardware.robot import make_physical
 from envs.interfaces import HardwareTrouble
 from envs.operators.keys import KeyEvent
+from envs.virtual.mjpeg import Fault
 from tests.envs.test_pressed import Feed
 from tests.station import Station
 

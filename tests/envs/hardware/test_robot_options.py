@@ -3,17 +3,17 @@ from pathlib import Path
 
 import pytest
 
-from envs.hardware.arm_settings import ArmSettings
-from envs.hardware.calibration import CalibrationError, calibration_path
-from envs.hardware.grabbing import GrabRule
-from envs.hardware.leader_settings import LeaderSettings
-from envs.hardware.letting_go import LettingGo
+from envs.hardware.arm.arm_settings import ArmSettings
+from envs.hardware.leader.grabbing import GrabRule
+from envs.hardware.leader.leader_settings import LeaderSettings
+from envs.hardware.letting_go.letting_go import LettingGo
 from envs.hardware.robot_options import (
     LastResort,
     calibration_file,
     follower_options,
     leader_options,
 )
+from envs.hardware.setup.calibration import CalibrationError, calibration_path
 from tests.envs.hardware.arm_on_the_bench import calibration
 
 RATE = 12.0

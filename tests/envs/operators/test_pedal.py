@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from envs.hardware.virtual_pedal import VirtualPedal
 from envs.interfaces import HardwareTrouble
 from envs.operators.keys import KeyEvent
 from envs.operators.pedal import Pedal, PedalError
+from envs.virtual.virtual_pedal import VirtualPedal
 
 
 @pytest.fixture

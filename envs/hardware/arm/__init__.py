@@ -1,0 +1,1 @@
+"""What both arms share: servos in joint angles, guarded motions, torque."""

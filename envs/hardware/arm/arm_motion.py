@@ -1,0 +1,114 @@
+"""Guarded slow motions of an arm: to a start pose, to rest."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.hardware.letting_go.letting_go import NotArrived
+from envs.interfaces import ArmState
+from envs.kinematics import JOINTS, Kinematics
+
+FloatArray = NDArray[np.float64]
+
+_BODY = np.s_[:-1]  # a gripper may close on something before it arrives
+_PROGRESS = 0.01  # [rad]: less than this in _PATIENCE seconds is none
+_PATIENCE = 1.5
+_RESTING = 0.1  # [rad/s]
+_LIFTED = 0.075  # [m]: where the gripper still looks straight down
+
+
+class Movable(Protocol):
+    """What a motion asks of an arm."""
+
+    @property
+    def goal(self) -> FloatArray:
+        """What the arm was last sent to, shape (6,) [rad]."""
+        ...
+
+    def command(self, joint_targets: FloatArray) -> None:
+        """Moves toward joint angles for one period, through the safety layer."""
+        ...
+
+    def read(self) -> ArmState:
+        """Returns the present state."""
+        ...
+
+
+class GuardedMotion:
+    """Moves an arm slowly along straight lines of its joints.
+
+    Where the line is blocked, as by the floor of the workspace, the arm is lifted and tries once
+    more from above.
+
+    Args:
+        arm: the arm; what it is commanded passes the safety layer there.
+        period: of a command [s].
+        speed: of the fastest joint [rad/s].
+        tolerance: how near each joint but the gripper has to come [rad].
+        why_held: says what keeps the arm from moving, "" if nothing does.
+    """
+
+    def __init__(
+        self,
+        arm: Movable,
+        period: float,
+        speed: float,
+        tolerance: float,
+        why_held: Callable[[], str],
+    ) -> None:
+        self._arm = arm
+        self._period = period
+        self._speed = speed
+        self._tolerance = tolerance
+        self._why_held = why_held
+        self._kinematics = Kinematics()
+
+    def move(self, target: FloatArray) -> None:
+        """Moves to joint angles, shape (6,) [rad], and returns when the arm is there.
+
+        Raises:
+            NotArrived: if the arm makes no progress; it holds where it is.
+            BusError: if the arm cannot be read or commanded.
+        """
+        if self._follow(target):
+            return
+        here = self._arm.read().positions
+        above = self._kinematics.forward(here)
+        above[2] = max(above[2], _LIFTED)
+        self._follow(self._kinematics.inverse(above, float(here[-1])))
+        if self._follow(target):
+            return
+        error = np.abs(self._arm.read().positions - target)[_BODY]
+        joint = int(error.argmax())
+        raise NotArrived(
+            f"{JOINTS[joint]} stays {error[joint]:.2f} rad from its target of {target[joint]:.2f} "
+            f"rad, expected at most {self._tolerance:g} rad: "
+            f"{self._why_held() or 'free the arm, or choose a target inside of its workspace'}"
+        )
+
+    def _follow(self, target: FloatArray) -> bool:
+        """Commands a straight line and says whether its end was reached.
+
+        Each step starts from the goal before, so that the arm never hurries to catch up after the
+        safety layer has slowed it down.
+        """
+        stride = self._speed * self._period
+        before = self._arm.read().positions
+        idle, nearest, left = 0.0, np.inf, np.inf
+        while idle < _PATIENCE:
+            goal = self._arm.goal
+            distance = float(np.abs(target - goal).max())
+            self._arm.command(goal + (target - goal) * min(1.0, stride / max(distance, 1e-9)))
+            position = self._arm.read().positions
+            left = float(np.abs(position - target)[_BODY].max())
+            jaws_rest = abs(position[-1] - before[-1]) < _RESTING * self._period
+            before = position
+            if distance <= stride and left <= self._tolerance and jaws_rest:
+                return True
+            if left < nearest - _PROGRESS:
+                idle, nearest = 0.0, left
+            elif jaws_rest:
+                idle += self._period
+        return left <= self._tolerance

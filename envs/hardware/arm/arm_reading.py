@@ -1,0 +1,86 @@
+"""An arm's telemetry in joint angles."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.hardware.arm.arm_believed import BelievedReader
+from envs.hardware.bus.servo_bus import FeetechBus
+from envs.hardware.bus.telemetry import RADIANS_PER_TICK
+from envs.hardware.setup.calibration import Calibration
+from envs.kinematics import JOINTS
+from envs.safety import ArmReading
+
+
+@dataclass(frozen=True)
+class ArmTelemetry(ArmReading):
+    """All that an arm tells, in the order of `envs.kinematics.JOINTS`.
+
+    Attributes:
+        ticks: the servos' own positions, shape (6,), 4096 to the turn.
+        has_current: shape (6,), whether the servo measures its current; where not, it reads 0 A.
+        faults: names of the errors that each servo reports, six tuples.
+    """
+
+    ticks: NDArray[np.int64]
+    has_current: NDArray[np.bool_]
+    faults: tuple[tuple[str, ...], ...]
+
+    def fault(self) -> str:
+        """The reported errors in words, "" where there are none."""
+        named = zip(JOINTS, self.faults, strict=True)
+        return "; ".join(f"{joint} reports {', '.join(names)}" for joint, names in named if names)
+
+
+class ArmReader:
+    """Reads an arm's servos and believes only what can be true."""
+
+    def __init__(
+        self,
+        bus: FeetechBus,
+        calibration: Calibration,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """Has read nothing yet.
+
+        Args:
+            bus: the servos' bus.
+            calibration: of this arm.
+            clock: gives the time of a reading [s].
+        """
+        self._reader = BelievedReader(bus, calibration.ids, clock)
+        self._calibration = calibration
+        ticks = np.full(len(calibration.ids), 0)
+        per_tick = calibration.to_radians(ticks + 1) - calibration.to_radians(ticks)
+        # A gripper's radian is the model's, not its servo's, and a joint may turn against it.
+        self._gain = per_tick / RADIANS_PER_TICK
+
+    def forget(self) -> None:
+        """Believes the next reading only when it is confirmed: the arm was out of reach."""
+        self._reader.forget()
+
+    def read(self) -> ArmTelemetry:
+        """Returns the arm's state now.
+
+        Raises:
+            DoubtfulReading: if no two readings in a row agree.
+            NoAnswer: if servos do not answer.
+            PortLost: if the port has gone away.
+        """
+        now, servos = self._reader.read()
+        direction = np.sign(self._gain)
+        return ArmTelemetry(
+            time=now,
+            positions=self._calibration.to_radians(servos.position_ticks),
+            velocities=servos.velocities * self._gain,
+            currents=servos.currents * direction,
+            temperatures=servos.temperatures,
+            voltages=servos.voltages,
+            loads=servos.loads * direction,
+            ticks=servos.position_ticks,
+            has_current=servos.has_current,
+            faults=servos.faults,
+        )

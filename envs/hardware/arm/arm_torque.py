@@ -1,0 +1,145 @@
+"""Holding servos where they are, energising them without a jump, and letting them go.
+
+Works on motor ids and ticks, without a calibration and without the arm's model, so that the
+supervisor can do it too when all else is gone.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from envs.hardware.bus.servo_bus import FeetechBus
+from envs.hardware.errors import NoAnswer, ServoFault
+
+_LOG = logging.getLogger(__name__)
+
+RAMP_STEPS_PER_SECOND = 20
+"""How finely Torque_Limit goes down."""
+
+
+def energised(bus: FeetechBus, servo_ids: Sequence[int]) -> list[int]:
+    """Returns those of the motors whose torque is on.
+
+    Raises:
+        NoAnswer: if motors do not answer.
+        PortLost: if the port has gone away.
+    """
+    return [i for i, torque in read_all(bus, "Torque_Enable", servo_ids).items() if torque]
+
+
+def hold(bus: FeetechBus, positions: Mapping[int, int]) -> None:
+    """Makes present positions the goals, which the motors confirm.
+
+    Args:
+        bus: the motors' bus.
+        positions: of each motor, by id [ticks]; read just now, and believed.
+
+    Raises:
+        NoAnswer: if motors do not confirm; all the others have got their goal.
+        PortLost: if the port has gone away.
+    """
+    write_all(bus, "Goal_Position", positions)
+
+
+def switch_on(bus: FeetechBus, positions: Mapping[int, int], share: float = 1.0) -> dict[int, int]:
+    """Switches the torque on without a jump: a servo pulls to its old goal, so that is set first.
+
+    Torque_Limit is set anew; an earlier ramp may have left it at zero.
+
+    Args:
+        bus: the motors' bus.
+        positions: of each motor, by id [ticks]; read just now, and believed.
+        share: of the torque that the EEPROM allows.
+
+    Returns:
+        What it allows, by id, as Torque_Limit counts it.
+
+    Raises:
+        NoAnswer: if motors do not confirm. Whoever has not confirmed its goal stays off.
+        PortLost: if the port has gone away.
+    """
+    hold(bus, positions)
+    allowed = read_all(bus, "Max_Torque_Limit", list(positions))
+    write_all(bus, "Torque_Limit", {i: int(limit * share) for i, limit in allowed.items()})
+    write_all(bus, "Torque_Enable", dict.fromkeys(positions, 1))
+    return allowed
+
+
+def ramp_down(
+    bus: FeetechBus,
+    servo_ids: Sequence[int],
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Lowers Torque_Limit evenly to zero, so that the arm sinks instead of falling.
+
+    Args:
+        bus: the motors' bus.
+        servo_ids: the motors.
+        seconds: how long it takes.
+        clock: the time [s].
+        sleep: waits for so many seconds.
+
+    Raises:
+        NoAnswer: if motors do not answer.
+        PortLost: if the port has gone away.
+    """
+    full = read_all(bus, "Torque_Limit", servo_ids)
+    start = clock()
+    left = 1.0
+    while left > 0:
+        sleep(1 / RAMP_STEPS_PER_SECOND)
+        left = max(0.0, 1.0 - (clock() - start) / seconds)
+        bus.sync_write("Torque_Limit", {i: int(limit * left) for i, limit in full.items()})
+
+
+def release(bus: FeetechBus, servo_ids: Sequence[int]) -> None:
+    """Switches the torque off at once, which the motors confirm.
+
+    Torque_Limit goes back to what the EEPROM says, so that the next program finds strong motors.
+
+    Raises:
+        NoAnswer: if motors do not confirm; all the others are off.
+        PortLost: if the port has gone away.
+    """
+    write_all(bus, "Torque_Enable", dict.fromkeys(servo_ids, 0))
+    write_all(bus, "Torque_Limit", read_all(bus, "Max_Torque_Limit", servo_ids))
+
+
+def read_all(bus: FeetechBus, name: str, servo_ids: Sequence[int]) -> dict[int, int]:
+    """Reads a register of motors that may be reporting errors.
+
+    Raises:
+        NoAnswer: if motors do not answer.
+        PortLost: if the port has gone away.
+    """
+    try:
+        return bus.sync_read(name, servo_ids)
+    except ServoFault as fault:
+        _LOG.warning("%s", fault)
+        return {servo_id: fault.values[servo_id] for servo_id in servo_ids}
+
+
+def write_all(bus: FeetechBus, name: str, values: Mapping[int, int]) -> None:
+    """Writes a register of motors that may be reporting errors, to each until it confirms.
+
+    Raises:
+        NoAnswer: if motors do not confirm, after all of them have been asked.
+        PortLost: if the port has gone away.
+    """
+    missing: list[NoAnswer] = []
+    for servo_id, value in _in_order(values):
+        try:
+            bus.write(servo_id, name, value)
+        except ServoFault as fault:
+            _LOG.warning("%s", fault)
+        except NoAnswer as error:
+            missing.append(error)
+    if missing:
+        raise missing[0]
+
+
+def _in_order(values: Mapping[int, int]) -> Iterable[tuple[int, int]]:
+    """The values by id, the tip of the arm last: what carries most is served first."""
+    return sorted(values.items())

@@ -1,0 +1,74 @@
+"""What somebody who stands by sees of an arm: where it is, how it moves, whether it has power."""
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.kinematics import JOINTS
+from envs.virtual.virtual_so101 import VirtualArm
+
+FloatArray = NDArray[np.float64]
+
+_STILL = 0.015  # a joint that moves less stands still [rad]
+_AT_START = 0.15  # starts differ by a noise [rad]
+_SPAN = 0.4  # of the motion that is looked at [s]
+_MOVES = 0.06  # within that time [rad]
+_STRAIGHT = 0.9  # cosine to the straight line of the joints
+
+
+class ArmWatch:
+    """Remembers how a virtual arm moved of late.
+
+    Args:
+        arm: the arm.
+        start: joint angles at which its episodes start, as far as is known, shape (6,) [rad].
+        clock: returns the time [s].
+    """
+
+    def __init__(self, arm: VirtualArm, start: FloatArray, clock: Callable[[], float]) -> None:
+        self._arm, self._clock = arm, clock
+        self.start = start.copy()
+        """Where episodes start; to be set to where one did, shape (6,) [rad]."""
+        self.joints = np.zeros(len(JOINTS))
+        """Joint angles at the last look, shape (6,) [rad]."""
+        self.powered = False
+        """Whether all motors pulled at the last look."""
+        self._seen: deque[tuple[float, FloatArray]] = deque()
+        self._stood_at, self._stood_since = self.joints, clock()
+
+    @property
+    def still_for(self) -> float:
+        """How long the arm has been standing still with its torque on [s]."""
+        return self._clock() - self._stood_since
+
+    @property
+    def at_start(self) -> bool:
+        """Whether the arm is where its episodes start."""
+        return bool(np.abs(self.joints - self.start).max() < _AT_START)
+
+    @property
+    def goes_to_start(self) -> bool:
+        """Whether all joints go straight to the start, as those of a policy hardly ever do."""
+        moved, left = self.joints - self._seen[0][1], self.start - self.joints
+        if np.abs(moved).max() < _MOVES:
+            return False
+        lengths = float(np.linalg.norm(moved) * np.linalg.norm(left))
+        return self.at_start or float(moved @ left) > _STRAIGHT * lengths
+
+    def look(self) -> None:
+        """Looks at the arm, which takes no time."""
+        plant, servos = self._arm.plant, self._arm.port.chain.servos
+
+        def seen() -> tuple[list[float], bool]:
+            angles = [plant.state(joint).position for joint in range(len(JOINTS))]
+            return angles, all(servo.get("Torque_Enable") for servo in servos)
+
+        angles, self.powered = self._arm.port.call(seen)
+        now, self.joints = self._clock(), np.array(angles)
+        self._seen.append((now, self.joints))
+        while self._seen[0][0] < now - _SPAN:
+            self._seen.popleft()
+        if not self.powered or np.abs(self.joints - self._stood_at).max() > _STILL:
+            self._stood_at, self._stood_since = self.joints, now

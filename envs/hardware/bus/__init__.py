@@ -1,0 +1,1 @@
+"""The servo bus: packets, registers, and readings that can be true."""

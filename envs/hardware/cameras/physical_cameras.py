@@ -1,0 +1,91 @@
+"""The physical cameras: any number of them, read side by side."""
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.closing import Closing
+from envs.frames import FrameShape
+from envs.hardware.cameras.camera_capture import OpenCVCapture, import_opencv
+from envs.hardware.cameras.camera_reader import CameraReader, CameraStatus, OpenCapture
+from envs.hardware.cameras.camera_settings import CameraSettings
+
+__all__ = ["CameraSettings", "CameraStatus", "OpenCVCameras"]
+
+
+class OpenCVCameras(Closing):
+    """Cameras, video files and streams that OpenCV reads. It implements `envs.interfaces.Cameras`.
+
+    A thread per camera keeps its newest frame, so that reading never waits for one.
+
+    Args:
+        settings: what each camera is set to, by its name.
+        start_timeout: how long the first frames may take [s].
+        open_capture: opens a camera; None for OpenCV.
+
+    Raises:
+        CameraError: if OpenCV cannot be imported, or a camera cannot be opened, does not take its
+            resolution, or delivers no frame in time.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, CameraSettings],
+        *,
+        start_timeout: float = 10.0,
+        open_capture: OpenCapture | None = None,
+    ) -> None:
+        if open_capture is None:
+            import_opencv()  # in the threads it would fail once per camera
+        self._shapes = {name: each.shape for name, each in settings.items()}
+        self._timestamps: dict[str, float] = {}
+        self._readers = {
+            name: CameraReader(name, each, open_capture or OpenCVCapture)
+            for name, each in settings.items()
+        }
+        deadline = time.monotonic() + start_timeout
+        try:
+            for reader in self._readers.values():
+                reader.wait_for_first(max(0.0, deadline - time.monotonic()))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def shapes(self) -> Mapping[str, FrameShape]:
+        """Shape of each camera's frames."""
+        return dict(self._shapes)
+
+    def read(self) -> dict[str, NDArray[np.uint8]]:
+        """Returns the newest frame of every camera, RGB, each a new array.
+
+        Raises:
+            CameraError: if a camera is lost, or delivered no new frame for its `stale_after`.
+        """
+        newest = {name: reader.newest() for name, reader in self._readers.items()}
+        self._timestamps = {name: frame.time for name, frame in newest.items()}
+        return {name: frame.image.copy() for name, frame in newest.items()}
+
+    @property
+    def timestamps(self) -> Mapping[str, float]:
+        """When each frame of the last `read` was there, on `time.monotonic` [s]."""
+        return dict(self._timestamps)
+
+    @property
+    def skew(self) -> float:
+        """Time between the oldest and the newest frame of the last `read` [s]."""
+        times = self._timestamps.values()
+        return max(times) - min(times) if times else 0.0
+
+    def status(self) -> dict[str, CameraStatus]:
+        """Returns how each camera is doing; a lost one is no error here."""
+        return {name: reader.status() for name, reader in self._readers.items()}
+
+    def close(self) -> None:
+        """Releases the cameras."""
+        for reader in self._readers.values():
+            reader.stop()
+        for reader in self._readers.values():
+            reader.close()

@@ -1,0 +1,128 @@
+"""The control process's end of its supervisor: starting it, showing life, dismissing it."""
+
+import logging
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Sequence
+
+_LOG = logging.getLogger(__name__)
+
+BEAT = b"."
+"""Shows that the control process lives."""
+DISMISSAL = b"q"
+"""Says that the arm was let go of properly."""
+READY = b"ready\n"
+"""What the supervisor says when nothing can keep it from acting any more."""
+
+_START_SECONDS = 60.0
+_END_SECONDS = 5.0
+
+
+class SupervisorLost(RuntimeError):  # noqa: N818 - an event, not a mistake
+    """There is no supervisor that would let go of the arm if this process died."""
+
+
+class Supervision:
+    """A supervisor process for one arm.
+
+    It is told of life by a pipe, which the system closes when this process ends in whatever way.
+    A child that was forked from this process keeps the pipe open, and then only the missing
+    heartbeats tell: hence both.
+    """
+
+    def __init__(
+        self,
+        port: str,
+        servo_ids: Sequence[int],
+        *,
+        baudrate: int = 1_000_000,
+        silence: float = 2.0,
+        hold: float = 5.0,
+        ramp: float = 3.0,
+        patience: float = 600.0,
+    ):
+        """Starts the process and waits until it is ready.
+
+        Args:
+            port: path of the arm's port.
+            servo_ids: its motors.
+            baudrate: of the port, in bits per second.
+            silence: without a heartbeat for so long the supervisor tries to open the port [s],
+                which it cannot as long as this process has it open.
+            hold: how long it holds the arm where it is [s].
+            ramp: how long it then lowers the torque [s].
+            patience: how long it waits for a port that is away or in use [s].
+
+        Raises:
+            SupervisorLost: if it does not start.
+        """
+        self._port = port
+        options = {"silence": silence, "hold": hold, "ramp": ramp, "patience": patience}
+        command = [sys.executable, "-m", "envs.hardware.letting_go.supervisor", "--port", port]
+        command += ["--baudrate", str(baudrate), "--ids", *map(str, servo_ids)]
+        for name, value in options.items():
+            command += [f"--{name}", str(value)]
+        # A session of its own: what the terminal sends to this program's group ends only this one.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._pipe = self._process.stdin.fileno()
+        os.set_blocking(self._pipe, False)
+        heard, _, _ = select.select([self._process.stdout], [], [], _START_SECONDS)
+        if not heard or self._process.stdout.readline() != READY:
+            self._process.kill()
+            self._process.wait()
+            raise SupervisorLost(
+                f"the supervisor of port {port} did not start within {_START_SECONDS:g} s: run "
+                f"'python -m envs.hardware.letting_go.supervisor --help' and see what it says"
+            )
+
+    @property
+    def pid(self) -> int:
+        """Id of the supervisor's process."""
+        return self._process.pid
+
+    def beat(self, needed: bool = True) -> None:
+        """Shows that this process lives.
+
+        Args:
+            needed: whether it matters that somebody hears it.
+
+        Raises:
+            SupervisorLost: if the supervisor is needed and has ended or hangs.
+        """
+        try:
+            os.write(self._pipe, BEAT)
+        except (BrokenPipeError, BlockingIOError) as error:
+            if not needed:
+                return
+            raise SupervisorLost(
+                f"the supervisor of port {self._port} (process {self.pid}) has ended or hangs: "
+                "nobody would let go of the arm if this program died. Close the arm and start anew"
+            ) from error
+
+    def close(self, released: bool) -> None:
+        """Dismisses the supervisor, or leaves the arm to it.
+
+        Args:
+            released: whether the arm was let go of properly; otherwise it acts at once.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        if released:
+            try:
+                os.write(self._pipe, DISMISSAL)
+            except (BrokenPipeError, BlockingIOError):
+                _LOG.warning("the supervisor of port %s had ended or hung before", self._port)
+        else:
+            _LOG.error("the supervisor of port %s takes the arm over", self._port)
+        self._process.stdin.close()
+        self._process.stdout.close()
+        if released:
+            try:
+                self._process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()

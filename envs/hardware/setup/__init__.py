@@ -1,0 +1,1 @@
+"""Setting up an arm: motor ids, calibration, configuration."""

@@ -1,0 +1,83 @@
+"""Calibrating an arm by hand: follows the joints, and writes nothing until it is told to."""
+
+from collections.abc import Mapping
+
+from envs.hardware.bus.registers import TICKS_PER_TURN
+from envs.hardware.bus.servo_bus import FeetechBus
+from envs.hardware.errors import NoAnswer
+from envs.hardware.setup.calibration import MotorCalibration
+from envs.hardware.setup.homing import FULL_TURN, Progress, Sweep, calibrated, progress
+
+_LARGEST_STEP = 400
+"""Between two readings that confirm each other; a hand moves less in one cycle [ticks]."""
+
+
+class Calibrating:
+    """Follows every joint's encoder while a person sweeps it; only reads.
+
+    Attributes:
+        lost: cycles in which motors did not answer.
+    """
+
+    def __init__(
+        self, bus: FeetechBus, ids: Mapping[str, int], nominal_travel: Mapping[str, float]
+    ) -> None:
+        """Reads the offsets that the motors hold, to see their encoders behind them.
+
+        Args:
+            bus: the motors' bus.
+            ids: on the bus by joint name.
+            nominal_travel: of the arm's model by joint name [rad].
+
+        Raises:
+            NoAnswer: if motors do not answer.
+            ServoFault: if a motor reports an error.
+            PortLost: if the port has gone away.
+        """
+        self.lost = 0
+        self._bus, self._ids, self._nominal = bus, dict(ids), dict(nominal_travel)
+        self._offsets = bus.sync_read("Homing_Offset", list(ids.values()))
+        self._sweeps = {name: Sweep() for name in ids}
+        self._last: dict[str, int] = {}
+
+    def step(self) -> None:
+        """Takes in one reading of every joint; lost answers are counted, not raised.
+
+        A reading counts when it lies near the one before: a damaged packet may pass its checksum.
+
+        Raises:
+            ServoFault: if a motor reports an error.
+            PortLost: if the port has gone away.
+        """
+        try:
+            positions = self._bus.sync_read("Present_Position", list(self._ids.values()))
+        except NoAnswer:
+            self.lost += 1
+            return
+        for name, motor in self._ids.items():
+            encoder = (positions[motor] + self._offsets[motor]) % TICKS_PER_TURN
+            before = self._last.get(name)
+            self._last[name] = encoder
+            if before is None or _distance(encoder, before) > _LARGEST_STEP:
+                continue
+            if name == FULL_TURN:
+                self._sweeps[name] = Sweep()  # where it is at the end is its middle
+            self._sweeps[name].add(encoder)
+
+    def progress(self) -> dict[str, Progress]:
+        """How far each joint that is to be swept has come."""
+        return progress(self._sweeps, self._nominal)
+
+    def finish(self) -> dict[str, MotorCalibration]:
+        """Returns the calibration, by joint name.
+
+        Raises:
+            CalibrationError: if joints were not moved far enough, or more than a turn.
+        """
+        return calibrated(self._sweeps, self._nominal, self._ids)
+
+
+def _distance(one: int, other: int) -> int:
+    """Between two encoder readings, the short way round [ticks]."""
+    apart = (one - other) % TICKS_PER_TURN
+    return min(apart, TICKS_PER_TURN - apart)

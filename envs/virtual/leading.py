@@ -1,0 +1,159 @@
+"""A hand that leads the leader by eye, and sees whether the follower comes after it."""
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.virtual.virtual_hand import PERIOD, VirtualHand
+from envs.virtual.virtual_table import FULL_SPEED, VirtualTable
+
+FloatArray = NDArray[np.float64]
+
+_TAKING_HOLD = 0.25  # [s]
+# A leader gets a moment to hold itself up: one that falls while its torque comes back seems to be
+# in somebody's hand.
+_LETTING_GO = 0.6  # [s]
+_SMOOTHING = 0.08  # of the hand's velocity [s]
+_LEASH = 0.03  # between where the hand wants the leader and where it is [m]
+_LOWEST = 0.003  # the leader's own table [m]
+_LOW = 0.02  # the leader may be so far below the follower and still lead it down [m]
+_BESIDE = 0.08  # the same to the sides [m]
+# A follower that is 0.06 m behind is not waited for by whoever passes the hand's motion on.
+_FAR = 0.05  # the hand waits for the follower there [m]
+_SLOWER = 0.025  # from here on it goes more slowly [m]
+_FORGETS = 2.0  # how long a lag is remembered [s]
+_SLOW = 1.0  # until the follower has been let loose after a change of hands [s]
+_WINDOW = 0.3  # of its motion that is looked at [s]
+_COMES = 0.005  # toward the leader in that time, at least [m]
+_DOUBTS = 25  # looks in a row at a follower that does not
+_SUSPICIONS = 5  # where it seems to have a goal of its own
+_CORNERED = 15  # looks in a row at a leader that cannot go lower
+
+
+class Leading:
+    """Leads the leader's TCP with a velocity.
+
+    Args:
+        hand: on the leader.
+        table: where the follower is seen.
+        clock: returns the time [s].
+    """
+
+    def __init__(self, hand: VirtualHand, table: VirtualTable, clock: Callable[[], float]) -> None:
+        self._hand, self._table, self._clock = hand, table, clock
+        self._wanted, self._velocity, self._tcp = np.zeros(3), np.zeros(3), np.zeros(3)
+        self._lag, self._leader = np.zeros(3), np.zeros(3)
+        self._began = self._stepped = 0.0
+        self._leads = False
+        self._leaves_at: float | None = None
+        self._follower: deque[tuple[float, FloatArray]] = deque()
+        self._doubts = self._cornered = 0
+
+    @property
+    def coming(self) -> FloatArray:
+        """How far the follower will still come after the leader, shape (3,) [m]."""
+        return self._lag.copy()
+
+    @property
+    def cornered(self) -> bool:
+        """Whether the leader is down on its table while the follower has yet to go lower."""
+        return self._cornered >= _CORNERED
+
+    def in_vain(self, goes_elsewhere: bool) -> bool:
+        """Says whether the follower does not do what the leader does: nobody listens.
+
+        Args:
+            goes_elsewhere: whether it seems to have a goal of its own.
+        """
+        return self._doubts >= (_SUSPICIONS if goes_elsewhere else _DOUBTS)
+
+    def aligned(self, follower: FloatArray, within: float) -> bool:
+        """Says whether the leader is where the follower is.
+
+        Args:
+            follower: its joint angles, shape (6,) [rad].
+            within: how near each joint has to be [rad].
+        """
+        return bool(np.abs(self._hand.joints - follower).max() < within)
+
+    def has_room(self) -> bool:
+        """Says whether the leader can go wherever the follower should; not if it lies low."""
+        off = self._hand.tcp - self._table.follower_tcp()
+        return bool(off[2] > -_LOW and np.abs(off[:2]).max() < _BESIDE)
+
+    def begin(self) -> None:
+        """Takes hold of the leader where it is."""
+        self._hand.grab()
+        self._leads, self._leaves_at = True, None
+        self._tcp = self._leader = self._hand.tcp
+        self._began = self._stepped = self._clock()
+        self._follower.clear()
+        self._doubts = self._cornered = 0
+        self._wanted, self._velocity, self._lag = np.zeros(3), np.zeros(3), np.zeros(3)
+
+    def turn(self, direction: FloatArray) -> None:
+        """Leads that way from now on, in shares of the full speed, shape (3,)."""
+        self._wanted = FULL_SPEED * direction
+
+    def step(self) -> None:
+        """Leads on, and compares."""
+        now = self._clock()
+        passed, self._stepped = min(now - self._stepped, 2.5 * PERIOD), now
+        leader = self._hand.tcp
+        self._compare(now, passed, leader)
+        if now - self._began < _TAKING_HOLD:
+            return
+        self._velocity += (self._waiting() - self._velocity) * -np.expm1(-passed / _SMOOTHING)
+        ahead = self._tcp + passed * self._velocity - leader
+        ahead *= min(1.0, _LEASH / max(float(np.linalg.norm(ahead)), 1e-9))
+        self._tcp = leader + ahead
+        low = self._tcp[2] < _LOWEST and self._wanted[2] < 0.0
+        self._cornered = self._cornered + 1 if low else 0
+        self._tcp[2] = max(self._tcp[2], _LOWEST)
+        self._hand.lead_to(self._tcp)
+
+    def end(self) -> float:
+        """Leads no more, and lets go soon; returns how long the hand has led, if it did [s]."""
+        if not self._leads:
+            return 0.0
+        now, self._leads = self._clock(), False
+        self._leaves_at = now + _LETTING_GO
+        return now - self._began
+
+    def let_go_gently(self) -> None:
+        """Lets go of a leader that is no longer led once it has had time to hold itself."""
+        if self._leaves_at is not None and self._clock() >= self._leaves_at:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Takes the hand off now if it has led."""
+        if self._leaves_at is not None:
+            self._leaves_at = None
+            self._hand.let_go()
+
+    def _waiting(self) -> FloatArray:
+        """The wanted velocity, less where the follower is far behind, shape (3,) [m/s]."""
+        behind = float(np.linalg.norm(self._lag))
+        farther = float(self._wanted @ self._lag)
+        if behind < _SLOWER or farther <= 0.0:
+            return self._wanted
+        keeps = max(0.0, (_FAR - behind) / (_FAR - _SLOWER))
+        return self._wanted - (1.0 - keeps) * farther / behind**2 * self._lag
+
+    def _compare(self, now: float, passed: float, leader: FloatArray) -> None:
+        """Keeps account of how far the follower is behind, and whether it comes."""
+        follower = self._table.follower_tcp()
+        if self._follower:
+            self._lag += leader - self._leader - (follower - self._follower[-1][1])
+            self._lag *= np.exp(-passed / _FORGETS)
+        self._leader = leader
+        self._follower.append((now, follower))
+        while self._follower[0][0] < now - _WINDOW:
+            self._follower.popleft()
+        behind = float(np.linalg.norm(self._lag))
+        if behind < _SLOWER or now - self._began < _SLOW:
+            return
+        comes = (follower - self._follower[0][1]) @ self._lag / behind
+        self._doubts = self._doubts + 1 if comes < _COMES else 0

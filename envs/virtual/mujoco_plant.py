@@ -1,0 +1,202 @@
+"""The simulation's arm as what virtual servos drive, with a hand that can take hold of it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from numpy.typing import ArrayLike
+
+from envs.kinematics import JOINTS
+from envs.sim.scene import Scene
+from envs.virtual.plant import FULL_SPEED, Drive, JointState
+
+STALL_TORQUE = 2.94
+"""Of an STS3215 with gears of 1/345 [N m]; a lower gear has as much less."""
+FOLLOWER_GEARS = (345,) * len(JOINTS)
+"""Turns of the motor for one of each joint."""
+LEADER_GEARS = (191, 345, 191, 147, 147, 147)
+"""The leader's lower gears let a hand move it."""
+REST = (0.0, -1.745, 1.607, 1.194, 0.0, 0.0)
+"""Folded up with the jaws on the table, where the arm stays without torque [rad]."""
+
+_LONGEST_STEP = 0.002  # [s]
+_ACCELERATION = 38.96  # Acceleration 254, in units of 100 ticks/s² [rad/s²]
+# More error than full torque needs, far less than what would throw a joint that comes free.
+_LEASH = 0.1  # [rad]
+_LEASH_OF_FULL_TORQUE = 1.2  # of the error that full torque needs, for a soft servo
+_HAND_STIFFNESS = 1000.0  # full torque moves it by 0.17 degrees [N m/rad]
+_HAND_DAMPING = 20.0  # [N m s/rad]
+_LIMP = Drive(0.0, 0.0, FULL_SPEED)
+_UNSTABLE = (
+    mujoco.mjtWarning.mjWARN_BADQPOS,
+    mujoco.mjtWarning.mjWARN_BADQVEL,
+    mujoco.mjtWarning.mjWARN_BADQACC,
+)
+
+
+@dataclass
+class _Hand:
+    """Takes a joint to an angle [rad] at a speed [rad/s]."""
+
+    angle: float
+    speed: float
+
+
+class MujocoPlant:
+    """The six joints of a `Scene`'s arm; it implements `envs.virtual.plant.Plant`.
+
+    A servo's target is approached with its speed and the acceleration that the SO101 is configured
+    for, and pulled to with no more than its torque. Without torque gravity and friction move the
+    joint. Angles are the model's, so that tick 2047 of an encoder is the model's zero.
+
+    The same calls lead to the same motion. Whoever calls has to be one thread at a time.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        positions: ArrayLike = REST,
+        gears: Sequence[float] = FOLLOWER_GEARS,
+    ):
+        """Takes the scene over, whose arm begins at rest.
+
+        Args:
+            scene: the arm and what it may touch. Only this plant may advance it from now on.
+            positions: joint angles to begin with, shape (6,) [rad].
+            gears: turns of the motor for one of each joint, 6 of them. Torque and friction change
+                with them, inertia, stiffness and damping with their squares.
+
+        Raises:
+            ValueError: if there are not six finite angles within the joints' limits, or not six
+                gears.
+        """
+        self._scene, self._model, self._data = scene, scene.model, scene.data
+        start = np.asarray(positions, np.float64)
+        lowest, highest = self._model.jnt_range[: len(JOINTS)].T
+        if start.shape != (len(JOINTS),) or not ((start >= lowest) & (start <= highest)).all():
+            raise ValueError(
+                f"positions must be {len(JOINTS)} angles from {lowest} to {highest}, got {start}"
+            )
+        if len(gears) != len(JOINTS) or min(gears) <= 0:
+            raise ValueError(f"gears must be {len(JOINTS)} positive numbers, got {gears}")
+        ratios = np.array(gears, np.float64) / FOLLOWER_GEARS
+        self._stall_torques = STALL_TORQUE * ratios
+        self._gear(ratios)
+        # The model's own, for the stiffness at which its damping was identified.
+        self._stiffness = self._model.actuator_gainprm[:, 0] / STALL_TORQUE
+        self._servo_damping = -self._model.actuator_biasprm[:, 2] * ratios
+        self._damping = self._model.dof_damping.copy()
+        self._setpoints, self._speeds = start.copy(), np.zeros(len(JOINTS))
+        self._hands: dict[int, _Hand] = {}
+        self._data.qpos[: len(JOINTS)] = start
+        self._data.ctrl[:] = start
+        self._scene.refresh()
+
+    def step(self, dt: float, drives: Mapping[int, Drive]) -> None:
+        """Lets time pass [s] while the servos drive their joints; a joint without one is free.
+
+        Raises:
+            RuntimeError: if the simulation became unstable.
+        """
+        count = max(1, math.ceil(dt / _LONGEST_STEP - 1e-9))
+        self._model.opt.timestep = period = dt / count
+        orders = [drives.get(joint, _LIMP) for joint in range(len(JOINTS))]
+        limits = self._stall_torques * [drive.torque for drive in orders]
+        self._model.actuator_forcerange[:] = np.stack([-limits, limits], axis=1)
+        self._stiffen(np.array([drive.stiffness for drive in orders]))
+        for _ in range(count):
+            for joint, drive in enumerate(orders):
+                self._approach(joint, drive, period)
+            for joint, hand in self._hands.items():
+                reach = hand.speed * period
+                anchor = self._model.qpos_spring[joint]
+                self._model.qpos_spring[joint] += np.clip(hand.angle - anchor, -reach, reach)
+            self._data.ctrl[:] = self._setpoints
+            mujoco.mj_step(self._model, self._data)
+        for warning in _UNSTABLE:
+            if self._data.warning[warning].number:
+                raise RuntimeError(
+                    f"the virtual arm's simulation became unstable ({warning.name}) at "
+                    f"{self._data.time:.2f} s: start it again"
+                )
+
+    def state(self, joint: int) -> JointState:
+        """Returns the present state of a joint."""
+        effort = float(self._data.actuator_force[joint] / self._stall_torques[joint])
+        return JointState(float(self._data.qpos[joint]), float(self._data.qvel[joint]), effort)
+
+    def hold(self, joint: int, angle: float, speed: float = 2.0) -> None:
+        """Takes a joint by hand to an angle and keeps it there, against a servo's full torque too.
+
+        Args:
+            joint: its place.
+            angle: where to, within the joint's limits [rad].
+            speed: how fast [rad/s].
+
+        Raises:
+            ValueError: if the joint cannot be there, or the speed is not positive.
+        """
+        lowest, highest = self._model.jnt_range[joint]
+        if not lowest <= angle <= highest or not speed > 0:
+            raise ValueError(
+                f"{JOINTS[joint]} can be held from {lowest:.2f} to {highest:.2f} rad and moved at "
+                f"a positive speed, got {angle} rad and {speed} rad/s"
+            )
+        if joint not in self._hands:
+            self._model.qpos_spring[joint] = self._data.qpos[joint]
+            self._model.jnt_stiffness[joint] = _HAND_STIFFNESS
+            self._model.dof_damping[joint] = self._damping[joint] + _HAND_DAMPING
+        self._hands[joint] = _Hand(angle, speed)
+
+    def push(self, joint: int, torque: float) -> None:
+        """Pushes a joint by hand with a torque [N m] until it is pushed otherwise; 0 ends it."""
+        self._data.qfrc_applied[joint] = torque
+
+    def release(self, joint: int) -> None:
+        """Takes the hand off a joint, which neither is held nor pushed any more."""
+        self._hands.pop(joint, None)
+        self._model.jnt_stiffness[joint] = 0.0
+        self._model.dof_damping[joint] = self._damping[joint]
+        self._data.qfrc_applied[joint] = 0.0
+
+    def _gear(self, ratios: np.ndarray) -> None:
+        """Turns the model's servos into ones of other gears, relative to 1/345."""
+        arm, squares = slice(len(JOINTS)), ratios**2
+        self._model.dof_armature[arm] *= squares
+        self._model.dof_damping[arm] *= squares
+        self._model.dof_frictionloss[arm] *= ratios
+
+    def _stiffen(self, stiffness: np.ndarray) -> None:
+        """Gives the servos their stiffness, shape (6,) [1/rad], damped as the model's are."""
+        gains = stiffness * self._stall_torques
+        self._model.actuator_gainprm[:, 0] = gains
+        self._model.actuator_biasprm[:, 1] = -gains
+        share = np.sqrt(stiffness / self._stiffness)
+        self._model.actuator_biasprm[:, 2] = -self._servo_damping * share
+
+    def _approach(self, joint: int, drive: Drive, period: float) -> None:
+        """Moves a servo's setpoint toward its target, in time to stop there."""
+        position, velocity = self._data.qpos[joint], self._data.qvel[joint]
+        lead = self._setpoints[joint] - position
+        leash = max(_LEASH, _LEASH_OF_FULL_TORQUE * drive.torque / drive.stiffness)
+        if drive.torque <= 0 or abs(lead) > leash:
+            lead = 0.0 if drive.torque <= 0 else math.copysign(leash, lead)
+            self._setpoints[joint], self._speeds[joint] = position + lead, velocity
+        if drive.torque <= 0:
+            return
+        left, change = drive.target - self._setpoints[joint], _ACCELERATION * period
+        wanted = min(drive.speed, math.sqrt(2 * _ACCELERATION * abs(left)))
+        speed = float(
+            np.clip(
+                math.copysign(wanted, left),
+                self._speeds[joint] - change,
+                self._speeds[joint] + change,
+            )
+        )
+        if abs(left) <= abs(speed) * period and abs(speed) <= 2 * change:
+            self._setpoints[joint], self._speeds[joint] = drive.target, 0.0
+            return
+        self._speeds[joint] = speed
+        self._setpoints[joint] += speed * period

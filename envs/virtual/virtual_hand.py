@@ -1,0 +1,279 @@
+"""A hand that leads the virtual leader arm about and presses keys, as a person at the arm does."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from envs.kinematics import JOINTS, Kinematics
+from envs.operators.keys import KEYS, KeyEvent
+from envs.options import number
+from envs.virtual.virtual_so101 import VirtualArm
+from envs.workspace import Workspace
+
+PERIOD = 0.02
+"""How often a hand has to be led on [s]."""
+SPEED = 0.15
+"""Of the TCP where none is asked for [m/s]."""
+
+_FASTEST = 0.6  # [m/s]
+_FASTEST_JOINT = 2.0  # [rad/s]
+_SLOWEST_JOINT = 0.2  # of the plant's hold, which would never arrive at speed 0 [rad/s]
+_PEAK = 1.875  # of a minimum-jerk movement's speed, over its mean
+_SAMPLES = 50  # of a movement
+_FADING = 0.5  # time constant at which a pose comes near the inverse's [s]
+_SETTLING = 0.15  # until the arm, too, is where the hand has arrived [s]
+_REACHED = 0.001  # [m]
+_SPEEDS = (0.05, 0.25)  # of wandering [m/s]
+_RESTS = (0.0, 0.8)  # between two movements of wandering [s]
+_GRIPPER_CHANCE = 0.4  # that a movement of wandering takes the gripper along
+
+
+class VirtualHand:
+    """Takes hold of a leader's joints and moves its TCP on straight lines, smoothly.
+
+    A movement is one of minimum jerk (Flash and Hogan, 1985). Only one thread may use a hand; the
+    leader's own thread is reached through its port. Everything drawn comes from one seed, and time
+    from one clock.
+
+    Args:
+        leader: the arm to lead.
+        seed: of all draws.
+        workspace: the box to wander in.
+        clock: returns the time [s].
+        sleep: waits as long as it is told [s], by the same clock.
+    """
+
+    def __init__(
+        self,
+        leader: VirtualArm,
+        seed: int = 0,
+        workspace: Workspace | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._leader, self._clock, self._sleep = leader, clock, sleep
+        self._workspace = workspace or Workspace()
+        self._rng = np.random.default_rng(seed)
+        self._kinematics = Kinematics()
+        self._path: NDArray[np.float64] | None = None
+        self._joints = np.zeros(len(JOINTS))
+        self._began = self._duration = self._led = 0.0
+        self._offset: NDArray[np.float64] | None = None  # of a pose that is led by eye
+
+    @property
+    def holding(self) -> bool:
+        """Whether the hand is on the leader."""
+        return self._path is not None
+
+    @property
+    def joints(self) -> NDArray[np.float64]:
+        """Where the leader's joints are, shape (6,) [rad]."""
+        plant = self._leader.plant
+        return self._leader.port.call(
+            lambda: np.array([plant.state(joint).position for joint in range(len(JOINTS))])
+        )
+
+    @property
+    def tcp(self) -> NDArray[np.float64]:
+        """Where the leader's TCP is, shape (3,) [m]."""
+        return self._kinematics.forward(self.joints)
+
+    def grab(self) -> None:
+        """Takes hold of all joints where they are; nothing new if the hand is there already."""
+        if self._path is None:
+            self._joints = np.clip(self.joints, *self._kinematics.joint_limits)
+            self._path = np.array([self._joints])
+            self._began = self._led = self._clock()
+            self._duration = 0.0
+            self._hold(np.full(len(JOINTS), _SLOWEST_JOINT))
+
+    def let_go(self) -> None:
+        """Takes the hand off all joints."""
+
+        def release() -> None:
+            for joint in range(len(JOINTS)):
+                self._leader.plant.release(joint)
+
+        self._leader.port.call(release)
+        self._path = self._offset = None
+
+    def aim(self, tcp: ArrayLike, gripper: float | None = None, speed: float = SPEED) -> None:
+        """Begins a movement, from where the hand holds the leader; `step` leads along it.
+
+        Args:
+            tcp: where to, shape (3,) [m].
+            gripper: angle of the gripper at the end [rad]; None leaves it.
+            speed: the highest of the TCP [m/s]; less where a joint would turn faster than 2 rad/s.
+
+        Raises:
+            ValueError: if the arm cannot get there, or an argument is out of its range.
+        """
+        speed = number("speed", speed, 0.01, _FASTEST)
+        lower, upper = self._kinematics.joint_limits
+        if gripper is not None:
+            gripper = number("gripper", gripper, float(lower[-1]), float(upper[-1]))
+        goal = np.array(tcp, np.float64)
+        target = self._kinematics.inverse(goal)
+        if not self._reaches(goal):
+            raise ValueError(f"the arm cannot get its TCP to {goal.tolist()} m")
+        self.grab()
+        target[-1] = self._joints[-1] if gripper is None else gripper
+        start = self._kinematics.forward(self._joints)
+        # What the arm's pose at the start differs from the one the inverse finds fades out.
+        fading = self._joints - self._kinematics.inverse(start, target[-1])
+        times = np.linspace(0.0, 1.0, _SAMPLES + 1)
+        path = []
+        for share in times**3 * (10.0 - 15.0 * times + 6.0 * times**2):
+            pose = self._kinematics.inverse(start + share * (goal - start), target[-1])
+            path.append(np.clip(pose + (1.0 - share) * fading, lower, upper))
+        self._begin(np.array(path), _PEAK * float(np.linalg.norm(goal - start)) / speed)
+
+    def lead_to(self, tcp: ArrayLike) -> None:
+        """Takes the TCP to a point near by right away, or as near as the arm gets.
+
+        For whoever leads by eye: to be called every `PERIOD` with the next point, in place of
+        `step`. A joint turns by no more than 2 rad/s; the gripper stays as it is.
+
+        Args:
+            tcp: where to, shape (3,) [m].
+        """
+        self.grab()
+        now, gripper = self._clock(), float(self._joints[-1])
+        passed = max(now - self._led, PERIOD)
+        if self._offset is None:
+            here = self._kinematics.forward(self._joints)
+            self._offset = self._joints - self._kinematics.inverse(here, gripper)
+        self._offset *= np.exp(-passed / _FADING)
+        wanted = self._kinematics.inverse(tcp, gripper) + self._offset
+        largest = _FASTEST_JOINT * PERIOD
+        change = np.clip(wanted - self._joints, -largest, largest)
+        self._joints = np.clip(self._joints + change, *self._kinematics.joint_limits)
+        self._path, self._duration, self._led = np.array([self._joints]), 0.0, now
+        self._hold(np.maximum(np.abs(change) / PERIOD, _SLOWEST_JOINT))
+
+    def turn_gripper(self, angle: float) -> None:
+        """Begins to turn the gripper alone to an angle [rad]; `step` leads along.
+
+        Raises:
+            ValueError: if it cannot get there.
+        """
+        lower, upper = self._kinematics.joint_limits
+        angle = number("gripper", angle, float(lower[-1]), float(upper[-1]))
+        self.grab()
+        goal = self._joints.copy()
+        goal[-1] = angle
+        self._begin(np.array([self._joints, goal]), 0.0)
+
+    def step(self) -> bool:
+        """Leads the joints to where they are to be by now; says whether the movement goes on."""
+        if self._path is None:
+            return False
+        now = self._clock()
+        share = 1.0 if self._duration == 0.0 else (now - self._began) / self._duration
+        place = min(max(share, 0.0), 1.0) * (len(self._path) - 1)
+        before = min(int(place), max(0, len(self._path) - 2))
+        after = min(before + 1, len(self._path) - 1)
+        wanted = self._path[before] + (place - before) * (self._path[after] - self._path[before])
+        change = np.abs(wanted - self._joints)
+        if change.max() > 0.0:
+            speeds = np.clip(
+                change / max(now - self._led, PERIOD), _SLOWEST_JOINT, 1.5 * _FASTEST_JOINT
+            )
+            self._joints = wanted
+            self._hold(speeds)
+        self._led = now
+        return now < self._began + self._duration + (_SETTLING if self._duration else 0.0)
+
+    def follow(self, tcp: ArrayLike, gripper: float | None = None, speed: float = SPEED) -> None:
+        """Leads the TCP to a point, or through several, and returns when it is there.
+
+        Args:
+            tcp: one point, shape (3,), or several, shape (n, 3) [m].
+            gripper: as for `aim`.
+            speed: as for `aim`.
+
+        Raises:
+            ValueError: as `aim`.
+        """
+        for point in np.atleast_2d(np.asarray(tcp, np.float64)):
+            self.aim(point, gripper, speed)
+            while self.step():
+                self._sleep(PERIOD)
+
+    def move_to(self, tcp: ArrayLike) -> None:
+        """Leads the TCP to a point, shape (3,) [m], at the usual speed; see `follow`."""
+        self.follow(tcp)
+
+    def wander(self) -> Iterator[NDArray[np.float64]]:
+        """Moves between random points of the workspace with rests between, without an end.
+
+        Whoever iterates lets time pass, about `PERIOD`, before each next step.
+
+        Yields:
+            The point that the hand is on its way to, shape (3,) [m].
+        """
+        while True:
+            point, gripper = self._draw()
+            self.aim(point, gripper, float(self._rng.uniform(*_SPEEDS)))
+            rest = float(self._rng.uniform(*_RESTS))
+            while self.step():
+                yield point
+            until = self._clock() + rest
+            while self._clock() < until:
+                yield point
+
+    def wander_for(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> None:
+        """Wanders for so long [s], or until `stop` says so; the hand stays on the leader."""
+        end = self._clock() + seconds
+        for _ in self.wander():
+            if self._clock() >= end or stop():
+                return
+            self._sleep(PERIOD)
+
+    def press(self, event: KeyEvent, descriptor: int) -> None:
+        """Presses the key of an event.
+
+        Args:
+            event: what to say.
+            descriptor: a pipe's writing end, or the end of a pseudo-terminal that is the keyboard.
+
+        Raises:
+            OSError: if nobody can read there any more.
+        """
+        key = next(key for key, meaning in KEYS.items() if meaning is event)
+        os.write(descriptor, key.encode())
+
+    def _draw(self) -> tuple[NDArray[np.float64], float | None]:
+        """Draws a point that the arm reaches, and an angle of the gripper if it is to change."""
+        while True:
+            point = self._rng.uniform(self._workspace.low, self._workspace.high)
+            self._kinematics.inverse(point)
+            if self._reaches(point):
+                break
+        moves = self._rng.random() < _GRIPPER_CHANCE
+        angle = float(self._rng.uniform(0.0, 1.2))
+        return point, angle if moves else None
+
+    def _begin(self, path: NDArray[np.float64], duration: float) -> None:
+        """Begins a path of joint angles, slower than asked for where a joint would be too fast."""
+        largest = float(np.abs(np.diff(path, axis=0)).max())
+        fastest = largest * (len(path) - 1) / _FASTEST_JOINT
+        self._path, self._offset = path, None
+        self._duration = max(duration, fastest, PERIOD)
+        self._began = self._led = self._clock()
+
+    def _reaches(self, point: NDArray[np.float64]) -> bool:
+        found = self._kinematics.forward(self._kinematics.inverse(point))
+        return bool(np.linalg.norm(found - point) < _REACHED)
+
+    def _hold(self, speeds: NDArray[np.float64]) -> None:
+        joints = self._joints.copy()
+
+        def hold() -> None:
+            for joint, angle in enumerate(joints):
+                self._leader.plant.hold(joint, float(angle), float(speeds[joint]))
+
+        self._leader.port.call(hold)

@@ -1,0 +1,261 @@
+"""A virtual SO101: follower and leader, each on a serial port that any program can open."""
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from envs.closing import Closing
+from envs.hardware.bus.registers import TICKS_PER_TURN
+from envs.hardware.bus.telemetry import RADIANS_PER_TICK
+from envs.hardware.setup.calibration import MIDDLE, Calibration, MotorCalibration
+from envs.kinematics import JOINTS
+from envs.sim.scene import Scene
+from envs.virtual.mujoco_plant import FOLLOWER_GEARS, LEADER_GEARS, REST, MujocoPlant
+from envs.virtual.plant import Drive, JointState, Plant
+from envs.virtual.virtual_cameras import VirtualCameras
+from envs.virtual.virtual_chain import VirtualChain
+from envs.virtual.virtual_pedal import VirtualPedal
+from envs.virtual.virtual_port import VirtualPort
+from envs.workspace import Workspace
+
+_BAUDRATE = 1_000_000
+_NUM_CUBES = 1
+_CUBE = (0.24, 0.06, 0.0)  # x, y [m] and yaw [rad]: in reach, and clear of the resting arm
+# As everyone sets a follower's gripper, which burns out when it stalls at full torque.
+_GRIPPER = {"Max_Torque_Limit": 500, "Protection_Current": 250, "Overload_Torque": 25}
+
+
+class VirtualFolderError(RuntimeError):
+    """The folder for a virtual SO101 is in use, or holds other files in its place."""
+
+
+def virtual_calibration(scene: Scene) -> Calibration:
+    """The calibration of an arm whose encoders read 2047 in the model's zero pose.
+
+    Each range is the model's, of the wrist that turns freely the whole turn.
+    """
+    lowest, highest = scene.model.jnt_range[: len(JOINTS)].T.copy()
+    motors = {}
+    for place, name in enumerate(JOINTS):
+        ends = [MIDDLE + round(limit[place] / RADIANS_PER_TICK) for limit in (lowest, highest)]
+        if name == "wrist_roll":
+            ends = [0, TICKS_PER_TURN - 1]
+        motors[name] = MotorCalibration(place + 1, 0, 0, *ends)
+    return Calibration(motors, (lowest, highest), "the virtual calibration")
+
+
+class PacedPlant:
+    """Passes on to a plant, and counts where it does not keep up with real time.
+
+    Attributes:
+        steps: so far.
+        overruns: steps that took longer than the time that they simulate.
+        simulated: time that has passed for the plant [s].
+    """
+
+    def __init__(self, plant: Plant, clock: Callable[[], float] = time.monotonic):
+        self.steps = self.overruns = 0
+        self.simulated = 0.0
+        self._plant, self._clock = plant, clock
+        self._began = self._ended = 0.0
+
+    @property
+    def behind(self) -> float:
+        """Real time that never passed for the plant, as during a stall of the machine [s]."""
+        return max(0.0, self._ended - self._began - self.simulated)
+
+    def step(self, dt: float, drives: Mapping[int, Drive]) -> None:
+        """Lets time pass [s]."""
+        start = self._clock()
+        if self.steps == 0:
+            self._began = start - dt
+        self._plant.step(dt, drives)
+        self._ended = start
+        self.steps += 1
+        self.overruns += self._clock() - start > dt
+        self.simulated += dt
+
+    def state(self, joint: int) -> JointState:
+        """Returns the present state of a joint."""
+        return self._plant.state(joint)
+
+
+@dataclass(frozen=True)
+class VirtualArm:
+    """One arm and its serial port.
+
+    Attributes:
+        port: the servos' thread; what touches servos or plant goes through its `call`.
+        plant: the joints, with the hand that takes hold of them.
+        pace: how well the plant keeps up with real time.
+        calibration: what the servos' EEPROM holds.
+        link: the port to open, in the folder of the virtual SO101.
+        calibration_file: the calibration as LeRobot writes it, in the same folder.
+    """
+
+    port: VirtualPort
+    plant: MujocoPlant
+    pace: PacedPlant
+    calibration: Calibration
+    link: Path
+    calibration_file: Path
+
+    def hold(self, joint: str, angle: float, speed: float = 2.0) -> None:
+        """Takes a joint by hand to an angle [rad] at a speed [rad/s], and keeps it there.
+
+        Raises:
+            ValueError: if there is no such joint, or it cannot be there.
+        """
+        place = JOINTS.index(joint)
+        self.port.call(lambda: self.plant.hold(place, angle, speed))
+
+    def release(self, joint: str) -> None:
+        """Takes the hand off a joint."""
+        place = JOINTS.index(joint)
+        self.port.call(lambda: self.plant.release(place))
+
+
+class VirtualSO101(Closing):
+    """Both arms at rest, without torque, calibrated, in real time until they are closed.
+
+    The follower has a table with a cube before it, the leader an empty one. Each arm lives in a
+    thread of its own.
+
+    Attributes:
+        follower: the arm that works.
+        leader: the arm that a hand moves.
+        cameras: of the follower's table; None if they were not asked for.
+        scene: the follower and its table, to be touched in the follower's port's thread only.
+        pedal: for the foot of whoever stands at the arms.
+        pedal_link: the terminal to open for it.
+    """
+
+    def __init__(self, folder: Path, cameras: bool = False):
+        """Starts both arms.
+
+        Args:
+            folder: gets `follower`, `leader` and `pedal`, links to the ports, and `follower.json`
+                and `leader.json`, the calibrations, until the arms are closed; made if need be.
+            cameras: whether to serve the simulation's cameras.
+
+        Raises:
+            VirtualFolderError: if another virtual SO101 is there, or files that are none of one.
+            RuntimeError: if there are to be cameras and OpenGL is not to be had.
+        """
+        self.cameras: VirtualCameras | None = None
+        with contextlib.ExitStack() as stack:
+            if not folder.exists():
+                folder.mkdir(parents=True)
+                stack.callback(_remove_if_empty, folder)
+            scene = _scene(_NUM_CUBES)
+            self.scene = scene
+            self.follower = _start(stack, folder, "follower", scene, FOLLOWER_GEARS)
+            self.leader = _start(stack, folder, "leader", _scene(0), LEADER_GEARS)
+            self.pedal_link = folder / "pedal"
+            self.pedal = _start_pedal(stack, self.pedal_link)
+            if cameras:
+                pose = self.follower.port.call
+                self.cameras = VirtualCameras(
+                    _scene(_NUM_CUBES), lambda: pose(lambda: np.array(scene.data.qpos))
+                )
+                stack.callback(self.cameras.close)
+            self._exit = stack.pop_all()
+
+    def check(self) -> None:
+        """Makes sure that both arms live.
+
+        Raises:
+            RuntimeError: if one has failed; its port is gone then.
+        """
+        for arm in (self.follower, self.leader):
+            arm.port.call(lambda: None)
+
+    def close(self) -> None:
+        """Switches everything off and removes all that it made; harmless the second time."""
+        self._exit.close()
+
+
+def _scene(num_cubes: int) -> Scene:
+    """A scene for a plant, which steps the model itself."""
+    scene = Scene(num_cubes, control_period=0.002, workspace=Workspace())
+    for index in range(num_cubes):
+        scene.place_cube(index, *_CUBE)
+    scene.refresh()
+    return scene
+
+
+def _start(
+    stack: contextlib.ExitStack, folder: Path, name: str, scene: Scene, gears: Sequence[float]
+) -> VirtualArm:
+    """Starts one arm; what ends it goes on the stack."""
+    link, file = folder / name, folder / f"{name}.json"
+    calibration = virtual_calibration(scene)
+    _refuse_occupied(link)
+    _save(calibration, file)
+    stack.callback(file.unlink, missing_ok=True)
+    plant = MujocoPlant(scene, REST, gears)
+    pace = PacedPlant(plant)
+    chain = VirtualChain(calibration.ids, pace)
+    _calibrate(chain, calibration, gripper=_GRIPPER if name == "follower" else {})
+    port = stack.enter_context(VirtualPort(chain, _BAUDRATE))
+    _link(stack, link, port.path)
+    return VirtualArm(port, plant, pace, calibration, link, file)
+
+
+def _start_pedal(stack: contextlib.ExitStack, link: Path) -> VirtualPedal:
+    _refuse_occupied(link)
+    pedal = stack.enter_context(VirtualPedal())
+    _link(stack, link, pedal.path)
+    return pedal
+
+
+def _link(stack: contextlib.ExitStack, link: Path, path: str) -> None:
+    link.unlink(missing_ok=True)  # one that a killed process has left
+    link.symlink_to(path)
+    stack.callback(link.unlink, missing_ok=True)
+
+
+def _calibrate(chain: VirtualChain, calibration: Calibration, gripper: Mapping[str, int]) -> None:
+    """Fills the servos' EEPROM, and switches them off and on."""
+    for name, motor in calibration.motors.items():
+        servo = chain.servo(motor.id)
+        servo.set("Homing_Offset", motor.homing_offset)
+        servo.set("Min_Position_Limit", motor.range_min)
+        servo.set("Max_Position_Limit", motor.range_max)
+        for register, value in gripper.items() if name == "gripper" else ():
+            servo.set(register, value)
+        servo.power_cycle()
+
+
+def _refuse_occupied(link: Path) -> None:
+    """Leaves alone what is not a dead link of an earlier virtual SO101."""
+    if link.exists():
+        what = "another virtual SO101 serves" if link.is_symlink() else "there is a file in"
+        raise VirtualFolderError(
+            f"{what} {link}: stop it or choose another folder, as in --dir other"
+        )
+
+
+def _save(calibration: Calibration, file: Path) -> None:
+    """Writes a calibration, but never over one of a real arm."""
+    if not file.exists():
+        calibration.save(file)
+        return
+    beside = file.with_name(f".{file.name}.virtual")
+    calibration.save(beside)
+    same = beside.read_bytes() == file.read_bytes()
+    beside.unlink()
+    if not same:
+        raise VirtualFolderError(
+            f"{file} is not the virtual arm's calibration and would be overwritten: move it away "
+            "or choose another folder, as in --dir other"
+        )
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
