@@ -1,9 +1,10 @@
 """The last resort: a process of its own that lets go of an arm whose control process has died.
 
-`python -m envs.hardware.letting_go.supervisor --port PORT --ids 1 2 3 4 5 6` hears heartbeats on its
-standard input. When that ends without a dismissal, as after a kill -9, or falls silent, it opens
-the port, makes the present positions the goals of all motors that are energised, and after some seconds
-lowers their torque and switches it off. A port that is still in use is left to its user.
+`python -m envs.hardware.letting_go.supervisor --port PORT --ids 1 2 3 4 5 6` hears heartbeats
+on its standard input. When that ends without a dismissal, as after a kill -9, or falls silent,
+it opens the port, makes the present positions the goals of all motors that are energised, and
+after some seconds lowers their torque and switches it off. A port that is still in use is left
+to its user.
 """
 
 import argparse
