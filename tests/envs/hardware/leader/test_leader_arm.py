@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_supervisor import alive, until
 
 from envs.hardware.arm.arm_link import ArmLink
 from envs.hardware.bus.servo_bus import FeetechBus
@@ -41,6 +40,7 @@ from tests.envs.hardware.arm_on_the_bench import (
     watch_torque,
 )
 from tests.envs.hardware.leader.test_grabbing import wandering
+from tests.envs.hardware.letting_go.test_supervisor import alive, until
 
 MARGIN = 0.05
 SETTINGS = LeaderSettings(grace=0.2, approach_speed=1.0, limp_time=0.3)
