@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import ray
 
 from e2hil_rllib.settings.build import quiet_ray
-from tune_scripts.plan import PlanError
+from tune_scripts.compare.plan import PlanError
 
 _OBJECT_STORE = 100 * 2**20  # trials exchange nothing [bytes]
 _PATIENCE = 5.0  # for a cluster's port to answer [s]

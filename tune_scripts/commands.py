@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from tune_scripts.code_version import code_version
-from tune_scripts.results import append_row
+from tune_scripts.compare.results import append_row
 
 COMMANDS = "commands.csv"
 

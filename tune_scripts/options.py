@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from tune_scripts.persons import TRAITS
+from tune_scripts.compare.persons import TRAITS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 """The settings files of this project."""

@@ -17,7 +17,7 @@ from rich.console import Console
 from e2hil_rllib.disk.files import writing
 from e2hil_rllib.report.trials import ERRORS
 from tune_scripts.code_version import UNKNOWN
-from tune_scripts.plan import PlanError
+from tune_scripts.compare.plan import PlanError
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ def _read_results(folder: Path, notes: list[str]) -> Iterable[Trial]:
     if not path.is_file():
         raise ComparisonError(
             f"{folder} is not the folder of a comparison: it has no {RESULTS}. Name the folder "
-            "that tune_scripts/compare_methods.py wrote."
+            "that tune_scripts/compare/command.py wrote."
         )
     try:
         text = path.read_text(encoding="utf-8")

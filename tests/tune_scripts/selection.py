@@ -9,8 +9,8 @@ from typing import Any
 from e2hil_rllib.run.evaluation_log import EvaluatedEpisode, write_evaluations
 from e2hil_rllib.run.progress import STEP, write_rows
 from e2hil_rllib.run.run_folder import RunFolder
-from tune_scripts.selection_results import EndedTrial
-from tune_scripts.selection_trial import BUDGET, run_dir
+from tune_scripts.sweep.results import EndedTrial
+from tune_scripts.sweep.trial import BUDGET, run_dir
 
 
 def evaluated_run(

@@ -9,7 +9,7 @@ import ray
 
 from tune_scripts import cluster
 from tune_scripts.cluster import ONE_CPU, Share, ray_running
-from tune_scripts.plan import PlanError
+from tune_scripts.compare.plan import PlanError
 
 
 def test_a_share_that_no_machine_has_is_refused(monkeypatch):

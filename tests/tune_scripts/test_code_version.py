@@ -31,12 +31,11 @@ def test_the_version_is_the_last_commit_of_what_a_trial_runs(tmp_path):
     first = commit(tmp_path, "e2hil_rllib/learning/learner.py", "1")
     for path in (
         "README.md", "tune_scripts/results/touch.csv", "e2hil_rllib/report/page.py",
-        "tune_scripts/publish.py", "tune_scripts/readme_table.py", "tune_scripts/examination.py",
-        "tune_scripts/mask_noise.py", "tune_scripts/entropy_effect.py",
+        "tune_scripts/publish/command.py", "tune_scripts/examine/mask_noise.py",
     ):  # fmt: skip
         commit(tmp_path, path, "1")
     assert code_version(tmp_path) == first
-    for path in ("envs/so101.py", "tune_scripts/methods.py", "constraints.txt"):
+    for path in ("envs/so101.py", "tune_scripts/compare/methods.py", "constraints.txt"):
         assert commit(tmp_path, path, "1") == code_version(tmp_path)
 
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer.testing import CliRunner
 
-from tune_scripts import sweep
 from tune_scripts.code_version import code_version
 from tune_scripts.commands import COMMANDS, command_line, note_command, without_machine
-from tune_scripts.compare_methods import app
-from tune_scripts.sweep import Ended
+from tune_scripts.compare import run as sweep
+from tune_scripts.compare.command import app
+from tune_scripts.compare.run import Ended
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_text_names_no_machine(tmp_path) -> None:
 
 def test_each_start_of_a_comparison_is_a_row(tmp_path, monkeypatch) -> None:
     def run(trials, out, console, share, address, any_version, typed):
-        note_command(out, "tune_scripts.compare_methods", typed)  # as it does: see test_sweep.py
+        note_command(out, "tune_scripts.compare.command", typed)  # as it does: see test_sweep.py
         return Ended(0, 0)
 
     monkeypatch.setattr(sweep, "run_sweep", run)
@@ -62,7 +62,7 @@ def test_each_start_of_a_comparison_is_a_row(tmp_path, monkeypatch) -> None:
     with (out / COMMANDS).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["command"] for row in rows] == [
-        "python -m tune_scripts.compare_methods --tasks touch_cube pick_cube --out touch --set "
+        "python -m tune_scripts.compare --tasks touch_cube pick_cube --out touch --set "
         f"env.limit=9 --seeds {seeds}"
         for seeds in (1, 2)
     ]

@@ -239,7 +239,7 @@ while sys.argv[3] != "end":
 def test_a_program_never_ends_with_its_arm_energised(
     port: VirtualPort, ending: str, status: int
 ) -> None:
-    command = [sys.executable, "-c", PROGRAM, port.path, str(Path(__file__).parent), ending]
+    command = [sys.executable, "-c", PROGRAM, port.path, str(Path(__file__).parents[4]), ending]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == b"holding\n"

@@ -93,7 +93,7 @@ def alive(pid: int) -> bool:
 
 
 def test_after_a_kill_9_the_arm_is_held_and_then_grows_weak(port: VirtualPort) -> None:
-    command = [sys.executable, "-c", CONTROL, port.path, str(Path(__file__).parent)]
+    command = [sys.executable, "-c", CONTROL, port.path, str(Path(__file__).parents[4])]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as control:
         assert control.stdout is not None
         supervisor = int(control.stdout.readline())

@@ -1,0 +1,71 @@
+"""The thin curves of published trials."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from e2hil_rllib.method.losses import actor_loss
+from e2hil_rllib.report.trials import read_comparison
+from e2hil_rllib.run.evaluation_log import EvaluatedEpisode
+from e2hil_rllib.run.progress import STEP
+from tests.report.comparisons import whole_comparison
+from tune_scripts.publish.curves import CURVE_COLUMNS, curve_points, curves, policy_q
+
+ALONE = "env_runners/autonomous_success_rate"
+
+
+def evaluated(step: int, *success: bool | None) -> list[EvaluatedEpisode]:
+    return [EvaluatedEpisode(step, seed, one, 20, 1.0) for seed, one in enumerate(success)]
+
+
+def test_a_trial_is_kept_at_its_evaluations_and_at_the_first_row_of_each_500_steps() -> None:
+    steps = [130, 260, 390, 520, 650, 780, 910, 1040, 1170, 2300]
+    rows = [
+        {
+            STEP: float(s),
+            "num_human_steps_lifetime": float(s // 10),
+            "num_takeovers_lifetime": float(s // 65),
+        }
+        for s in steps
+    ]
+    rows[3][ALONE] = 1 / 3
+    points = curve_points(rows, [*evaluated(910, True, False), *evaluated(2400, True, None)])
+    assert [(p["step"], p["human_steps"], p["evaluation_success"]) for p in points] == [
+        ("520", "52", ""), ("910", "91", "0.5"), ("1040", "104", ""), ("2300", "230", ""),
+        ("2400", "", "1"),
+    ]  # fmt: skip
+    assert [p["takeovers"] for p in points] == ["8", "14", "16", "35", ""]
+    assert curve_points([], evaluated(0, True))[0]["takeovers"] == "0"
+    assert [p["training_success_alone"] for p in points][:2] == ["0.333333", ""]
+
+
+def test_the_policys_q_is_what_is_left_of_the_actors_loss():
+    """Against the loss itself: α log π − Q, whose mean is −α H − Q."""
+    log_prob, q = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.9, 1.2, 0.6])
+    row = {
+        "learners/default_policy/actor_loss": actor_loss(log_prob, q, 0.2).item(),
+        "learners/default_policy/temperature": 0.2,
+        "learners/default_policy/policy_entropy": -log_prob.mean().item(),
+    }
+    assert policy_q(row) == pytest.approx(q.mean().item())
+    assert policy_q({}) is None
+
+
+def test_every_trial_has_its_rows_and_one_that_cannot_be_read_is_said(tmp_path) -> None:
+    folder = whole_comparison(tmp_path, ["touch_cube"], ["e2hil", "hil_serl"], 2)
+    trials = read_comparison([folder]).trials
+    notes: list[str] = []
+    rows = curves(trials, notes)
+    assert notes == [] and {tuple(row) for row in rows} == {CURVE_COLUMNS}
+    assert len(rows) == 4 * 12  # 500 to 4000, and evaluations at 800, 1600, 2400 and 3200
+    assert all(row["policy_entropy"] and row["temperature"] for row in rows)
+    trials[0].run.progress.unlink()
+    trials[1].run.evaluation.write_text("step\n1\n")
+    fewer = curves([dataclasses.replace(trial) for trial in trials], notes)
+    assert fewer == [row for row in rows if row["method"] == "hil_serl"]
+    assert [note.split(":")[0] for note in notes] == [
+        f"No curves of touch_cube, e2hil, seed {seed}" for seed in (0, 1)
+    ]

@@ -1,0 +1,212 @@
+"""Which trials a comparison consists of, and which of them are still to be run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from e2hil_rllib.errors import UserError
+from e2hil_rllib.run.progress import STEP, read_rows
+from e2hil_rllib.run.run_folder import RunFolder
+from e2hil_rllib.settings.run_settings import (
+    ALGORITHM_SECTIONS,
+    Settings,
+    changed_keys,
+    load_settings,
+)
+from e2hil_rllib.settings.yaml_file import SettingsError, hint
+from tune_scripts.compare.methods import apply_method, with_settings
+from tune_scripts.compare.persons import SETTINGS_PERSON, Person
+from tune_scripts.compare.results import is_of
+
+# They change how a result is made, not which, or are columns of their own.
+_NOT_HASHED = {"seed", "checkpoint", "resources"}
+
+
+class PlanError(UserError):
+    """A comparison that cannot be run as asked; the message says what to do instead."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a comparison.
+
+    Attributes:
+        task: Name of its settings file.
+        method: One of `tune_scripts.compare.methods.METHODS`.
+        seed: Of everything that is drawn.
+        settings: Of the run, as the method has them; its demonstrations are to be recorded.
+        config_hash: Of these settings.
+        person: Who watches, where persons are compared, e.g. patience_0.6; "" otherwise.
+    """
+
+    task: str
+    method: str
+    seed: int
+    settings: Settings
+    config_hash: str
+    person: str = ""
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return trial_name(self.task, self.method, self.seed, self.person)
+
+    @property
+    def run_dir(self) -> str:
+        """Its run folder, relative to the comparison's."""
+        where = PurePosixPath("trials", self.task, self.method, self.person, f"seed_{self.seed}")
+        return str(where)
+
+
+def trial_name(task: str, method: str, seed: int, person: str) -> str:
+    """A trial in words."""
+    return " ".join(part for part in (task, method, person, f"seed {seed}") if part)
+
+
+def load_task(folder: Path, name: str, overrides: Iterable[str]) -> Settings:
+    """The settings of a task.
+
+    Args:
+        folder: Of settings files.
+        name: Of one of them, without its ending.
+        overrides: `key.of.section=value` texts.
+
+    Raises:
+        SettingsError: There is no such file, or a key or a value of it is wrong.
+        PlanError: It cannot be compared in simulation.
+    """
+    names = [path.stem for path in sorted(folder.glob("*.yaml"))]
+    if name not in names:
+        raise SettingsError(f"There is no task {name!r} in {folder}.{hint(name, names)}")
+    settings = load_settings(folder / f"{name}.yaml", list(overrides))
+    if settings.robots is not None:
+        raise PlanError(f"The task {name} is one of a robot; name tasks in simulation.")
+    resources = settings.resources
+    if resources.num_env_runners or resources.num_learners:
+        raise PlanError(
+            f"The task {name} has resources.num_env_runners={resources.num_env_runners} and "
+            f"num_learners={resources.num_learners}, but a trial is one process. Add "
+            "--set resources.num_env_runners=0 --set resources.num_learners=0; more trials run "
+            "at once instead."
+        )
+    return settings
+
+
+def plan_trials(
+    tasks: Mapping[str, Settings],
+    methods: Sequence[str],
+    seeds: Iterable[int],
+    persons: Sequence[Person] = (SETTINGS_PERSON,),
+) -> list[Trial]:
+    """All trials, ordered by seed, so that early results compare all methods.
+
+    Args:
+        tasks: Settings of each task by name.
+        methods: Names of methods.
+        seeds: Of the trials.
+        persons: Who watch.
+
+    Raises:
+        SettingsError: There is no such method, or a method or a person does not fit the settings.
+    """
+    trials = []
+    for seed in seeds:
+        for task, base in tasks.items():
+            for person in persons:
+                watched = person.watches(task, base)
+                for method in methods:
+                    settings = with_settings(apply_method(watched, method), f"seed={seed}")
+                    code = config_hash(settings)
+                    trials.append(Trial(task, method, seed, settings, code, person.name))
+    return trials
+
+
+def config_hash(settings: Settings) -> str:
+    """Twelve digits that stay the same on another machine, for another seed, and after a resume.
+
+    Where demonstrations are recorded, how often a checkpoint is written and which processors are
+    used is not part of it; steps and evaluation are.
+    """
+    values = settings.model_dump(exclude=_NOT_HASHED, exclude_defaults=True)
+    for section in ALGORITHM_SECTIONS:
+        # A null that was given is no default: it switches off what the preset has.
+        nulls = {k: None for k, v in settings.arguments(section).items() if v is None}
+        if nulls:
+            values[section] = values.get(section, {}) | nulls
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def is_finished(
+    trial: Trial, rows: Iterable[Mapping[str, Any]], code: str, any_version: bool
+) -> bool:
+    """Whether a comparison's table has the result of a trial.
+
+    Args:
+        trial: The trial.
+        rows: Of the table.
+        code: Version of the present code; a trial that it has worked on counts.
+        any_version: Take results of other code as well.
+    """
+    return any(
+        is_of(row, trial.task, trial.method, trial.seed, trial.person)
+        and row["config_hash"] == trial.config_hash
+        and (any_version or code in row["code_version"].split("+"))
+        for row in rows
+    )
+
+
+def check_begun(trial: Trial, out: Path, begun_by: Sequence[str], code: str) -> None:
+    """Refuses to go on with a run that is not this trial's.
+
+    Args:
+        trial: A trial that is still to be run.
+        out: Folder of the comparison.
+        begun_by: Versions of the code that have worked on the run; none if it is new.
+        code: Version of the present code; it must be among them if there are any.
+
+    Raises:
+        PlanError: The run was started with other settings, has more steps, or is one of other code.
+    """
+    run = RunFolder(out / trial.run_dir)
+    if not run.config.exists():
+        return
+    # Where the demonstrations are is no part of the plan.
+    changed = [
+        key for key in changed_keys(run.settings(), trial.settings)
+        if not key.startswith("demonstrations.")
+    ]  # fmt: skip
+    if changed:
+        raise PlanError(
+            f"{run.root} was started with other values of {', '.join(changed)}. Name another "
+            "folder with --out, or remove this one."
+        )
+    # One that was gone on with may end up to an iteration later than it was to.
+    wanted, last = trial.settings.stop.steps, _last_step(run)
+    if last > wanted and run.settings().stop.steps > wanted:
+        raise PlanError(
+            f"{run.root} is at step {last:.0f} already, beyond the {wanted} wanted. Name another "
+            "folder with --out, or more --steps."
+        )
+    if begun_by and code not in begun_by:
+        raise PlanError(
+            f"{run.root} was begun by the code {' and '.join(begun_by)}, the present one is "
+            f"{code}. Check that one out, or name another folder with --out, or add --any-version "
+            "to go on with it and to count results of other code as finished."
+        )
+
+
+def _last_step(run: RunFolder) -> float:
+    try:
+        rows = read_rows(run.progress) if run.progress.exists() else []
+    except ValueError as error:
+        raise PlanError(
+            f"{run.progress} cannot be read: {error}. Remove the lines that are damaged, or all of "
+            f"{run.root} to train this trial anew."
+        ) from error
+    return rows[-1][STEP] if rows else 0

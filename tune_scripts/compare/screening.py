@@ -1,0 +1,110 @@
+"""Collects runs that differ in single settings into one table: what was tried, and what it did.
+
+    python -m tune_scripts.compare.screening runs/screening/* --name screening
+
+Each run is one of `e2hil train`, with `evaluation.every_steps`, on a seed of 100 or above: settings
+are chosen by these runs, and measured on others. A factor is what a run's settings have that the
+method's own do not.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from e2hil_rllib.cli_common import Debug, console, user_errors
+from e2hil_rllib.disk.files import swapped_in
+from e2hil_rllib.errors import UserError
+from e2hil_rllib.run.evaluation_log import read_evaluations, summarize
+from e2hil_rllib.run.progress import STEP, read_rows
+from e2hil_rllib.run.run_folder import RunFolder
+from e2hil_rllib.settings.run_settings import ALGORITHM_SECTIONS, Settings
+
+PUBLISHED = Path(__file__).resolve().parents[1] / "results"
+TABLE = "screening.csv"
+COLUMNS = (
+    "task",
+    "factor",
+    "patience",
+    "seed",
+    "step",
+    "success_alone",
+    "human_steps",
+    "takeovers",
+)
+
+
+class ScreeningError(UserError):
+    """A run that cannot be a row of the table; the message says why."""
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders.")],
+    name: Annotated[str, typer.Option(help="Of the folder in tune_scripts/results.")] = "screening",
+    debug: Debug = False,
+) -> None:
+    """Write a row for each evaluation of each run."""
+    with user_errors(debug):
+        rows = [row for run in runs for row in rows_of(RunFolder(run))]
+        path = PUBLISHED / name / TABLE
+        with (
+            swapped_in(path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(sorted(rows, key=lambda row: tuple(map(str, row.values()))[:4]))
+        console.print(f"{path.relative_to(PUBLISHED.parent)}: {len(rows)} rows", highlight=False)
+
+
+def rows_of(run: RunFolder) -> list[dict[str, object]]:
+    """The rows of a run, one for each of its evaluations.
+
+    Raises:
+        ScreeningError: It has no evaluation.
+    """
+    settings, evaluated = run.settings(), read_evaluations(run.evaluation)
+    if not evaluated:
+        raise ScreeningError(
+            f"{run.root} has no evaluation. Train it with --set evaluation.every_steps=500."
+        )
+    operator = settings.env.get("operator") or {}
+    progress = read_rows(run.progress)
+    rows = []
+    for step in sorted({episode.step for episode in evaluated}):
+        until = [row for row in progress if row[STEP] <= step]
+        last = until[-1] if until else {}
+        takeovers = last.get("num_takeovers_lifetime")
+        success = summarize(e for e in evaluated if e.step == step)["all"].success_rate
+        rows.append(
+            {
+                "task": settings.task.removeprefix("envs:SO101").removesuffix("-v0"),
+                "factor": factor_of(settings),
+                "patience": operator.get("patience", ""),
+                "seed": settings.seed,
+                "step": step,
+                "success_alone": f"{success:.2f}",
+                "human_steps": int(last.get("num_human_steps_lifetime", 0)),
+                "takeovers": int(takeovers) if takeovers is not None else "",
+            }
+        )
+    return rows
+
+
+def factor_of(settings: Settings) -> str:
+    """What a run's settings have beyond those of its preset, e.g. "training.n_step=3"."""
+    found = [] if settings.preset == "default" else [f"preset={settings.preset}"]
+    for section in ALGORITHM_SECTIONS:
+        found += [f"{section}.{key}={value}" for key, value in settings.arguments(section).items()]
+    return " ".join(found) or "default"
+
+
+if __name__ == "__main__":
+    app()

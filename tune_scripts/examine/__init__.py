@@ -1,0 +1,1 @@
+"""Examinations: what the selection did in saved checkpoints."""

@@ -1,0 +1,1 @@
+"""Published results: what is committed of comparisons."""

@@ -1,0 +1,1 @@
+"""Sweeps: a search over the selection's settings."""
