@@ -137,7 +137,7 @@ class Robot:
         if self.policy is None:
             return False
         tensors, parameters = self.policy.tensors, policy_weights(algo)
-        assert {name.split(".")[0] for name in tensors} == {"encoder", "actor"}
+        assert {name.split(".")[0] for name in tensors} == {"target_encoder", "target_actor"}
         return all(np.array_equal(parameters[name], tensor) for name, tensor in tensors.items())
 
 

@@ -24,9 +24,12 @@ def test_it_happens_once_and_acting_begins_with_what_it_learned(config):
     assert algo.warm_start(lambda done, total: seen.append((done, total))) == 20
     assert seen == [(n, 20) for n in range(1, 21)]
     learned = policy_weights(algo)
-    assert not np.array_equal(drawn["actor.head.weight"], learned["actor.head.weight"])
+    for actor in ("actor", "target_actor"):
+        name = f"{actor}.head.weight"
+        assert not np.array_equal(drawn[name], learned[name])
     acting = algo.env_runner_group.local_env_runner.module.state_dict()
-    assert np.array_equal(acting["actor.head.weight"].numpy(), learned["actor.head.weight"])
+    name = "target_actor.head.weight"  # the average of the learned policies acts
+    assert np.array_equal(acting[name].numpy(), learned[name])
     assert algo.warm_start() == 0
     assert same_arrays(policy_weights(algo), learned)
     result = algo.train()

@@ -46,7 +46,8 @@ def seeded_weights(seed: int, trunk: Trunk) -> dict[str, Tensor]:
     weights = {}
     for name, tensor in network.state_dict().items():
         if name.endswith(("running_mean", "running_var")):
-            tensor = tensor.half()
+            # Means that cancel to ±1e-17 round to a zero of either sign: + 0.0 makes it +0.
+            tensor = tensor.half() + 0.0
         weights[name] = tensor.float() if tensor.is_floating_point() else torch.zeros_like(tensor)
     return weights
 

@@ -123,10 +123,10 @@ def test_the_newest_weights_act() -> None:
 @pytest.mark.parametrize(
     ("module", "fault"),
     [
-        (learners_module(Dict(state=FLAT)), "lacks 'encoder.parts.objects"),
+        (learners_module(Dict(state=FLAT)), "lacks 'target_encoder.parts.objects"),
         (
             learners_module(Dict(state=FLAT, objects=Box(-1, 1, (4,), np.float32))),
-            "'encoder.parts.objects.*has shape",
+            "'target_encoder.parts.objects.*has shape",
         ),
     ],
     ids=["fewer", "wider"],

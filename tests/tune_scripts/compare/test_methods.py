@@ -222,7 +222,7 @@ def test_behaviour_cloning_never_asks_the_critics(tmp_path, monkeypatch):
     after = policy_weights(algorithm)
     algorithm.stop()
     moved = {name.split(".")[0] for name in before if not np.array_equal(before[name], after[name])}
-    assert moved == {"actor", "encoder", "target_encoder"}
+    assert moved == {"actor", "target_actor", "encoder", "target_encoder"}
 
 
 def test_a_method_that_selects_does_so_where_the_file_does_not():
