@@ -1,5 +1,5 @@
 """`python -m e2hil_rllib` is the `e2hil` command."""
 
-from e2hil_rllib.cli import main
+from e2hil_rllib.commands.cli.app import main
 
 main()

@@ -18,8 +18,8 @@ from e2hil_rllib.data.replay import HumanInTheLoopReplay
 from e2hil_rllib.data.transitions import Segment
 from e2hil_rllib.learning.update_limiter import UpdateLimiter
 from e2hil_rllib.networks.frozen_trunk import saved_fingerprint, saved_trunk
-from e2hil_rllib.presets import PAPER, preset_settings
 from e2hil_rllib.run.selection_log import SelectionLog
+from e2hil_rllib.settings.presets import PAPER, preset_settings
 
 logger = logging.getLogger(__name__)
 

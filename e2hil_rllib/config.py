@@ -13,10 +13,10 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from e2hil_rllib.classifier.judge import Judge
 from e2hil_rllib.config_checks import check_ranges
 from e2hil_rllib.external.learner.connector import Connector
-from e2hil_rllib.inherited_settings import refuse_unknown_settings, refuse_unused_settings
 from e2hil_rllib.method.selection import SelectionSettings
 from e2hil_rllib.networks.vision_settings import VisionSettings, absolute_source
-from e2hil_rllib.presets import DEFAULT, preset_settings
+from e2hil_rllib.settings.inherited_settings import refuse_unknown_settings, refuse_unused_settings
+from e2hil_rllib.settings.presets import DEFAULT, preset_settings
 
 if TYPE_CHECKING:
     from ray.rllib.core.learner.learner import Learner
@@ -69,7 +69,7 @@ class E2HiLConfig(SACConfig):
         self.judge: Judge | None = None
         # .external()
         self.connector: Connector | None = None
-        # .preset(): what presets differ in, see e2hil_rllib.presets
+        # .preset(): what presets differ in, see e2hil_rllib.settings.presets
         self.selection_enabled: bool
         self.imitation_weight: float
         self.imitated_rows: str

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.inherited_settings import UNUSED_SETTINGS
+from e2hil_rllib.settings.inherited_settings import UNUSED_SETTINGS
 
 
 def config() -> E2HiLConfig:

@@ -12,7 +12,7 @@ FREE_OF_RAY = (
     "method", "networks", "disk", "settings/sections", "settings/yaml_file",
     "learning/flat_parameters", "learning/update_limiter",
     "data/transitions", "data/returns", "data/replay", "data/observation_store",
-    "data/episodes", "data/outcomes", "data/action_scale", "presets",
+    "data/episodes", "data/outcomes", "data/action_scale", "settings/presets",
     "external/protocol", "external/robot/delivery", "external/robot/spool",
     "external/robot/recorder", "external/robot/news",
     *(f"external/learner/{name}" for name in (
@@ -21,7 +21,7 @@ FREE_OF_RAY = (
 )  # fmt: skip
 
 # The command line, and what makes an environment's spaces from a settings file.
-BRINGS_BOTH_TOGETHER = (PACKAGE / "cli.py", PACKAGE / "settings" / "build.py")
+BRINGS_BOTH_TOGETHER = (PACKAGE / "settings" / "build.py",)
 
 
 def imported_modules(path: Path) -> set[str]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from e2hil_rllib.algorithm import E2HiL
-from e2hil_rllib.presets import PAPER, PRESETS
 from e2hil_rllib.run.run_folder import RunFolder
+from e2hil_rllib.settings.presets import PAPER, PRESETS
 from tests.helpers import policy_weights
 
 pytestmark = pytest.mark.usefixtures("ray_session")

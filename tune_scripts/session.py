@@ -15,7 +15,7 @@ from ray import tune
 from rich.console import Console
 
 from e2hil_rllib.disk.files import writing
-from e2hil_rllib.report.trials import ERRORS
+from e2hil_rllib.report.comparison.trials import ERRORS
 from tune_scripts.code_version import UNKNOWN
 from tune_scripts.compare.plan import PlanError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from e2hil_rllib.wilson import wilson_interval
+from e2hil_rllib.data.outcomes import wilson_interval
 
 _LEAST_THRESHOLD = 0.5
 

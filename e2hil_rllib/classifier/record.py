@@ -17,8 +17,8 @@ import gymnasium
 import numpy as np
 
 from e2hil_rllib.data.episodes import EpisodeData, episode_files, episode_path, write_episode
-from e2hil_rllib.environments import control_rate, fault_in_words
 from e2hil_rllib.errors import UserError
+from e2hil_rllib.settings.environments import control_rate, fault_in_words
 from e2hil_rllib.settings.run_settings import Settings
 
 #: Who moves the arm, one after the other: a person from the first step to the last; a random

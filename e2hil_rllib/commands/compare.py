@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.report.comparison import markdown_table, write_comparison
-from e2hil_rllib.report.workspace_map import Reach
+from e2hil_rllib.report.comparison.comparison_report import markdown_table, write_comparison
+from e2hil_rllib.report.run.workspace_map import Reach
 from e2hil_rllib.settings.run_settings import Settings
 from envs.workspace import Workspace
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from e2hil_rllib.disk.files import save_figure
-from e2hil_rllib.environments import fault_in_words
 from e2hil_rllib.errors import UserError
+from e2hil_rllib.settings.environments import fault_in_words
 from e2hil_rllib.settings.run_settings import Settings
 
 _HEIGHT = 6.0  # [inches]

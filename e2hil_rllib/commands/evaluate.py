@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from e2hil_rllib.commands.arm.evaluate_robot import evaluate_on_robot
 from e2hil_rllib.commands.display import thousands
-from e2hil_rllib.commands.evaluate_robot import evaluate_on_robot
 from e2hil_rllib.run.checkpoints import CheckpointError, CheckpointStore
 from e2hil_rllib.run.evaluation_log import (
     EvaluatedEpisode,

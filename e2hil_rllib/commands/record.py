@@ -13,10 +13,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from e2hil_rllib.commands.arm_session import announce, arm_session, is_physical
+from e2hil_rllib.commands.arm.arm_session import announce, arm_session, is_physical
 from e2hil_rllib.data.episodes import EpisodeData, episode_files, episode_path, write_episode
-from e2hil_rllib.environments import control_rate
 from e2hil_rllib.errors import UserError
+from e2hil_rllib.settings.environments import control_rate
 from e2hil_rllib.settings.run_settings import Settings
 from envs.operators.episode_keys import OperatorStop
 

@@ -21,7 +21,7 @@ from e2hil_rllib.data.outcomes import WINDOW
 from e2hil_rllib.disk.files import WriteError
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.report import write_report
-from e2hil_rllib.report.method_curves import evaluated_series
+from e2hil_rllib.report.comparison.method_curves import evaluated_series
 from e2hil_rllib.run.checkpoints import CheckpointStore
 from e2hil_rllib.run.evaluation_log import (
     first_lasting,

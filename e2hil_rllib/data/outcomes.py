@@ -10,6 +10,8 @@ from typing import Any
 #: Episodes over which rates are averaged.
 WINDOW = 100
 
+_Z = 1.959964  # of the normal distribution's central 95 %
+
 
 @dataclass(frozen=True)
 class EpisodeOutcome:
@@ -56,6 +58,22 @@ def outcome_rates(outcomes: Collection[EpisodeOutcome]) -> dict[str, float]:
         "episode_return_mean": _mean([o.episode_return for o in outcomes]),
         "episode_len_mean": _mean([o.num_steps for o in outcomes]),
     }
+
+
+def wilson_interval(share: float, trials: int) -> tuple[float, float]:
+    """Wilson score interval of a success rate, 95 % (Wilson, 1927).
+
+    Args:
+        share: Share of successes, 0 to 1.
+        trials: Number of independent trials, at least 1.
+
+    Returns:
+        Lower and upper end.
+    """
+    center = (share + _Z**2 / (2 * trials)) / (1 + _Z**2 / trials)
+    spread = math.sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials**2))
+    half = _Z / (1 + _Z**2 / trials) * spread
+    return center - half, center + half
 
 
 def _mean(values: Collection[float]) -> float:

@@ -1,5 +1,5 @@
 """Figures and tables of a run."""
 
-from e2hil_rllib.report.report import ReportError, write_report
+from e2hil_rllib.report.run.run_report import ReportError, write_report
 
 __all__ = ["ReportError", "write_report"]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from e2hil_rllib.data.outcomes import wilson_interval
 from e2hil_rllib.disk.files import swapped_in
-from e2hil_rllib.wilson import wilson_interval
 
 _COLUMNS = ("step", "seed", "success", "steps", "return", "start", "task_succeed")
 

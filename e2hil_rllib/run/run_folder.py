@@ -11,8 +11,8 @@ from pathlib import Path
 
 from e2hil_rllib.disk.files import is_temporary, swapped_in, writing
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.presets import PAPER
 from e2hil_rllib.run.checkpoints import CheckpointStore
+from e2hil_rllib.settings.presets import PAPER
 from e2hil_rllib.settings.run_settings import Settings, load_settings
 
 

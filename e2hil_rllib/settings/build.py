@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 from e2hil_rllib.data.episodes import episode_files
-from e2hil_rllib.environments import fault_in_words, make_environment
 from e2hil_rllib.run.checkpoints import CheckpointError
 from e2hil_rllib.run.run_folder import RunFolder
+from e2hil_rllib.settings.environments import fault_in_words, make_environment
 from e2hil_rllib.settings.run_settings import Settings
 from e2hil_rllib.settings.yaml_file import SettingsError
 

@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from e2hil_rllib.commands.arm_display import LoopRecord
+from e2hil_rllib.commands.arm.arm_display import LoopRecord
 from envs.hardware.robot import make_physical
 from envs.hardware.setup.calibration import read_calibration
 from envs.kinematics import Kinematics

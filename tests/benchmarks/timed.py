@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from e2hil_rllib.cli import app
+from e2hil_rllib.commands.cli.app import app
 from e2hil_rllib.data.transitions import DEMONSTRATION
 
 FILE = "E2HIL_TIMES"

@@ -9,7 +9,7 @@ from e2hil_rllib.classifier.judge import Judge
 from e2hil_rllib.classifier.network import ClassifierNetwork
 from e2hil_rllib.classifier.success_classifier import VERSION, ClassifierError, SuccessClassifier
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.environments import make_environment
+from e2hil_rllib.settings.environments import make_environment
 
 TASK = "tests.helpers:E2HiLSeeingReach-v0"
 

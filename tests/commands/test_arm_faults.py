@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from e2hil_rllib.commands.teleop import teleoperate
+from e2hil_rllib.commands.arm.teleop import teleoperate
 from envs.hardware.setup.calibration import read_calibration
 from envs.kinematics import Kinematics
 from envs.virtual.virtual_servo import GoalEvent

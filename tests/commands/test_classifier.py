@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from e2hil_rllib.classifier.success_classifier import SuccessClassifier
-from e2hil_rllib.cli import app
+from e2hil_rllib.commands.cli.app import app
 from e2hil_rllib.data.episodes import episode_files
 from tests.classifier import test_record  # noqa: F401 (registers TestSlide-v0)
 from tests.classifier.scenes import episode, write_episodes

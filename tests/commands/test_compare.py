@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from e2hil_rllib.cli import app
+from e2hil_rllib.commands.cli.app import app
 from e2hil_rllib.commands.compare import reach_of
 from e2hil_rllib.settings.run_settings import Settings
 from tests.report.comparisons import result, write_results, write_run

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from e2hil_rllib.cli import app
+from e2hil_rllib.commands.cli.app import app
 from e2hil_rllib.commands.crop import CropError, draw_crops
 from e2hil_rllib.settings.run_settings import Settings
 

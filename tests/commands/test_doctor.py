@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from e2hil_rllib.cli import app
+from e2hil_rllib.commands.cli.app import app
 from e2hil_rllib.commands.doctor import arm as doctor_arm
 from e2hil_rllib.commands.doctor import missing
 from e2hil_rllib.commands.doctor.arm import examine

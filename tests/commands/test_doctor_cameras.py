@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
-from e2hil_rllib.cli import app
+from e2hil_rllib.commands.cli.app import app
 from e2hil_rllib.commands.doctor import cameras as doctor_cameras
 from e2hil_rllib.commands.doctor.camera_source import CameraSource, CameraSourceError
 from e2hil_rllib.commands.doctor.camera_watch import SeenFrame, Watched

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from e2hil_rllib.cli import app
+from e2hil_rllib.commands.cli.app import app
 from e2hil_rllib.commands.doctor.camera_devices import find_cameras
 from e2hil_rllib.commands.doctor.findings import Level
 from e2hil_rllib.commands.doctor.ports import find_ports

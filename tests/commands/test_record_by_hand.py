@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from e2hil_rllib.commands.arm.replay import ReplayError, replay, show_replay
 from e2hil_rllib.commands.record import RecordingError, record_demonstrations, record_with_progress
-from e2hil_rllib.commands.replay import ReplayError, replay, show_replay
 from e2hil_rllib.data.episodes import episode_files, read_episode, read_episodes
 from e2hil_rllib.settings.run_settings import Settings
 from envs.kinematics import HOME

@@ -3,8 +3,10 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from e2hil_rllib.data.outcomes import episode_outcome, outcome_rates
+from e2hil_rllib.data.outcomes import episode_outcome, outcome_rates, wilson_interval
 
 
 def test_outcomes():
@@ -29,3 +31,18 @@ def test_outcomes():
 
 def test_rates_are_nan_before_the_first_episode():
     assert all(math.isnan(rate) for rate in outcome_rates([]).values())
+
+
+def test_wilson_interval_solves_the_score_equation() -> None:
+    """Its ends are the shares from which the observed one lies 1.96 standard errors away."""
+    share, trials = 0.3, 40
+    for end in wilson_interval(share, trials):
+        distance = abs(share - end) / (end * (1 - end) / trials) ** 0.5
+        assert distance == pytest.approx(1.959964, rel=1e-6)
+
+
+@given(st.integers(1, 10_000), st.data())
+def test_wilson_interval_holds_the_share(trials: int, data: st.DataObject) -> None:
+    share = data.draw(st.integers(0, trials)) / trials
+    low, high = wilson_interval(share, trials)
+    assert -1e-12 <= low <= share + 1e-12 and share - 1e-12 <= high <= 1 + 1e-12

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
-from e2hil_rllib.report.trials import METHODS
+from e2hil_rllib.report.comparison.trials import METHODS
 from e2hil_rllib.run.evaluation_log import EvaluatedEpisode, write_evaluations
 from e2hil_rllib.run.progress import STEP, Row, write_rows
 from e2hil_rllib.run.run_folder import RunFolder

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
-from e2hil_rllib.report.contact_sheet import Strip, draw_strips
+from e2hil_rllib.report.run.contact_sheet import Strip, draw_strips
 from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.run.selection_log import JudgedSamples, SelectionLog
 from e2hil_rllib.settings.run_settings import Settings

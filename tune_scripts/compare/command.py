@@ -13,7 +13,7 @@ Tasks and settings: the files touch_cube, pick_cube, pick_place_cube and stack_b
 as they are: a box of 16 x 30 x 14 cm, 20 mm a step at 10 Hz, observation of the arm's state and of
 the objects' places, 10 demonstrations of the simulated person (the same ones for all methods of a
 task and seed), who has skill 0.8, attention 0.9 and 1.5 s of patience, sees what happens and not
-the method, and draws from a stream of their own. Numbers of the learner: `e2hil_rllib.presets`.
+the method, and draws from a stream of their own. Numbers of the learner: `settings/presets.py`.
 
 Methods: `default` is frozen as chosen on seeds 100 to 102 of Pick Cube and 100 and 101 of Pick &
 Place (results/screening*): no selection, imitation weight 100 with dropout 0.2 and no Q filter,
@@ -51,7 +51,7 @@ from typing import Annotated, Any
 
 import typer
 
-from e2hil_rllib.cli_common import Debug, Overrides, console, user_errors
+from e2hil_rllib.commands.cli.common import Debug, Overrides, console, user_errors
 from tune_scripts.compare.methods import METHODS, find_method
 from tune_scripts.compare.persons import Person, all_persons, trait_key
 from tune_scripts.compare.plan import PlanError, load_task, plan_trials

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from e2hil_rllib.data.episodes import DamagedEpisodeError, episode_files
 from e2hil_rllib.disk.parquet_columns import HUMAN, SUCCESS, UNREADABLE, step_column
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.report.method_curves import evaluated_series
+from e2hil_rllib.report.comparison.method_curves import evaluated_series
 from e2hil_rllib.run.evaluation_log import first_lasting, read_evaluations, summarize
 from e2hil_rllib.run.progress import STEP, Row, read_rows
 from e2hil_rllib.run.run_folder import RunFolder

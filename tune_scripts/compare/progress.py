@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.status import Status
 
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.report.trials import ERRORS, RESULTS
+from e2hil_rllib.report.comparison.trials import ERRORS, RESULTS
 from tune_scripts.compare.plan import trial_name
 from tune_scripts.compare.results import ErrorRow, ResultRow, append_row, read_results
 from tune_scripts.compare.trial import Assignment

@@ -10,10 +10,10 @@ from pathlib import Path
 from ray import tune
 from rich.console import Console
 
-from e2hil_rllib.environments import make_environment, tells_success
-from e2hil_rllib.report.trials import RESULTS
+from e2hil_rllib.report.comparison.trials import RESULTS
 from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.settings.build import algorithm_config, check_settings
+from e2hil_rllib.settings.environments import make_environment, tells_success
 from tune_scripts.cluster import ONE_CPU, Share, ray_running
 from tune_scripts.code_version import code_version
 from tune_scripts.commands import note_command

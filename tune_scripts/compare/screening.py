@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from e2hil_rllib.cli_common import Debug, console, user_errors
+from e2hil_rllib.commands.cli.common import Debug, console, user_errors
 from e2hil_rllib.disk.files import swapped_in
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.run.evaluation_log import read_evaluations, summarize

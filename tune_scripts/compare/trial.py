@@ -14,7 +14,7 @@ from rich.console import Console
 from e2hil_rllib.disk.files import swapped_in
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.report import write_report
-from e2hil_rllib.report.trials import RESULTS
+from e2hil_rllib.report.comparison.trials import RESULTS
 from e2hil_rllib.run.run_folder import RunFolder, RunFolderError
 from e2hil_rllib.settings.run_settings import Settings
 from tune_scripts.code_version import UNKNOWN, code_version

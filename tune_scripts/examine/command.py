@@ -21,10 +21,10 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
-from e2hil_rllib.cli_common import Debug, console, user_errors
+from e2hil_rllib.commands.cli.common import Debug, console, user_errors
 from e2hil_rllib.disk.files import swapped_in, writing
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.report.trials import Trial, read_comparison
+from e2hil_rllib.report.comparison.trials import Trial, read_comparison
 from e2hil_rllib.run.checkpoints import CheckpointStore
 from e2hil_rllib.settings.build import quiet_ray
 from tune_scripts.examine.examination_figure import (

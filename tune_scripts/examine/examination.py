@@ -22,7 +22,7 @@ from e2hil_rllib.data.replay import SOURCE, SOURCE_NAMES, STEP
 from e2hil_rllib.disk.parquet_columns import EPISODE, SUCCESS, step_column
 from e2hil_rllib.learning.rl_module import E2HiLTorchRLModule
 from e2hil_rllib.method.selection import Selection, SelectionSettings, select_samples
-from e2hil_rllib.report.statistics import mean_known
+from e2hil_rllib.report.comparison.statistics import mean_known
 from e2hil_rllib.run.checkpoints import CheckpointStore
 from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.settings.build import algorithm_config, demonstration_folder

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from e2hil_rllib.disk.files import save_figure, swapped_in
-from e2hil_rllib.report.statistics import mean_known
+from e2hil_rllib.report.comparison.statistics import mean_known
 from e2hil_rllib.report.style import BLUE, GREEN, GREY, ORANGE, STYLE
 
 Row = Mapping[str, str | int | float]

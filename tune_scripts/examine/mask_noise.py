@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from e2hil_rllib.method.selection import Selection
-from e2hil_rllib.report.statistics import spearman
+from e2hil_rllib.report.comparison.statistics import spearman
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2hil_rllib.report.trials import ERRORS, RESULTS
+from e2hil_rllib.report.comparison.trials import ERRORS, RESULTS
 from tune_scripts.publish.curves import EVERY
 
 ABOUT = "ABOUT.md"

@@ -20,14 +20,14 @@ from typing import Annotated
 import typer
 from PIL import Image
 
-from e2hil_rllib.cli_common import Debug, console, user_errors
+from e2hil_rllib.commands.cli.common import Debug, console, user_errors
 from e2hil_rllib.commands.compare import reach_of
 from e2hil_rllib.disk.files import remove_file, swapped_in
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.report.comparison import write_tables_and_figures
-from e2hil_rllib.report.method_table import warnings
+from e2hil_rllib.report.comparison.comparison_report import write_tables_and_figures
+from e2hil_rllib.report.comparison.method_table import warnings
+from e2hil_rllib.report.comparison.trials import ERRORS, RESULTS, Comparison, read_comparison
 from e2hil_rllib.report.page import Page
-from e2hil_rllib.report.trials import ERRORS, RESULTS, Comparison, read_comparison
 from tune_scripts.commands import COMMANDS, CommandRow, without_machine
 from tune_scripts.compare.results import ErrorRow, ResultRow, read_table
 from tune_scripts.publish.about import ABOUT, About, commands_in_words

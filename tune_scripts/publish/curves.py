@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from e2hil_rllib.report.method_curves import evaluated_series
-from e2hil_rllib.report.trials import Trial
+from e2hil_rllib.report.comparison.method_curves import evaluated_series
+from e2hil_rllib.report.comparison.trials import Trial
 from e2hil_rllib.run.evaluation_log import EvaluatedEpisode, read_evaluations
 from e2hil_rllib.run.progress import STEP, Row, read_rows
 

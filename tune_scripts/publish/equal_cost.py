@@ -8,12 +8,12 @@ from statistics import median
 
 import numpy as np
 
-from e2hil_rllib.report.method_table import BASELINE
-from e2hil_rllib.report.statistics import (
+from e2hil_rllib.report.comparison.method_table import BASELINE
+from e2hil_rllib.report.comparison.statistics import (
     interquartile_mean_estimate,
     probability_of_improvement,
 )
-from e2hil_rllib.report.trials import Comparison, Trial
+from e2hil_rllib.report.comparison.trials import Comparison, Trial
 from tune_scripts.compare.equal_cost import Point, mean_success, success_at
 from tune_scripts.publish.curves import EVALUATED
 

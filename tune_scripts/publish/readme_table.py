@@ -14,11 +14,11 @@ from typing import Annotated
 
 import typer
 
-from e2hil_rllib.cli_common import Debug, console, errors, user_errors
+from e2hil_rllib.commands.cli.common import Debug, console, errors, user_errors
 from e2hil_rllib.disk.files import swapped_in
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.report.method_table import as_markdown, method_rows, warnings
-from e2hil_rllib.report.trials import RESULTS, read_comparison
+from e2hil_rllib.report.comparison.method_table import as_markdown, method_rows, warnings
+from e2hil_rllib.report.comparison.trials import RESULTS, read_comparison
 from tune_scripts.publish.about import ABOUT, NO_TABLE
 
 _ROOT = Path(__file__).resolve().parents[2]

@@ -24,7 +24,7 @@ from typing import Annotated
 
 import typer
 
-from e2hil_rllib.cli_common import Debug, Overrides, console, user_errors
+from e2hil_rllib.commands.cli.common import Debug, Overrides, console, user_errors
 from e2hil_rllib.settings.run_settings import Settings
 from tune_scripts.compare.command import BUDGETS
 from tune_scripts.compare.plan import PlanError, load_task

@@ -10,7 +10,7 @@ from typing import Any
 from ray.tune.experiment import Trial as TuneTrial
 from rich.console import Console
 
-from e2hil_rllib.report.trials import ERRORS
+from e2hil_rllib.report.comparison.trials import ERRORS
 from e2hil_rllib.run.run_folder import RunFolder
 from tune_scripts.compare.progress import SweepProgress, error_of
 from tune_scripts.compare.results import append_row

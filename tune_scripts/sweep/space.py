@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.presets import PAPER
+from e2hil_rllib.settings.presets import PAPER
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

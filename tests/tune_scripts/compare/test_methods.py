@@ -14,9 +14,9 @@ from e2hil_rllib.data.episodes import EpisodeData, read_episodes
 from e2hil_rllib.learning import learner
 from e2hil_rllib.method.influence import influence_bounds, selection_mask
 from e2hil_rllib.method.selection import Selection
-from e2hil_rllib.presets import PRESETS
 from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.settings.build import algorithm_config, build, ray_session
+from e2hil_rllib.settings.presets import PRESETS
 from e2hil_rllib.settings.run_settings import Settings, changed_keys
 from e2hil_rllib.settings.yaml_file import SettingsError
 from tests.helpers import policy_weights

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from e2hil_rllib.disk.files import WriteError
-from e2hil_rllib.report.trials import ERRORS, RESULTS
+from e2hil_rllib.report.comparison.trials import ERRORS, RESULTS
 from tune_scripts.compare import progress as sweep_progress
 from tune_scripts.compare.progress import SweepProgress, in_words
 from tune_scripts.compare.results import ResultRow, append_row, read_results

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from e2hil_rllib.method.losses import actor_loss
-from e2hil_rllib.report.trials import read_comparison
+from e2hil_rllib.report.comparison.trials import read_comparison
 from e2hil_rllib.run.evaluation_log import EvaluatedEpisode
 from e2hil_rllib.run.progress import STEP
 from tests.report.comparisons import whole_comparison

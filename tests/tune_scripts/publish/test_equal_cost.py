@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from e2hil_rllib.report.trials import read_comparison
+from e2hil_rllib.report.comparison.trials import read_comparison
 from tests.report.comparisons import result, write_results
 from tune_scripts.publish.equal_cost import equal_cost
 

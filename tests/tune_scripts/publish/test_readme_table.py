@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from e2hil_rllib.report.comparison import markdown_table
+from e2hil_rllib.report.comparison.comparison_report import markdown_table
 from tests.report.comparisons import result, write_results
 from tune_scripts.publish import readme_table
 from tune_scripts.publish.readme_table import ReadmeError, app, with_tables, without_table

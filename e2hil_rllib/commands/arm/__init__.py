@@ -1,0 +1,1 @@
+"""The commands that move, set up or watch an arm."""

@@ -1,0 +1,1 @@
+"""The command line: arguments, help and errors of `e2hil`."""

@@ -1,0 +1,1 @@
+"""`e2hil virtual`: an SO101 without an SO101."""
