@@ -21,7 +21,7 @@ from e2hil_rllib.data.collector import EpisodeCollector
 from e2hil_rllib.data.experience import Experience
 from e2hil_rllib.data.outcomes import outcome_rates
 from e2hil_rllib.data.replay import Batch
-from e2hil_rllib.data.transitions import INTERVENTION, Segment
+from e2hil_rllib.data.transitions import INTERVENTION, Transitions
 from e2hil_rllib.evaluation import evaluate_policy
 from e2hil_rllib.external.learner.robot_feed import RobotFeed
 from e2hil_rllib.learning.torch_setup import set_up_torch
@@ -211,11 +211,11 @@ class E2HiL(ResumableSAC):
         for _, chunks in ready:
             yield from chunks
 
-    def _store(self, segment: Segment) -> None:
-        self._experience.add(segment)
-        self._human_steps += int((segment.source == INTERVENTION).sum())
-        self._takeovers += segment.takeovers
-        self._limiter.inserted(len(segment))
+    def _store(self, transitions: Transitions) -> None:
+        self._experience.add(transitions)
+        self._human_steps += int((transitions.source == INTERVENTION).sum())
+        self._takeovers += transitions.takeovers
+        self._limiter.inserted(len(transitions))
 
     def _learn(self) -> None:
         """Do the updates that the inserted steps owe, then send the weights to the runners."""

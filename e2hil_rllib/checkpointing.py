@@ -15,7 +15,7 @@ from e2hil_rllib.data.collector import EpisodeCollector
 from e2hil_rllib.data.episodes import episode_path, read_episode
 from e2hil_rllib.data.experience import Experience
 from e2hil_rllib.data.replay import HumanInTheLoopReplay
-from e2hil_rllib.data.transitions import Segment
+from e2hil_rllib.data.transitions import Transitions
 from e2hil_rllib.learning.update_limiter import UpdateLimiter
 from e2hil_rllib.networks.frozen_trunk import saved_fingerprint, saved_trunk
 from e2hil_rllib.run.selection_log import SelectionLog
@@ -57,7 +57,7 @@ class ResumableSAC(SAC):
     _takeovers: int
     _rebuild = False
 
-    def _store(self, segment: Segment) -> None:
+    def _store(self, transitions: Transitions) -> None:
         """Take steps into replay, and count them."""
         raise NotImplementedError
 
@@ -158,15 +158,15 @@ class ResumableSAC(SAC):
             for number in range(self._collector.next_episode):
                 path = episode_path(self.config.episode_log, number)
                 if number not in since and path.exists():
-                    self._experience.add(self._collector.segment_of(read_episode(path)))
+                    self._experience.add(self._collector.transitions_of(read_episode(path)))
         for number in since:
             path = episode_path(self.config.episode_log, number)
-            segment = self._collector.recover(read_episode(path))
+            transitions = self._collector.recover(read_episode(path))
             known = collector_state["open_steps"].get(number, 0)
             if self._rebuild:
-                self._experience.add(segment.part(0, known))
-            self._store(segment.part(known, len(segment)))
-            logger.info("recovered %d steps of %s", len(segment) - known, path)
+                self._experience.add(transitions.part(0, known))
+            self._store(transitions.part(known, len(transitions)))
+            logger.info("recovered %d steps of %s", len(transitions) - known, path)
 
 
 def _name_moved_modules() -> None:

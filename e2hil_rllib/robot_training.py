@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from e2hil_rllib.data.transitions import Segment
+from e2hil_rllib.data.transitions import Transitions
 from e2hil_rllib.external.learner.robot_feed import RobotFeed
 from e2hil_rllib.learning.update_limiter import UpdateLimiter
 
@@ -29,7 +29,7 @@ class RobotTraining:
         self,
         robots: RobotFeed,
         limiter: UpdateLimiter,
-        store: Callable[[Segment], None],
+        store: Callable[[Transitions], None],
         update: Callable[[], None],
         publish: Callable[[], None],
         publish_interval: float,
@@ -63,8 +63,8 @@ class RobotTraining:
 
     def take(self) -> None:
         """Takes in what has come."""
-        for segment in self._robots.take():
-            self._store(segment)
+        for transitions in self._robots.take():
+            self._store(transitions)
 
     def take_the_rest(self) -> bool:
         """Takes in what has come, and says whether every robot has ended before that."""

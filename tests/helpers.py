@@ -8,13 +8,13 @@ import gymnasium as gym
 import numpy as np
 
 from e2hil_rllib.data.replay import HumanInTheLoopReplay, ReplayBuffer
-from e2hil_rllib.data.transitions import Segment
+from e2hil_rllib.data.transitions import Transitions
 
 
 def make_segment(
     episode: int, steps: range, *, source: np.ndarray | None = None, terminated: bool = False,
     images: bool = False,
-) -> Segment:  # fmt: skip
+) -> Transitions:  # fmt: skip
     """Steps whose state at step t is (t, episode), whose action is t/1000 and reward is t."""
     times = np.arange(steps.start, steps.stop + 1)
     observations = {"state": np.stack([times, np.full(len(times), episode)], 1).astype(np.float32)}
@@ -24,7 +24,7 @@ def make_segment(
         ).copy()
     ends = np.zeros(len(steps), bool)
     ends[-1:] = terminated
-    return Segment(
+    return Transitions(
         episode,
         steps.start,
         observations,

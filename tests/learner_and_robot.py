@@ -10,7 +10,8 @@ import numpy as np
 
 from e2hil_rllib.algorithm import E2HiL
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.data.episodes import EpisodeData, read_episodes
+from e2hil_rllib.data.episodes import read_episodes
+from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.external.protocol.weights import Weights
 from e2hil_rllib.external.robot.delivery import Delivery, Destination
 from e2hil_rllib.external.robot.recorder import Recorder, Step
@@ -151,7 +152,7 @@ def updates_of(algo: E2HiL) -> int:
     return int(algo._limiter.updates)
 
 
-def check_everything_is_there_once(algo: E2HiL, robot: Robot, folder: Path) -> list[EpisodeData]:
+def check_everything_is_there_once(algo: E2HiL, robot: Robot, folder: Path) -> list[EpisodeSteps]:
     """Log and replay hold what the robot has recorded, whose episodes have all ended.
 
     Returns:

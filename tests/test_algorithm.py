@@ -11,15 +11,9 @@ from ray import tune
 
 from e2hil_rllib.algorithm import E2HiL
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.data.episodes import (
-    EpisodeData,
-    episode_path,
-    read_episode,
-    read_episodes,
-    write_episode,
-)
+from e2hil_rllib.data.episodes import episode_path, read_episode, read_episodes, write_episode
 from e2hil_rllib.data.replay import SOURCE
-from e2hil_rllib.data.transitions import INTERVENTION
+from e2hil_rllib.data.transitions import INTERVENTION, EpisodeSteps
 from e2hil_rllib.run.selection_log import read_samples, selection_files
 from tests.helpers import ReachEnv, policy_weights, same_arrays
 
@@ -349,7 +343,7 @@ def write_demonstrations(folder, count=3, action_size=2):
             actions.append(np.clip(-5 * observation["state"], -2, 2).astype(np.float32))
             observation, *_ = env.step(actions[-1])
             rows.append(observation)
-        episode = EpisodeData(
+        episode = EpisodeSteps(
             episode=index,
             observations={key: np.stack([row[key] for row in rows]) for key in rows[0]},
             actions=np.stack(actions)[:, :action_size],

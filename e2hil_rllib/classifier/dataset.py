@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from e2hil_rllib.data.episodes import EpisodeData, episode_files, read_episode
+from e2hil_rllib.data.episodes import episode_files, read_episode
+from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.disk.parquet_columns import is_image
 from e2hil_rllib.errors import UserError
 
@@ -52,7 +53,7 @@ class LabelledEpisode:
         return near
 
 
-def label_episode(episode: EpisodeData, name: str, unsure_steps: int = 0) -> LabelledEpisode:
+def label_episode(episode: EpisodeSteps, name: str, unsure_steps: int = 0) -> LabelledEpisode:
     """Labels an episode's T + 1 frames by its rewards.
 
     The frame that followed a step is a success where the step was rewarded with 1, and the last

@@ -16,7 +16,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from e2hil_rllib.data.episodes import EpisodeData, episode_files, episode_path, write_episode
+from e2hil_rllib.data.episodes import episode_files, episode_path, write_episode
+from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings.environments import control_rate, fault_in_words
 from e2hil_rllib.settings.run_settings import Settings
@@ -113,7 +114,7 @@ def _make(settings: Settings, kind: dict[str, Any]) -> gymnasium.Env[Any, Any]:
 
 def _record(
     env: gymnasium.Env[Any, Any], task: str, index: int, rng: np.random.Generator
-) -> EpisodeData:
+) -> EpisodeSteps:
     observation, info = env.reset(seed=int(rng.integers(2**31)))
     if "task_succeed" not in info:
         raise LabelledRecordingError(
@@ -134,7 +135,7 @@ def _record(
         led.append(bool(info["is_intervention"]))
         actions.append(info["teleop_action"] if led[-1] else action)
         solved.append(bool(info["task_succeed"]))
-    return EpisodeData(
+    return EpisodeSteps(
         episode=index,
         observations={key: np.stack([obs[key] for obs in observations]) for key in observation},
         actions=np.stack(actions),

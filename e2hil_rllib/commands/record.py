@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from e2hil_rllib.commands.arm.arm_session import announce, arm_session, is_physical
-from e2hil_rllib.data.episodes import EpisodeData, episode_files, episode_path, write_episode
+from e2hil_rllib.data.episodes import episode_files, episode_path, write_episode
+from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings.environments import control_rate
 from e2hil_rllib.settings.run_settings import Settings
@@ -51,7 +52,7 @@ def record_demonstrations(
     settings: Settings,
     folder: Path,
     episodes: int,
-    on_episode: Callable[[int, EpisodeData | None], None] = lambda kept, episode: None,
+    on_episode: Callable[[int, EpisodeSteps | None], None] = lambda kept, episode: None,
     console: Console | None = None,
     resume: bool = False,
 ) -> Recording:
@@ -101,7 +102,7 @@ def _record(
     folder: Path,
     episodes: int,
     recording: Recording,
-    on_episode: Callable[[int, EpisodeData | None], None],
+    on_episode: Callable[[int, EpisodeSteps | None], None],
     console: Console,
 ) -> None:
     """Records until there are enough episodes."""
@@ -156,7 +157,7 @@ def record_with_progress(
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("Recording", total=episodes)
 
-        def show(kept: int, episode: EpisodeData | None) -> None:
+        def show(kept: int, episode: EpisodeSteps | None) -> None:
             progress.update(task, completed=kept)
 
         try:
@@ -194,7 +195,7 @@ def _demonstrated(
 
 def _record_episode(
     env: gymnasium.Env[Any, Any], task: str, observation: Any, index: int, console: Console
-) -> EpisodeData | None:
+) -> EpisodeSteps | None:
     """Records one episode from its reset's observation; None where nothing of it is wanted."""
     idle = np.zeros(env.action_space.shape or (), np.float32)
     observations = [observation]
@@ -219,7 +220,7 @@ def _record_episode(
             f"Nobody led a step of {task}: the environment's person does not demonstrate. "
             "Set demonstrations.path to a folder of recorded episodes."
         )
-    return EpisodeData(
+    return EpisodeSteps(
         episode=index,
         observations=_stacked(observations),
         actions=np.stack(actions),

@@ -1,4 +1,4 @@
-"""From RLlib's episode chunks, or robots' ones, to segments for replay and to episodes on disk."""
+"""Episode collector: sampled steps become transitions for replay and episodes on disk."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from e2hil_rllib.data.action_scale import ActionScale
-from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
+from e2hil_rllib.data.episodes import episode_path, write_episode
 from e2hil_rllib.data.outcomes import WINDOW, EpisodeOutcome, episode_outcome
-from e2hil_rllib.data.transitions import INTERVENTION, POLICY, Segment
-from e2hil_rllib.external.learner.arrivals import Arrival
-from e2hil_rllib.external.protocol.chunk import Chunk
+from e2hil_rllib.data.transitions import (
+    INTERVENTION,
+    POLICY,
+    EpisodeSteps,
+    Transitions,
+    as_stored,
+)
 from e2hil_rllib.networks.observation_encoder import FLAT_KEY
 
 
 @dataclass
 class _OpenEpisode:
-    """An episode that has not ended: its number, its infos, and its segments where it is logged."""
+    """An episode that has not ended; it keeps its transitions only where it is logged."""
 
     number: int
     num_steps: int = 0
     infos: list[dict[str, Any]] = field(default_factory=list)
     rewards: float = 0.0
-    segments: list[Segment] = field(default_factory=list)
+    parts: list[Transitions] = field(default_factory=list)
     origin: str = ""
     """Names it among those of all robots; "" where no robot sends it."""
     known: int = 0
@@ -62,46 +66,54 @@ class EpisodeCollector:
         self._open: dict[str, _OpenEpisode] = {}
         self._logged_before: set[str] = set()
 
-    def collect(self, chunk: SingleAgentEpisode) -> Segment:
-        """Turn one chunk into a segment; where its episode ends, write the episode to the log.
+    def collect(self, chunk: SingleAgentEpisode) -> Transitions:
+        """Turn one chunk into a transitions; where its episode ends, write the episode to the log.
 
         Raises:
             ValueError: When the environment broke its contract, naming the key and the step.
             FileExistsError: When the log already holds an episode of this number.
         """
         episode = self._opened(chunk.id_, self._task, self._fps)
-        segment = self._segment(chunk, episode)
-        self._add(episode, segment, chunk.get_infos()[1:])
+        transitions = self._sampled(chunk, episode)
+        self._add(episode, transitions, chunk.get_infos()[1:])
         if chunk.is_done:
             self._finish(chunk.id_, terminated=chunk.is_terminated)
-        return segment
+        return transitions
 
-    def receive(self, arrival: Arrival) -> Segment | None:
-        """Turn what has come from a robot into a segment; log the episode that it ends.
+    def receive(self, origin: str, steps: EpisodeSteps | None) -> Transitions | None:
+        """Turn steps of a robot into transitions; log the episode that they end.
+
+        Args:
+            origin: Name of the episode among those of all robots.
+            steps: Next steps of the episode; None where it was cut off after those before.
 
         Returns:
             The steps that replay does not have yet; None where it has them all.
 
         Raises:
-            ValueError: When a human acted although nobody may.
-            FileExistsError: When the log already holds an episode of this number.
+            ValueError: A human acted although nobody may.
+            FileExistsError: The log already holds an episode of this number.
         """
-        if arrival.origin in self._logged_before:
+        if origin in self._logged_before:
             return None
-        if arrival.chunk is None:
-            self._finish(arrival.origin, terminated=False)
+        if steps is None:
+            self._finish(origin, terminated=False)
             return None
-        chunk = arrival.chunk
-        episode = self._opened(arrival.origin, chunk.task, chunk.fps)
-        episode.origin = arrival.origin
-        segment = self._sent(chunk, episode)
-        infos = [{"is_intervention": human} for human in chunk.is_intervention.tolist()]
-        infos[-1]["succeed"] = chunk.succeed
-        self._add(episode, segment, infos)
-        if chunk.ends_episode:
-            self._finish(arrival.origin, terminated=chunk.terminated)
-        known = max(0, episode.known - segment.first_step)
-        return segment.part(known, len(segment)) if known < len(segment) else None
+        episode = self._opened(origin, steps.task, steps.fps)
+        episode.origin = origin
+        if steps.is_intervention.any():
+            self._refuse_humans(f"episode {episode.number} of the robot {origin.partition('/')[0]}")
+        transitions = steps.transitions(
+            self.scale, episode=episode.number, first_step=episode.num_steps,
+            after_human=episode.led,
+        )  # fmt: skip
+        infos = [{"is_intervention": human} for human in steps.is_intervention.tolist()]
+        infos[-1]["succeed"] = steps.succeed
+        self._add(episode, transitions, infos)
+        if steps.ends_episode:
+            self._finish(origin, terminated=steps.terminated)
+        known = max(0, episode.known - transitions.first_step)
+        return transitions.part(known, len(transitions)) if known < len(transitions) else None
 
     def _opened(self, name: str, task: str, fps: float) -> _OpenEpisode:
         episode = self._open.get(name)
@@ -112,33 +124,15 @@ class EpisodeCollector:
         return episode
 
     def _add(
-        self, episode: _OpenEpisode, segment: Segment, step_infos: list[dict[str, Any]]
+        self, episode: _OpenEpisode, transitions: Transitions, step_infos: list[dict[str, Any]]
     ) -> None:
-        episode.num_steps += len(segment)
-        if len(segment):
-            episode.led = bool(segment.source[-1] == INTERVENTION)
+        episode.num_steps += len(transitions)
+        if len(transitions):
+            episode.led = bool(transitions.source[-1] == INTERVENTION)
         episode.infos += step_infos
-        episode.rewards += float(segment.rewards.sum(dtype=np.float64))
+        episode.rewards += float(transitions.rewards.sum(dtype=np.float64))
         if self._log is not None:
-            episode.segments.append(segment)
-
-    def _sent(self, chunk: Chunk, episode: _OpenEpisode) -> Segment:
-        """A robot's steps; their actions are those that were carried out."""
-        if chunk.is_intervention.any():
-            self._refuse_humans(f"episode {episode.number} of the robot {chunk.stream}")
-        terminated = np.zeros(chunk.num_steps, bool)
-        terminated[-1:] = chunk.terminated
-        low, high = self.scale.low, self.scale.high
-        return Segment(
-            episode.number,
-            episode.num_steps,
-            {key: _as_stored(x) for key, x in chunk.observations.items()},
-            self.scale.to_unit(np.clip(chunk.actions, low, high)).astype(np.float32),
-            chunk.rewards,
-            terminated,
-            np.where(chunk.is_intervention, INTERVENTION, POLICY).astype(np.uint8),
-            episode.led,
-        )
+            episode.parts.append(transitions)
 
     def _finish(self, name: str, *, terminated: bool) -> None:
         episode = self._open.pop(name)
@@ -154,7 +148,7 @@ class EpisodeCollector:
             )
         write_episode(path, self._whole(episode, outcome, terminated=terminated))
 
-    def _segment(self, chunk: SingleAgentEpisode, episode: _OpenEpisode) -> Segment:
+    def _sampled(self, chunk: SingleAgentEpisode, episode: _OpenEpisode) -> Transitions:
         observations = chunk.get_observations()
         if not isinstance(observations, dict):
             observations = {FLAT_KEY: observations}
@@ -168,10 +162,10 @@ class EpisodeCollector:
             if self._is_human(info, where):
                 source[t] = INTERVENTION
                 actions[t] = self._human_action(info, where)
-        return Segment(
+        return Transitions(
             episode.number,
             episode.num_steps,
-            {key: _as_stored(np.asarray(x)) for key, x in observations.items()},
+            {key: as_stored(np.asarray(x)) for key, x in observations.items()},
             actions,
             np.asarray(chunk.get_rewards(), np.float32),
             terminated,
@@ -218,18 +212,18 @@ class EpisodeCollector:
 
     def _whole(
         self, episode: _OpenEpisode, outcome: EpisodeOutcome, *, terminated: bool
-    ) -> EpisodeData:
-        segments = episode.segments
-        first = segments[0].observations
-        return EpisodeData(
+    ) -> EpisodeSteps:
+        parts = episode.parts
+        first = parts[0].observations
+        return EpisodeSteps(
             episode=episode.number,
             observations={
-                key: np.concatenate([first[key][:1], *(s.observations[key][1:] for s in segments)])
+                key: np.concatenate([first[key][:1], *(s.observations[key][1:] for s in parts)])
                 for key in first
             },
-            actions=self.scale.to_environment(np.concatenate([s.actions for s in segments])),
-            rewards=np.concatenate([s.rewards for s in segments]),
-            is_intervention=np.concatenate([s.source for s in segments]) == INTERVENTION,
+            actions=self.scale.to_environment(np.concatenate([s.actions for s in parts])),
+            rewards=np.concatenate([s.rewards for s in parts]),
+            is_intervention=np.concatenate([s.source for s in parts]) == INTERVENTION,
             terminated=terminated,
             truncated=not terminated,
             succeed=bool(outcome.success),
@@ -238,21 +232,11 @@ class EpisodeCollector:
             origin=episode.origin,
         )
 
-    def segment_of(self, episode: EpisodeData) -> Segment:
-        """A recorded episode as one segment, human steps marked as interventions."""
-        terminated = np.zeros(episode.num_steps, bool)
-        terminated[-1:] = episode.terminated
-        return Segment(
-            episode.episode,
-            0,
-            {key: _as_stored(x) for key, x in episode.observations.items()},
-            self.scale.to_unit(episode.actions).astype(np.float32),
-            episode.rewards,
-            terminated,
-            np.where(episode.is_intervention, INTERVENTION, POLICY).astype(np.uint8),
-        )
+    def transitions_of(self, episode: EpisodeSteps) -> Transitions:
+        """A recorded episode as transitions, human steps marked as interventions."""
+        return episode.transitions(self.scale, episode=episode.episode, first_step=0)
 
-    def recover(self, episode: EpisodeData) -> Segment:
+    def recover(self, episode: EpisodeSteps) -> Transitions:
         """Count a logged episode as collected; returns its steps."""
         self.next_episode = max(self.next_episode, episode.episode + 1)
         if episode.origin:
@@ -262,7 +246,7 @@ class EpisodeCollector:
         self.outcomes.append(
             EpisodeOutcome(episode.num_steps, human, episode.succeed, float(episode.rewards.sum()))
         )
-        return self.segment_of(episode)
+        return self.transitions_of(episode)
 
     def state(self) -> dict[str, Any]:
         """Next episode number, collected steps of each open episode, and the last outcomes."""
@@ -297,8 +281,3 @@ class EpisodeCollector:
             if (n >= self.next_episode or n in state["open_steps"])
             and episode_path(self._log, n).exists()
         )  # fmt: skip
-
-
-def _as_stored(array: np.ndarray) -> np.ndarray:
-    """Images stay uint8; everything else is float32."""
-    return array if array.dtype == np.uint8 else array.astype(np.float32)

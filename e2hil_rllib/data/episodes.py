@@ -11,7 +11,6 @@ import json
 import logging
 import re
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.disk.files import swapped_in
 from e2hil_rllib.disk.parquet_columns import (
     EPISODE,
@@ -58,82 +58,7 @@ class DamagedEpisodeError(UserError):
         )
 
 
-@dataclass(frozen=True, eq=False)
-class EpisodeData:
-    """What happened in one episode of T steps.
-
-    Attributes:
-        episode: Index of the episode in its recording.
-        observations: Arrays of shape (T + 1, ...) by observation key. Images are uint8 of shape
-            (T + 1, height, width, 3).
-        actions: The executed actions in the environment's units, float32, shape (T, action_dim).
-        rewards: float32, shape (T,).
-        is_intervention: True where a human chose the action, bool, shape (T,).
-        terminated: Whether the task ended the episode (success or failure).
-        truncated: Whether something else ended it (time limit, pause).
-        succeed: Whether the task was solved.
-        fps: Control steps per second, [Hz].
-        task: What the episode is about, e.g. the environment's id.
-        origin: Names the episode among those of all robots; "" for one that no robot has sent.
-    """
-
-    episode: int
-    observations: dict[str, np.ndarray]
-    actions: np.ndarray
-    rewards: np.ndarray
-    is_intervention: np.ndarray
-    terminated: bool
-    truncated: bool
-    succeed: bool
-    fps: float
-    task: str
-    origin: str = ""
-
-    @property
-    def num_steps(self) -> int:
-        """T, the number of steps."""
-        return len(self.actions)
-
-
-def check_episode(episode: EpisodeData) -> None:
-    """Refuses an episode that cannot be learned from.
-
-    Raises:
-        ValueError: A shape, a type or a value is wrong; the message names the field.
-    """
-    if episode.episode < 0:
-        raise ValueError(f"episode is {episode.episode}, expected an index from 0")
-    if not (np.isfinite(episode.fps) and episode.fps > 0):
-        raise ValueError(f"fps is {episode.fps}, expected a positive number")
-    if episode.actions.ndim != 2 or 0 in episode.actions.shape:
-        raise ValueError(f"actions have shape {episode.actions.shape}, expected (T, action_dim)")
-    steps = episode.num_steps
-    fields: dict[str, tuple[np.ndarray, type[np.generic]]] = {
-        "actions": (episode.actions, np.float32),
-        "rewards": (episode.rewards, np.float32),
-        "is_intervention": (episode.is_intervention, np.bool_),
-    }
-    for name, (array, dtype) in fields.items():
-        if array.dtype != dtype:
-            raise ValueError(f"{name} are {array.dtype}, expected {np.dtype(dtype)}")
-        if name != "actions" and array.shape != (steps,):
-            raise ValueError(f"{name} have shape {array.shape}, expected ({steps},)")
-        _refuse_not_finite(name, array)
-    if not episode.observations:
-        raise ValueError("there is no observation")
-    for key, array in episode.observations.items():
-        name = f"observations[{key!r}]"
-        if array.dtype.kind not in "fiub":
-            raise ValueError(f"{name} are {array.dtype}, expected numbers")
-        if array.ndim < 1 or len(array) != steps + 1 or array.size == 0:
-            raise ValueError(
-                f"{name} have shape {array.shape}, expected ({steps + 1}, ...): {steps} steps "
-                f"have {steps + 1} observations"
-            )
-        _refuse_not_finite(name, array)
-
-
-def write_episode(path: Path, episode: EpisodeData) -> None:
+def write_episode(path: Path, episode: EpisodeSteps) -> None:
     """Writes an episode; the file is there whole or not at all.
 
     Args:
@@ -141,10 +66,10 @@ def write_episode(path: Path, episode: EpisodeData) -> None:
         episode: What to write.
 
     Raises:
-        ValueError: The episode is not consistent; see `check_episode`.
+        ValueError: The episode is not consistent; see ``EpisodeSteps.check``.
     """
     try:
-        check_episode(episode)
+        episode.check()
         table = _table_of(episode)
     except ValueError as error:
         raise ValueError(f"The episode for {path} is not written: {error}") from error
@@ -152,7 +77,7 @@ def write_episode(path: Path, episode: EpisodeData) -> None:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
-def read_episode(path: Path) -> EpisodeData:
+def read_episode(path: Path) -> EpisodeSteps:
     """Reads an episode and checks all of it.
 
     Raises:
@@ -165,7 +90,7 @@ def read_episode(path: Path) -> EpisodeData:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         table = file.read(use_threads=False)
         episode = _episode_of(table)
-        check_episode(episode)
+        episode.check()
     except UNREADABLE as error:
         fault = f"there is no {error}" if isinstance(error, KeyError) else str(error)
         raise DamagedEpisodeError(path, fault.rstrip(".") or type(error).__name__) from error
@@ -190,7 +115,7 @@ def episode_files(folder: Path | str) -> list[Path]:
     return [path for _, path in sorted((int(name[1]), path) for name, path in found if name)]
 
 
-def read_episodes(folder: Path | str, *, skip_damaged: bool = False) -> list[EpisodeData]:
+def read_episodes(folder: Path | str, *, skip_damaged: bool = False) -> list[EpisodeSteps]:
     """Reads every episode of a folder, by index.
 
     Args:
@@ -212,13 +137,7 @@ def read_episodes(folder: Path | str, *, skip_damaged: bool = False) -> list[Epi
     return episodes
 
 
-def _refuse_not_finite(name: str, array: np.ndarray) -> None:
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        row = int(np.argwhere(~np.isfinite(array))[0][0])
-        raise ValueError(f"{name} hold a value that is not finite at index {row}")
-
-
-def _table_of(episode: EpisodeData) -> pa.Table:
+def _table_of(episode: EpisodeSteps) -> pa.Table:
     steps = episode.num_steps
     columns: dict[str, pa.Array] = {}
     layout: dict[str, dict[str, Any]] = {}
@@ -257,7 +176,7 @@ def _table_of(episode: EpisodeData) -> pa.Table:
     return pa.table(columns).replace_schema_metadata({_METADATA_KEY: text, _CHECKSUM_KEY: checksum})
 
 
-def _episode_of(table: pa.Table) -> EpisodeData:
+def _episode_of(table: pa.Table) -> EpisodeSteps:
     metadata = table.schema.metadata or {}
     if not {_METADATA_KEY, _CHECKSUM_KEY} <= metadata.keys():
         raise ValueError(f"its metadata lack {_METADATA_KEY.decode()!r} or its checksum")
@@ -287,7 +206,7 @@ def _episode_of(table: pa.Table) -> EpisodeData:
 
     action = step_column(table, "action")
     action_shape = (steps, description["action_dim"])
-    return EpisodeData(
+    return EpisodeSteps(
         episode=named_column(table, EPISODE)[0].as_py(),
         observations=observations,
         actions=decode_rows("action", action, action_shape, np.dtype(np.float32)),

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import gymnasium as gym
 
 from e2hil_rllib.data.collector import EpisodeCollector
-from e2hil_rllib.data.episodes import EpisodeData, read_episodes
+from e2hil_rllib.data.episodes import read_episodes
 from e2hil_rllib.data.replay import HumanInTheLoopReplay, ReplayBuffer
-from e2hil_rllib.data.transitions import Segment
+from e2hil_rllib.data.transitions import EpisodeSteps, Transitions
 from e2hil_rllib.networks.frozen_trunk import features_for, save_trunk
 from e2hil_rllib.networks.observation_encoder import camera_names, observation_spaces, stored_spaces
 
@@ -76,18 +76,18 @@ class Experience:
         """Of the frozen trunk: its network, stage and weights, where there is one."""
         return None if self._features is None else self._features.trunk.fingerprint
 
-    def add(self, segment: Segment) -> None:
+    def add(self, transitions: Transitions) -> None:
         """Store online steps."""
-        if not self._warned and (broken := self._broken_bound(segment)):
+        if not self._warned and (broken := self._broken_bound(transitions)):
             # An error would end a session with a person at the arm; they may set it later.
-            logger.warning("episode %d: %s", segment.episode, broken)
+            logger.warning("episode %d: %s", transitions.episode, broken)
             self._warned = True
-        self.replay.add(self._as_stored(segment))
+        self.replay.add(self._as_stored(transitions))
 
-    def _broken_bound(self, segment: Segment) -> str | None:
-        """Description of the return bound that a segment broke; None where it broke none."""
+    def _broken_bound(self, transitions: Transitions) -> str | None:
+        """Description of the return bound that transitions broke; None where it broke none."""
         lowest, highest = self._return_bounds
-        least, most = segment.return_range(self._config.gamma)
+        least, most = transitions.return_range(self._config.gamma)
         if highest is not None and most > highest + _ROUNDING:
             name, found, bound, less, end = "highest_return", most, highest, "less", "most"
         elif lowest is not None and least < lowest - _ROUNDING:
@@ -100,11 +100,11 @@ class Experience:
             "for no bound"
         )
 
-    def _as_stored(self, segment: Segment) -> Segment:
+    def _as_stored(self, transitions: Transitions) -> Transitions:
         if self._features is None:
-            return segment
-        observations = self._features.of_arrays(segment.observations)
-        return dataclasses.replace(segment, observations=observations)
+            return transitions
+        observations = self._features.of_arrays(transitions.observations)
+        return dataclasses.replace(transitions, observations=observations)
 
     def add_demonstrations(self, folder: Path, collector: EpisodeCollector) -> None:
         """Store recorded episodes.
@@ -129,12 +129,12 @@ class Experience:
             )
         for episode in episodes:
             self._check(episode, folder)
-            segment = collector.segment_of(episode)
-            if broken := self._broken_bound(segment):
+            transitions = collector.transitions_of(episode)
+            if broken := self._broken_bound(transitions):
                 raise ValueError(f"demonstrations={folder}: episode {episode.episode}: {broken}")
-            self.replay.add_demonstration(self._as_stored(segment))
+            self.replay.add_demonstration(self._as_stored(transitions))
 
-    def _check(self, episode: EpisodeData, folder: Path) -> None:
+    def _check(self, episode: EpisodeSteps, folder: Path) -> None:
         shapes = {key: space.shape for key, space in self._spaces.items()}
         found = {key: x.shape[1:] for key, x in episode.observations.items()}
         if found != shapes:

@@ -10,7 +10,13 @@ import numpy as np
 
 from e2hil_rllib.data.observation_store import FrameStore
 from e2hil_rllib.data.returns import UNKNOWN, known_returns, n_step_windows
-from e2hil_rllib.data.transitions import DEMONSTRATION, INTERVENTION, POLICY, SOURCE_NAMES, Segment
+from e2hil_rllib.data.transitions import (
+    DEMONSTRATION,
+    INTERVENTION,
+    POLICY,
+    SOURCE_NAMES,
+    Transitions,
+)
 
 __all__ = ["EPISODE", "SOURCE", "SOURCE_NAMES", "STEP", "HumanInTheLoopReplay", "ReplayBuffer"]
 
@@ -28,7 +34,7 @@ class ReplayBuffer:
     """The newest ``capacity`` transitions, their frames stored once.
 
     A transition holds the numbers of its two frames. The next frame of a step is the one that
-    followed it in its own segment, whatever was added in between. What the critics' target needs
+    followed it in its own episode, whatever was added in between. What the critics' target needs
     of its future, its n-step window and a known return, is stored with it, and completed when the
     next steps of its episode come.
 
@@ -56,7 +62,7 @@ class ReplayBuffer:
         self.capacity = capacity
         self.action_size = action_size
         self._gamma, self._n_step = gamma, n_step
-        # One frame more for every segment: a sixteenth is room for segments of sixteen steps.
+        # One frame more for every run of steps: a sixteenth is room for runs of sixteen.
         self._frames = FrameStore(shapes, dtypes, capacity + max(64, capacity // 16))
         self._columns: dict[str, np.ndarray] = {
             "frame": np.zeros(capacity, np.int64),
@@ -83,46 +89,48 @@ class ReplayBuffer:
     def __len__(self) -> int:
         return min(self.count, self.capacity)
 
-    def add(self, segment: Segment) -> None:
-        """Append the steps of a segment; of one longer than the buffer, its newest steps."""
-        if len(segment) > self.capacity:
-            segment = segment.part(len(segment) - self.capacity, len(segment))
-        steps = len(segment)
+    def add(self, transitions: Transitions) -> None:
+        """Append transitions; of more than the buffer holds, the newest."""
+        if len(transitions) > self.capacity:
+            transitions = transitions.part(len(transitions) - self.capacity, len(transitions))
+        steps = len(transitions)
         if steps == 0:
             return
         self.count += steps
         rows = np.arange(self.count - steps, self.count) % self.capacity
-        frames = self._add_frames(segment, rows)
+        frames = self._add_frames(transitions, rows)
         columns = self._columns
         columns["frame"][rows] = frames[:-1]
         columns["next_frame"][rows] = frames[1:]
-        columns["actions"][rows] = segment.actions
-        columns["rewards"][rows] = segment.rewards
-        columns["terminateds"][rows] = segment.terminated
-        columns[SOURCE][rows] = segment.source
-        columns[EPISODE][rows] = segment.episode
-        columns[STEP][rows] = segment.first_step + np.arange(steps)
-        self._tails[segment.episode] = (segment.first_step + steps, int(frames[-1]))
+        columns["actions"][rows] = transitions.actions
+        columns["rewards"][rows] = transitions.rewards
+        columns["terminateds"][rows] = transitions.terminated
+        columns[SOURCE][rows] = transitions.source
+        columns[EPISODE][rows] = transitions.episode
+        columns[STEP][rows] = transitions.first_step + np.arange(steps)
+        self._tails[transitions.episode] = (transitions.first_step + steps, int(frames[-1]))
         self._targets[FLOOR][rows] = UNKNOWN
-        self._complete(rows, segment)
+        self._complete(rows, transitions)
 
-    def _complete(self, rows: np.ndarray, segment: Segment) -> None:
+    def _complete(self, rows: np.ndarray, transitions: Transitions) -> None:
         """Derive targets of new rows, and of the earlier ones of their episode that they extend."""
-        succeeded = segment.terminated[-1] and segment.rewards[-1] > 0
-        if succeeded and segment.source[-1] != POLICY:
-            self._derive(self._continued(rows, segment, None))
+        succeeded = transitions.terminated[-1] and transitions.rewards[-1] > 0
+        if succeeded and transitions.source[-1] != POLICY:
+            self._derive(self._continued(rows, transitions, None))
         else:
-            self._derive(self._continued(rows, segment, self._n_step - 1))
+            self._derive(self._continued(rows, transitions, self._n_step - 1))
 
-    def _continued(self, rows: np.ndarray, segment: Segment, before: int | None) -> np.ndarray:
+    def _continued(
+        self, rows: np.ndarray, transitions: Transitions, before: int | None
+    ) -> np.ndarray:
         """New rows, and up to ``before`` (None: all) earlier ones that lead there without a gap."""
         if before == 0:
             return rows
-        columns, first = self._columns, segment.first_step
+        columns, first = self._columns, transitions.first_step
         earliest = 0 if before is None else max(0, first - before)
         held = slice(0, len(self))
         found = np.flatnonzero(
-            (columns[EPISODE][held] == segment.episode)
+            (columns[EPISODE][held] == transitions.episode)
             & (columns[STEP][held] >= earliest)
             & (columns[STEP][held] < first)
         )
@@ -142,12 +150,12 @@ class ReplayBuffer:
         targets["last_frame"][rows] = columns["next_frame"][rows[windows.last]]
         targets[FLOOR][rows] = known_returns(rewards, terminated, human, gamma=self._gamma)
 
-    def _add_frames(self, segment: Segment, rows: np.ndarray) -> np.ndarray:
-        """Store the frames of a segment that are not there yet; returns all T + 1 numbers."""
-        step, tail = self._tails.get(segment.episode, (-1, -1))
-        continues = step == segment.first_step and self._frames.holds(tail)
+    def _add_frames(self, transitions: Transitions, rows: np.ndarray) -> np.ndarray:
+        """Store the frames that are not there yet; return all T + 1 numbers."""
+        step, tail = self._tails.get(transitions.episode, (-1, -1))
+        continues = step == transitions.first_step and self._frames.holds(tail)
         oldest = self._oldest_frame(rows, tail if continues else None)
-        new = {k: x[1:] if continues else x for k, x in segment.observations.items()}
+        new = {k: x[1:] if continues else x for k, x in transitions.observations.items()}
         ids = self._frames.add(new, oldest)
         if len(self._tails) > 256:
             self._tails = {e: t for e, t in self._tails.items() if self._frames.holds(t[1])}
@@ -271,26 +279,26 @@ class HumanInTheLoopReplay:
         self.demonstration_fraction = demonstration_fraction
         self._generator = np.random.default_rng(seed)
 
-    def add(self, segment: Segment) -> None:
+    def add(self, transitions: Transitions) -> None:
         """Store online steps, and those of the human also as demonstrations."""
-        self.online.add(segment)
-        for run in segment.runs_of(INTERVENTION):
+        self.online.add(transitions)
+        for run in transitions.runs_of(INTERVENTION):
             self.demonstrations.add(run)
 
-    def add_demonstration(self, segment: Segment) -> None:
+    def add_demonstration(self, transitions: Transitions) -> None:
         """Store steps of a recorded demonstration.
 
         Demonstrations count their episodes below zero, so that they never meet an online one.
         """
-        source = np.full(len(segment), DEMONSTRATION, np.uint8)
+        source = np.full(len(transitions), DEMONSTRATION, np.uint8)
         self.demonstrations.add(
-            Segment(
-                -1 - segment.episode,
-                segment.first_step,
-                segment.observations,
-                segment.actions,
-                segment.rewards,
-                segment.terminated,
+            Transitions(
+                -1 - transitions.episode,
+                transitions.first_step,
+                transitions.observations,
+                transitions.actions,
+                transitions.rewards,
+                transitions.terminated,
                 source,
             )
         )

@@ -43,7 +43,7 @@ class JudgedSamples:
     Attributes:
         episode: Of each sample, int64 (B,); -1 - n is episode n of the demonstrations.
         step: Of each sample within its episode, int64 (B,).
-        source: Codes of `segments.SOURCE_NAMES`, uint8 (B,).
+        source: Codes of `transitions.SOURCE_NAMES`, uint8 (B,).
         influence: c, float32 (B,).
         kept: The selection's mask, bool (B,).
         lower: ℓ, the lower bound of |c|.

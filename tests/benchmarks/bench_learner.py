@@ -28,7 +28,7 @@ from ray.rllib.utils.replay_buffers.utils import update_priorities_in_episode_re
 from e2hil_rllib.algorithm import _to_torch
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.replay import HumanInTheLoopReplay, ReplayBuffer
-from e2hil_rllib.data.transitions import Segment
+from e2hil_rllib.data.transitions import Transitions
 from e2hil_rllib.learning.torch_setup import set_up_torch
 from e2hil_rllib.method.selection import SelectionSettings
 from e2hil_rllib.settings.build import ray_session
@@ -74,7 +74,7 @@ def filled_replay(n_step: int = 1) -> HumanInTheLoopReplay:
     ]  # fmt: skip
     replay = HumanInTheLoopReplay(*buffers, demonstration_fraction=0.5, seed=0)
     for episode in range(STEPS // 100):
-        segment = Segment(
+        segment = Transitions(
             episode,
             0,
             {k: generator.uniform(-10, 10, (101, n)).astype(np.float32) for k, n in SIZES.items()},

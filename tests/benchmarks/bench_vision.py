@@ -19,7 +19,7 @@ from ray.rllib.core.columns import Columns
 
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.replay import HumanInTheLoopReplay, ReplayBuffer
-from e2hil_rllib.data.transitions import Segment
+from e2hil_rllib.data.transitions import Transitions
 from e2hil_rllib.learning.torch_setup import set_up_torch
 from e2hil_rllib.networks.camera_encoders import ConvolutionalEncoder
 from e2hil_rllib.networks.frozen_trunk import FrozenTrunk, shared_trunk
@@ -73,7 +73,7 @@ def filled_replay(config: E2HiLConfig) -> HumanInTheLoopReplay:
     buffers = [ReplayBuffer(STEPS, shapes, dtypes, 4, gamma=0.97) for _ in range(2)]
     replay = HumanInTheLoopReplay(*buffers, demonstration_fraction=0.5, seed=0)
     for episode in range(STEPS // 100):
-        segment = Segment(
+        segment = Transitions(
             episode,
             0,
             {

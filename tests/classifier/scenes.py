@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from e2hil_rllib.classifier.dataset import LabelledEpisode
-from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
+from e2hil_rllib.data.episodes import episode_path, write_episode
+from e2hil_rllib.data.transitions import EpisodeSteps
 
 SIZE = 32
 
@@ -23,7 +24,7 @@ def frame(gap: int, height: int = 12, light: int = 0) -> np.ndarray:
 
 def episode(
     index: int, *, solved: bool, after: int = 4, cameras: tuple[str, ...] = ("front",)
-) -> EpisodeData:
+) -> EpisodeSteps:
     """Ten steps of approach, and so many frames of success if it is solved."""
     rng = np.random.default_rng(index)
     height, light = int(rng.integers(4, 22)), int(rng.integers(-20, 20))
@@ -31,7 +32,7 @@ def episode(
     frames = np.stack([frame(int(gap), height, light) for gap in gaps])
     steps = len(gaps) - 1
     rewards = np.array([float(gap == 0) for gap in gaps[1:]], np.float32)
-    return EpisodeData(
+    return EpisodeSteps(
         episode=index,
         observations=dict.fromkeys(cameras, frames) | {"state": np.zeros((len(gaps), 2))},
         actions=np.zeros((steps, 2), np.float32),

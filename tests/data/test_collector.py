@@ -7,9 +7,7 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from e2hil_rllib.data.collector import EpisodeCollector
 from e2hil_rllib.data.episodes import read_episodes
-from e2hil_rllib.data.transitions import INTERVENTION, POLICY
-from e2hil_rllib.external.learner.arrivals import Arrival
-from e2hil_rllib.external.protocol.chunk import Chunk
+from e2hil_rllib.data.transitions import INTERVENTION, POLICY, EpisodeSteps
 
 SPACE = gym.spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))
 
@@ -88,7 +86,7 @@ def test_a_finished_episode_is_logged_whole(tmp_path):
     assert episode.is_intervention.tolist() == [False, True, False, False]
     assert np.allclose(episode.actions[:2], [[1.0, 7.5], [1.0, 2.5]])
     assert episode.observations["state"][:, 0].tolist() == [0, 1, 2, 3, 4]
-    segment = c.segment_of(episode)
+    segment = c.transitions_of(episode)
     assert np.allclose(segment.actions[1], [0.5, -0.5])
     assert segment.terminated.tolist() == [False, False, False, True]
 
@@ -117,7 +115,7 @@ def test_a_recorded_time_limit_does_not_terminate(tmp_path):
     c = collector(episode_log=tmp_path)
     c.collect(next(chunks([info()] * 3, truncated=True)))
     (episode,) = read_episodes(tmp_path)
-    assert not c.segment_of(episode).terminated.any()
+    assert not c.transitions_of(episode).terminated.any()
 
 
 def test_resume_finds_the_episodes_logged_since(tmp_path):
@@ -188,12 +186,12 @@ def arrival(first_step, steps, *, episode=0, stream="arm", ends=None, human=(), 
         "fps": 25.0,
         "task": "reach",
     } | changes
-    chunk = Chunk(stream, 0, episode, first_step, **values)
-    return Arrival(f"{stream}/{episode}/0", stream, 0, chunk)
+    sent = EpisodeSteps(episode=episode, first_step=first_step, **values)
+    return f"{stream}/{episode}/0", sent
 
 
 def cut_off(episode=0, stream="arm"):
-    return Arrival(f"{stream}/{episode}/0", stream, 0, None)
+    return f"{stream}/{episode}/0", None
 
 
 def test_a_robots_steps_come_in_the_critics_units_with_who_acted_and_how_it_ended():
@@ -201,7 +199,7 @@ def test_a_robots_steps_come_in_the_critics_units_with_who_acted_and_how_it_ende
     observations = {"state": np.zeros((3, 2)), "front": frames}
     c = collector()
     segment = c.receive(
-        arrival(
+        *arrival(
             0, 2, ends="terminated", human=[1], observations=observations,
             actions=np.array([[1.0, 2.5], [2.00005, -0.00005]], np.float32),
         )
@@ -219,11 +217,11 @@ def test_chunks_of_several_robots_make_an_episode_each(tmp_path):
     places = [
         (segment.episode, segment.first_step, len(segment))
         for segment in (
-            c.receive(arrival(0, 3)),
-            c.receive(arrival(0, 2, stream="other")),
-            c.receive(arrival(3, 2, ends="cut")),
-            c.receive(arrival(2, 4, stream="other", ends="terminated", succeed=True)),
-            c.receive(arrival(0, 1, episode=7)),
+            c.receive(*arrival(0, 3)),
+            c.receive(*arrival(0, 2, stream="other")),
+            c.receive(*arrival(3, 2, ends="cut")),
+            c.receive(*arrival(2, 4, stream="other", ends="terminated", succeed=True)),
+            c.receive(*arrival(0, 1, episode=7)),
         )
     ]
     assert places == [(0, 0, 3), (1, 0, 2), (0, 3, 2), (1, 2, 4), (2, 0, 1)]
@@ -239,92 +237,92 @@ def test_chunks_of_several_robots_make_an_episode_each(tmp_path):
 
 def test_an_episode_that_goes_no_further_is_truncated_after_the_last_step_that_came(tmp_path):
     c = collector(episode_log=tmp_path)
-    c.receive(arrival(0, 3))
-    assert c.receive(cut_off()) is None
+    c.receive(*arrival(0, 3))
+    assert c.receive(*cut_off()) is None
     (episode,) = read_episodes(tmp_path)
     assert (episode.num_steps, episode.terminated, episode.truncated) == (3, False, True)
-    assert c.receive(arrival(0, 1, episode=1)).episode == 1
+    assert c.receive(*arrival(0, 1, episode=1)).episode == 1
 
 
 def test_a_robots_human_where_none_was_announced_is_an_error():
     c = collector(interventions=False)
-    c.receive(arrival(0, 2))
+    c.receive(*arrival(0, 2))
     with pytest.raises(ValueError, match=r"episode 0 of the robot arm: a human acted, but"):
-        c.receive(arrival(2, 2, human=[3]))
+        c.receive(*arrival(2, 2, human=[3]))
 
 
 def test_a_robots_episode_is_never_written_over_another_runs(tmp_path):
-    collector(episode_log=tmp_path).receive(arrival(0, 1, ends="cut"))
+    collector(episode_log=tmp_path).receive(*arrival(0, 1, ends="cut"))
     with pytest.raises(
         FileExistsError, match=r"episode_000000.parquet holds an episode of another"
     ):
-        collector(episode_log=tmp_path).receive(arrival(0, 1, stream="other", ends="cut"))
+        collector(episode_log=tmp_path).receive(*arrival(0, 1, stream="other", ends="cut"))
 
 
 def test_an_open_episode_of_a_robot_goes_on_with_its_number_and_its_new_steps_alone(tmp_path):
     c = collector(episode_log=tmp_path)
-    c.receive(arrival(0, 1, stream="other", ends="cut"))
+    c.receive(*arrival(0, 1, stream="other", ends="cut"))
     for first_step in (0, 4):
-        c.receive(arrival(first_step, 4))
+        c.receive(*arrival(first_step, 4))
     state = c.state()
     assert state["open_steps"] == {1: 8} and state["open_origins"] == {"arm/0/0": 1}
-    c.receive(arrival(8, 4))  # after the checkpoint, and before the kill
+    c.receive(*arrival(8, 4))  # after the checkpoint, and before the kill
     again = collector(episode_log=tmp_path)
     assert list(again.resume(state)) == []
     assert again.state() == state
     # A robot's chunks need not be those that they were, after a gap for example.
-    assert again.receive(arrival(0, 6)) is None
+    assert again.receive(*arrival(0, 6)) is None
     assert again.state() == state
-    fresh = again.receive(arrival(6, 4))
+    fresh = again.receive(*arrival(6, 4))
     assert (fresh.episode, fresh.first_step, len(fresh)) == (1, 8, 2)
     assert fresh.observations["state"][:, 0].tolist() == [8, 9, 10]
     assert fresh.rewards.tolist() == [8, 9]
-    last = again.receive(arrival(10, 2, ends="terminated"))
+    last = again.receive(*arrival(10, 2, ends="terminated"))
     assert (last.first_step, last.terminated.tolist()) == (10, [False, True])
     _, episode = read_episodes(tmp_path)
     assert episode.observations["state"][:, 0].tolist() == list(range(13)), "it is logged whole"
-    assert again.receive(arrival(0, 1, episode=1)).episode == 2
+    assert again.receive(*arrival(0, 1, episode=1)).episode == 2
 
 
 def test_takeovers_of_a_robot_count_once_also_after_a_restart():
     led = {"human": [2, 3, 4, 5, 8]}
     c = collector()
-    assert [c.receive(arrival(t, 4, **led)).takeovers for t in (0, 4)] == [1, 0]
+    assert [c.receive(*arrival(t, 4, **led)).takeovers for t in (0, 4)] == [1, 0]
     again = collector()
     assert list(again.resume(c.state())) == []
     # Sent again from the first step on, in other chunks; replay has the first eight.
-    assert again.receive(arrival(0, 3, **led)) is None
-    assert again.receive(arrival(3, 8, **led)).takeovers == 1
+    assert again.receive(*arrival(0, 3, **led)) is None
+    assert again.receive(*arrival(3, 8, **led)).takeovers == 1
     c = collector()
-    c.receive(arrival(0, 4, **led))  # the checkpoint comes while a human leads
+    c.receive(*arrival(0, 4, **led))  # the checkpoint comes while a human leads
     again = collector()
     assert list(again.resume(c.state())) == []
-    assert again.receive(arrival(0, 6, **led)).takeovers == 0
+    assert again.receive(*arrival(0, 6, **led)).takeovers == 0
 
 
 def test_a_robots_episode_that_was_logged_after_the_checkpoint_is_taken_once(tmp_path):
     c = collector(episode_log=tmp_path)
-    c.receive(arrival(0, 4))
+    c.receive(*arrival(0, 4))
     state = c.state()
-    c.receive(arrival(4, 4, ends="cut"))
-    c.receive(arrival(0, 3, episode=1, ends="terminated"))
+    c.receive(*arrival(4, 4, ends="cut"))
+    c.receive(*arrival(0, 3, episode=1, ends="terminated"))
     again = collector(episode_log=tmp_path)
     assert list(again.resume(state)) == [0, 1]
     for episode in read_episodes(tmp_path):
         again.recover(episode)
     # The process ended before they were deleted from the inbox, and so they come again.
     for it in (arrival(0, 4), arrival(4, 4, ends="cut"), cut_off(), arrival(0, 3, episode=1)):
-        assert again.receive(it) is None
+        assert again.receive(*it) is None
     assert again.state() | {"outcomes": 0} == c.state() | {"outcomes": 0}
     assert [outcome.num_steps for outcome in again.outcomes] == [8, 3]
-    assert again.receive(arrival(0, 2, episode=2)).episode == 2
+    assert again.receive(*arrival(0, 2, episode=2)).episode == 2
     assert len(read_episodes(tmp_path)) == 2
 
 
 def test_an_environments_open_episode_is_not_waited_for_after_a_resume():
     c = collector()
     c.collect(next(chunks([info()] * 4, cut_at=2)))
-    c.receive(arrival(0, 3))
+    c.receive(*arrival(0, 3))
     again = collector()
     assert list(again.resume(c.state())) == []
     assert again.state()["open_steps"] == {1: 3}

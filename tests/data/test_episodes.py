@@ -18,19 +18,19 @@ from hypothesis.extra import numpy as hnp
 
 from e2hil_rllib.data.episodes import (
     DamagedEpisodeError,
-    EpisodeData,
     episode_files,
     episode_path,
     read_episode,
     read_episodes,
     write_episode,
 )
+from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.disk.files import WriteError
 
 
-def make_episode(steps: int = 4, index: int = 0, **changes: Any) -> EpisodeData:
+def make_episode(steps: int = 4, index: int = 0, **changes: Any) -> EpisodeSteps:
     rng = np.random.default_rng(index)
-    episode = EpisodeData(
+    episode = EpisodeSteps(
         episode=index,
         observations={
             "state": rng.normal(size=(steps + 1, 21)).astype(np.float32),
@@ -49,8 +49,8 @@ def make_episode(steps: int = 4, index: int = 0, **changes: Any) -> EpisodeData:
     return dataclasses.replace(episode, **changes)
 
 
-def assert_same(one: EpisodeData, two: EpisodeData) -> None:
-    for field in dataclasses.fields(EpisodeData):
+def assert_same(one: EpisodeSteps, two: EpisodeSteps) -> None:
+    for field in dataclasses.fields(EpisodeSteps):
         left, right = getattr(one, field.name), getattr(two, field.name)
         if field.name == "observations":
             assert list(left) == list(right)
@@ -67,7 +67,7 @@ numbers = st.sampled_from([np.float32, np.float64, np.uint8, np.int32, np.int64,
 
 
 @st.composite
-def episodes(draw: st.DrawFn) -> EpisodeData:
+def episodes(draw: st.DrawFn) -> EpisodeSteps:
     steps = draw(st.integers(1, 6))
     keys = draw(st.lists(st.sampled_from(["state", "objects", "front", "wrist", "extra"]),
                          min_size=1, unique=True))  # fmt: skip
@@ -86,7 +86,7 @@ def episodes(draw: st.DrawFn) -> EpisodeData:
         else:
             shape = draw(hnp.array_shapes(min_dims=0, max_dims=2, max_side=4))
             observations[key] = array(draw(numbers), steps + 1, *shape)
-    return EpisodeData(
+    return EpisodeSteps(
         episode=draw(st.integers(0, 10**9)),
         observations=observations,
         actions=array(np.float32, steps, draw(st.integers(1, 5))),
@@ -103,7 +103,7 @@ def episodes(draw: st.DrawFn) -> EpisodeData:
 @settings(max_examples=60, deadline=None)
 @given(episode=episodes())
 def test_an_episode_survives_the_disk_unchanged(
-    episode: EpisodeData, tmp_path_factory: pytest.TempPathFactory
+    episode: EpisodeSteps, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = episode_path(tmp_path_factory.mktemp("episodes"), episode.episode)
     write_episode(path, episode)

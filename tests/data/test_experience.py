@@ -8,8 +8,9 @@ import pytest
 
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.collector import EpisodeCollector
-from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
+from e2hil_rllib.data.episodes import episode_path, write_episode
 from e2hil_rllib.data.experience import REPLAY, Experience
+from e2hil_rllib.data.transitions import EpisodeSteps
 from tests.helpers import make_segment
 
 SPACE = gym.spaces.Dict(
@@ -91,7 +92,7 @@ def test_the_trunk_that_a_policy_was_trained_on_is_asked_for():
 
 def test_recordings_become_demonstrations_or_say_why_not(tmp_path):
     def record(folder, side=32, size=2):
-        episode = EpisodeData(
+        episode = EpisodeSteps(
             episode=0,
             observations={
                 "state": np.zeros((4, 2), np.float32),

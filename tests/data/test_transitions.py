@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from e2hil_rllib.data.transitions import INTERVENTION, POLICY, Segment
+from e2hil_rllib.data.transitions import INTERVENTION, POLICY, Transitions
 from tests.helpers import make_segment
 
 
@@ -69,7 +69,7 @@ def test_what_is_not_finite_is_refused_with_its_step(field, value):
 def test_lengths_that_do_not_fit_are_refused():
     segment = make_segment(0, range(3))
     with pytest.raises(ValueError, match="observation 'state' covers 2 steps, actions 3"):
-        Segment(
+        Transitions(
             0, 0, {"state": segment.observations["state"][:-1]}, segment.actions, segment.rewards,
             segment.terminated, np.full(3, POLICY, np.uint8),
         )  # fmt: skip

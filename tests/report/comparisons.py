@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
+from e2hil_rllib.data.episodes import episode_path, write_episode
+from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.report.comparison.trials import METHODS
 from e2hil_rllib.run.evaluation_log import EvaluatedEpisode, write_evaluations
 from e2hil_rllib.run.progress import STEP, Row, write_rows
@@ -131,13 +132,13 @@ def _progress(method: str, random: np.random.Generator) -> Iterable[Row]:
         }
 
 
-def _episode(episode: int, random: np.random.Generator) -> EpisodeData:
+def _episode(episode: int, random: np.random.Generator) -> EpisodeSteps:
     steps = 30
     states = np.zeros((steps + 1, 21), np.float32)
     states[:, -3] = np.linspace(0.15, 0.34, steps + 1)
     states[:, -2] = random.uniform(-0.14, 0.14) + np.linspace(-0.02, 0.02, steps + 1)
     states[:, -1] = 0.05
-    return EpisodeData(
+    return EpisodeSteps(
         episode=episode,
         observations={"state": states},
         actions=np.zeros((steps, 4), np.float32),

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from e2hil_rllib.data.episodes import EpisodeData, episode_path, write_episode
+from e2hil_rllib.data.episodes import episode_path, write_episode
+from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.report.run.contact_sheet import Strip, draw_strips
 from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.run.selection_log import JudgedSamples, SelectionLog
@@ -41,7 +42,7 @@ def add_episode(
     for name in CAMERAS if cameras else ():
         observations[name] = np.stack([frame(name, episode, t) for t in range(steps + 1)])
     path = episode_path(folder, episode)
-    data = EpisodeData(
+    data = EpisodeSteps(
         episode=episode,
         observations=observations,
         actions=np.zeros((steps, 2), np.float32),

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from e2hil_rllib.commands.arm.arm_session import announce, arm_session
-from e2hil_rllib.data.episodes import EpisodeData, read_episode
+from e2hil_rllib.data.episodes import read_episode
+from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.report.style import BLUE, ORANGE, STYLE
@@ -136,7 +137,7 @@ def draw_replay(result: Replay, path: Path) -> None:
         save_figure(figure, path)
 
 
-def _read(path: Path) -> EpisodeData:
+def _read(path: Path) -> EpisodeSteps:
     """Reads an episode of such an arm."""
     try:
         episode = read_episode(path)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from e2hil_rllib.data.collector import EpisodeCollector
-from e2hil_rllib.data.transitions import Segment
+from e2hil_rllib.data.transitions import Transitions
 from e2hil_rllib.external.learner.arrivals import Arrival
 from e2hil_rllib.external.learner.roster import Robot
 
@@ -30,13 +30,13 @@ class RobotFeed:
         #: The robots, as of the last `look`.
         self.robots: list[Robot] = []
 
-    def take(self) -> Iterator[Segment]:
+    def take(self) -> Iterator[Transitions]:
         """Takes what has come, at once; remote runners are asked for more before returning."""
         for runner, arrivals in self._arrivals():
             for arrival in arrivals:
-                segment = self._collector.receive(arrival)
-                if segment is not None:
-                    yield segment
+                transitions = self._collector.receive(arrival.origin, arrival.chunk)
+                if transitions is not None:
+                    yield transitions
                 if arrival.ends_episode:
                     self._finish(runner, arrival)
 

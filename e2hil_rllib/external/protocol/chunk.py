@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from reprlib import repr as short
 from typing import Any
 
 import numpy as np
 
-from e2hil_rllib.data.episodes import EpisodeData, check_episode
+from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.disk.parquet_columns import is_image
 from e2hil_rllib.external.protocol.codec import Limits, MalformedMessage, decode, encode
 from e2hil_rllib.external.protocol.pixels import compress_images, decompress_images
@@ -40,57 +40,23 @@ _WIRE_TYPES: dict[str, type] = {
 _PACKED_KEYS = {"shape", "zstd"}
 
 
-@dataclass(frozen=True, eq=False)
-class Chunk:
-    """T consecutive steps of one episode with their T + 1 observations.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Chunk(EpisodeSteps):
+    """Steps of one episode with their place in what the robot sends.
 
     The chunks of an episode follow each other without a gap; the last observation of one is the
-    first of the next.
+    first of the next. The episode's index counts within the stream.
 
     Attributes:
         stream: Id of the robot's recording, 1 to 64 characters of A-Z, a-z, 0-9, _ and -.
         sequence: Number of the chunk in its stream, from 0 and consecutive.
-        episode: Index of the episode in its stream.
-        first_step: Number of the chunk's first step in its episode, from 0.
-        observations: Arrays of shape (T + 1, ...) by observation key: what was seen before each
-            step, and what really followed the last one. Images are uint8 of shape
-            (T + 1, height, width, 3).
-        actions: The executed actions in the environment's units, float32, shape (T, action_dim).
-        rewards: float32, shape (T,).
-        is_intervention: True where a human chose the action, bool, shape (T,).
-        terminated: Whether the task ended the episode with the last step.
-        truncated: Whether something else ended it there (time limit, pause).
-        succeed: Whether the task was solved; False while the episode goes on.
-        fps: Control steps per second, [Hz].
-        task: What the episode is about, e.g. the environment's id.
     """
 
     stream: str
     sequence: int
-    episode: int
-    first_step: int
-    observations: dict[str, np.ndarray]
-    actions: np.ndarray
-    rewards: np.ndarray
-    is_intervention: np.ndarray
-    terminated: bool
-    truncated: bool
-    succeed: bool
-    fps: float
-    task: str
-
-    @property
-    def num_steps(self) -> int:
-        """T, the number of steps."""
-        return len(self.actions)
-
-    @property
-    def ends_episode(self) -> bool:
-        """Whether the episode ended with the last step."""
-        return self.terminated or self.truncated
 
     def check(self) -> None:
-        """Refuses a chunk that cannot be learned from.
+        """Refuse a chunk that cannot be learned from.
 
         Raises:
             ValueError: A shape, a type or a value is wrong; the message names the field.
@@ -100,8 +66,7 @@ class Chunk:
             check_index(name, getattr(self, name))
         if self.succeed and not self.ends_episode:
             raise ValueError("succeed is True, but the episode goes on")
-        names = {field.name for field in fields(EpisodeData)} & vars(self).keys()
-        check_episode(EpisodeData(**{name: getattr(self, name) for name in names}))
+        super().check()
         for key, array in self.observations.items():
             if array.ndim == 4 and array.shape[-1] == 3 and not is_image(array):
                 raise ValueError(f"observations[{key!r}] are {array.dtype} images, expected uint8")

@@ -28,7 +28,7 @@ class LoggedSamples:
     Attributes:
         episode: Of each sample, int64 (n,); -1 - m is episode m of the demonstrations.
         step: Of each sample within its episode, int64 (n,).
-        source: Codes of `segments.SOURCE_NAMES`, uint8 (n,).
+        source: Codes of `transitions.SOURCE_NAMES`, uint8 (n,).
         magnitude: |c|, float32 (n,).
         kept: The selection's mask, bool (n,).
         enabled: Whether the actor learned from the kept samples alone.

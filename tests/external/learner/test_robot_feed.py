@@ -13,7 +13,20 @@ from e2hil_rllib.data.episodes import read_episodes
 from e2hil_rllib.external.learner.arrivals import Arrival
 from e2hil_rllib.external.learner.robot_feed import RobotFeed
 from e2hil_rllib.external.learner.roster import Robot
-from tests.data.test_collector import arrival, collector, cut_off
+from tests.data import test_collector
+from tests.data.test_collector import collector
+
+
+def arrival(*args, **changes):
+    """Steps of a robot as they come out of the inbox."""
+    origin, steps = test_collector.arrival(*args, **changes)
+    return Arrival(origin, origin.partition("/")[0], 0, steps)
+
+
+def cut_off(**changes):
+    """News that an episode goes no further."""
+    origin, steps = test_collector.cut_off(**changes)
+    return Arrival(origin, origin.partition("/")[0], 0, steps)
 
 
 class Runner:

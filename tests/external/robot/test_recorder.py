@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2hil_rllib.data.collector import EpisodeCollector
-from e2hil_rllib.data.episodes import EpisodeData, read_episodes
+from e2hil_rllib.data.episodes import read_episodes
+from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.external.learner.arrivals import Arrivals
 from e2hil_rllib.external.learner.inbox import Inbox
 from e2hil_rllib.external.protocol.chunk import Chunk
@@ -65,7 +66,7 @@ def record(recorder: Recorder, steps: range) -> None:
         recorder.add(step(number))
 
 
-def logged(chunks: list[tuple[int, bytes]], stream: str, folder: Path) -> list[EpisodeData]:
+def logged(chunks: list[tuple[int, bytes]], stream: str, folder: Path) -> list[EpisodeSteps]:
     """The episodes that a learner logs which gets these chunks."""
     collector = EpisodeCollector(ACTIONS, interventions=True, episode_log=folder / "log")
     with Inbox(folder / "inbox") as inbox:
@@ -73,7 +74,7 @@ def logged(chunks: list[tuple[int, bytes]], stream: str, folder: Path) -> list[E
         for sequence, data in chunks:
             inbox.receive(stream, sequence, data)
             for arrival in arrivals.take(100):
-                collector.receive(arrival)
+                collector.receive(arrival.origin, arrival.chunk)
     return read_episodes(folder / "log") if collector.outcomes else []
 
 

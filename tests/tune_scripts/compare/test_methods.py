@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from e2hil_rllib.data.episodes import EpisodeData, read_episodes
+from e2hil_rllib.data.episodes import read_episodes
+from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.learning import learner
 from e2hil_rllib.method.influence import influence_bounds, selection_mask
 from e2hil_rllib.method.selection import Selection
@@ -184,7 +185,7 @@ def test_first_episodes_and_the_operators_draws_are_the_same_for_published_metho
         assert all(same(a, b) for a, b in zip(log, logs["e2hil_paper"], strict=True)), name
 
 
-def same(one: EpisodeData, other: EpisodeData) -> bool:
+def same(one: EpisodeSteps, other: EpisodeSteps) -> bool:
     return (
         np.array_equal(one.actions, other.actions)
         and np.array_equal(one.is_intervention, other.is_intervention)
