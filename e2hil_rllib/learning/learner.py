@@ -23,14 +23,13 @@ from e2hil_rllib.data.transitions import POLICY
 from e2hil_rllib.learning.entropy_probe import EntropyProbe
 from e2hil_rllib.learning.flat_parameters import FlatParameters
 from e2hil_rllib.learning.rl_module import E2HiLTorchRLModule
+from e2hil_rllib.learning.selection_statistics import judged_samples, selection_statistics
 from e2hil_rllib.learning.torch_setup import set_up_torch
 from e2hil_rllib.method.imitation import ImitatedShare, human_is_better, imitation_loss
 from e2hil_rllib.method.losses import actor_loss, critic_loss, critic_target, temperature_loss
 from e2hil_rllib.method.selection import (
     Selection,
-    judged_samples,
     select_samples,
-    selection_statistics,
 )
 from e2hil_rllib.networks.actor_critic import Dropout, Gaussian, frozen_parameters
 from e2hil_rllib.networks.noise import NoiseStream
