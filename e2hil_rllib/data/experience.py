@@ -18,7 +18,7 @@ from e2hil_rllib.networks.frozen_trunk import features_for, save_trunk
 from e2hil_rllib.networks.observation_encoder import camera_names, observation_spaces, stored_spaces
 
 if TYPE_CHECKING:
-    from e2hil_rllib.config import E2HiLConfig
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Experience:
     """Both buffers, and a frozen trunk that turns frames into the features that they hold.
 
     Args:
-        config: Capacities, mix, seed and vision.
+        config: An ``E2HiLConfig``: capacities, mix, seed and vision.
         observation_space: Of the environment.
         action_size: Of the environment.
         return_bounds: The least and the most that an episode can return; None is without a bound.
@@ -44,7 +44,7 @@ class Experience:
 
     def __init__(
         self,
-        config: E2HiLConfig,
+        config: AlgorithmConfig,
         observation_space: gym.Space,
         action_size: int,
         return_bounds: tuple[float | None, float | None] = (None, None),

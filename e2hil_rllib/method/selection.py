@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from e2hil_rllib.method.influence import (
@@ -16,47 +18,42 @@ from e2hil_rllib.method.influence import (
     random_mask,
     selection_mask,
 )
+from e2hil_rllib.section import Section
 
 Rule = Literal["entropy", "log_entropy", "random"]
-RULES: tuple[str, ...] = ("entropy", "log_entropy", "random")
 
 
-@dataclass(frozen=True)
-class SelectionSettings:
-    """How samples are selected. Defaults are those of the authors' source."""
+class SelectionSettings(Section):
+    """Which samples the actor learns from (Eq. 10-12); numbers are those of the authors' source."""
 
-    #: Whether the actor learns from the selected samples only; off is HIL-SERL's learner.
-    enabled: bool = True
-    #: "entropy" (Eq. 10), "log_entropy" (without the density), or "random" (as many, at random).
+    attributes: ClassVar[Mapping[str, str]] = {
+        "enabled": "selection_enabled",
+        "rule": "selection_rule",
+    }
+
+    enabled: bool = False
+    """Whether the actor learns from selected samples only; off is HIL-SERL's learner. Influence,
+    mask and entropy change are then still estimated for the log every ``diagnostics_interval``
+    actor updates, from a random stream of their own."""
     rule: Rule = "entropy"
-    #: K, the actions drawn for each state.
-    num_action_samples: int = 8
-    #: ℓ in percent of |c| over the batch; 0 switches the lower bound off.
+    """How samples are ranked: ``"entropy"`` (Eq. 10), ``"log_entropy"`` (Cov(log π, A), without the
+    density) or ``"random"`` (keeps as many as the entropy rule would)."""
+    num_action_samples: int = Field(default=8, ge=2)
+    """K, actions drawn for each state to estimate its influence; at least 2 for a covariance."""
     lower_percentile: float = 5.0
-    #: u in percent; 100 switches the upper bound off.
+    """ℓ in percent of |c| over the minibatch: samples below it are left out as noise; 0 keeps
+    them."""
     upper_percentile: float = 90.0
-    #: Largest density that multiplies the advantage.
-    density_clip: float = 1e6
-    #: Actor updates between two sets of logged influence statistics.
-    diagnostics_interval: int = 25
+    """u in percent of |c|: samples above it are left out as shortcuts; 100 keeps them."""
+    density_clip: float = Field(default=1e6, gt=0)
+    """Largest density π(a|s) that multiplies the advantage."""
+    diagnostics_interval: int = Field(default=25, ge=1)
+    """Actor updates between two sets of logged influence statistics."""
 
-    def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            ValueError: Naming the setting, what it is and what it must be.
-        """
-        if self.rule not in RULES:
-            raise ValueError(f"entropy_selection rule={self.rule!r}: must be one of {RULES}")
-        if self.num_action_samples < 2:
-            raise ValueError(
-                f"num_action_samples={self.num_action_samples}: a covariance needs at least 2"
-            )
+    @model_validator(mode="after")
+    def _ordered(self) -> SelectionSettings:
         check_percentiles(self.lower_percentile, self.upper_percentile)
-        if not self.density_clip > 0:
-            raise ValueError(f"density_clip={self.density_clip}: must be positive")
-        if self.diagnostics_interval < 1:
-            raise ValueError(f"diagnostics_interval={self.diagnostics_interval}: must be >= 1")
+        return self
 
 
 @dataclass(frozen=True)

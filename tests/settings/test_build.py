@@ -32,7 +32,7 @@ def settings_with(**values: Any) -> Settings:
         ({"env": {"operator": {"skil": 1}}}, "in 'env': .*did you mean 'skill'"),
         ({"evaluation_env": {"cubes": "left"}}, "in 'evaluation_env': .*did you mean 'cube_pos"),
         ({"resources": {"num_gpus_per_learner": 99.0}}, "need 99 GPUs, PyTorch finds"),
-        ({"training": {"actor_lr": -1.0}}, "actor_lr"),
+        ({"imitation": {"rows": "selected"}}, "needs entropy_selection"),
         (
             {
                 "task": "envs:SO101Robot-v0",

@@ -13,11 +13,11 @@ from e2hil_rllib.errors import UserError
 from e2hil_rllib.run.progress import STEP, read_rows
 from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.settings.run_settings import (
-    ALGORITHM_SECTIONS,
     Settings,
     changed_keys,
     load_settings,
 )
+from e2hil_rllib.settings.sections import ALGORITHM_SECTIONS
 from e2hil_rllib.settings.yaml_file import SettingsError, hint
 from tune_scripts.compare.methods import apply_method, with_settings
 from tune_scripts.compare.persons import SETTINGS_PERSON, Person
@@ -134,10 +134,11 @@ def config_hash(settings: Settings) -> str:
     """
     values = settings.model_dump(exclude=_NOT_HASHED, exclude_defaults=True)
     for section in ALGORITHM_SECTIONS:
-        # A null that was given is no default: it switches off what the preset has.
-        nulls = {k: None for k, v in settings.arguments(section).items() if v is None}
-        if nulls:
-            values[section] = values.get(section, {}) | nulls
+        # All that was given, also where it is a default: it may change what the preset has.
+        given = settings.arguments(section)
+        values.pop(section, None)
+        if given:
+            values[section] = given
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -13,16 +14,33 @@ from e2hil_rllib.commands.cli.common import Config, Debug, Overrides, console, u
 
 app = typer.Typer(
     name="e2hil",
-    help="Train robot policies with a human in the loop (E2HiL), evaluate and report them.",
+    help="Train robot policies with a human in the loop (E2HiL), evaluate and report them.\n\n"
+    "First step: e2hil train configs/touch_cube.yaml",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 classifier = typer.Typer(help="Tell success from camera frames.", no_args_is_help=True)
-app.add_typer(classifier, name="classifier")
+_TRAINING, _ARM, _CLASSIFIER = "Train, evaluate, report", "The arm", "Success classifier"
+app.add_typer(classifier, name="classifier", rich_help_panel=_CLASSIFIER)
 
 
-@app.command()
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"e2hil-rllib {version('e2hil-rllib')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+@app.command(rich_help_panel=_TRAINING)
 def train(
     config: Config,
     overrides: Overrides = None,
@@ -54,7 +72,7 @@ def train(
             raise typer.Exit(130)
 
 
-@app.command("eval")
+@app.command("eval", rich_help_panel=_TRAINING)
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder, or one of its checkpoints.")],
     episodes: Annotated[
@@ -77,7 +95,7 @@ def evaluate(
         (evaluate_checkpoints if every else evaluate_path)(run, episodes, seed, console)
 
 
-@app.command()
+@app.command(rich_help_panel=_TRAINING)
 def record(
     config: Config,
     episodes: Annotated[int, typer.Option(min=1, help="Successful episodes to keep.")] = 10,
@@ -102,7 +120,7 @@ def record(
             raise typer.Exit(130)
 
 
-@app.command()
+@app.command(rich_help_panel=_TRAINING)
 def crop(
     config: Config,
     overrides: Overrides = None,
@@ -124,10 +142,24 @@ def crop(
         show_crops(settings, out or Path("crops") / config.stem, seed, console)
 
 
-cli_arm.register(app)
+cli_arm.register(app, _ARM)
 
 
-@app.command()
+@app.command("settings", rich_help_panel=_TRAINING)
+def list_settings(
+    section: Annotated[
+        str | None, typer.Argument(help="One section, e.g. training; by default all of them.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """List the keys of a settings file, with types, ranges, defaults and presets."""
+    from e2hil_rllib.commands.settings import show_settings
+
+    with user_errors(debug):
+        show_settings(section, console)
+
+
+@app.command(rich_help_panel=_TRAINING)
 def report(
     paths: Annotated[
         list[Path], typer.Argument(help="Run folder; with --compare, folders of comparisons.")

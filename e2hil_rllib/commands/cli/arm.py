@@ -19,10 +19,10 @@ class Person(StrEnum):
     REST = "rest"
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands, in the order in which the help lists them."""
+def register(app: typer.Typer, panel: str) -> None:
+    """Add the commands under a heading of the help, in the order in which it lists them."""
     for command in (doctor, setup_motors, calibrate, teleop, robot, replay, virtual):
-        app.command()(command)
+        app.command(rich_help_panel=panel)(command)
 
 
 def doctor(

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import ray
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
 
-from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.external.learner.arrivals import Arrival, Arrivals
 from e2hil_rllib.external.learner.bulletin import Bulletin
 from e2hil_rllib.external.learner.inbox import Inbox
@@ -37,7 +37,7 @@ class RobotEnvRunner(EnvRunner, Checkpointable):
     own.
 
     Args:
-        config: With a `connector`, and the spaces of the robots' environments.
+        config: An ``E2HiLConfig`` with a `connector`, and the spaces of the robots' environments.
         **kwargs: RLlib's: `worker_index` and others.
 
     Raises:
@@ -45,7 +45,7 @@ class RobotEnvRunner(EnvRunner, Checkpointable):
         UserError: The inbox or the token cannot be used.
     """
 
-    def __init__(self, *, config: E2HiLConfig, **kwargs: Any) -> None:
+    def __init__(self, *, config: AlgorithmConfig, **kwargs: Any) -> None:
         super().__init__(config=config, **kwargs)
         self.worker_index: int = kwargs.get("worker_index") or 0
         # SAC's algorithm looks at it; the policy acts elsewhere.

@@ -21,7 +21,7 @@ from e2hil_rllib.networks.frozen_trunk import features_for
 from e2hil_rllib.networks.observation_encoder import FLAT_KEY, camera_names
 
 if TYPE_CHECKING:
-    from e2hil_rllib.config import E2HiLConfig
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 
 class LocalPolicy:
@@ -40,7 +40,7 @@ class LocalPolicy:
 
     def __init__(
         self,
-        config: E2HiLConfig,
+        config: AlgorithmConfig,
         observation_space: gym.Space[Any],
         action_space: gym.spaces.Box,
         seed: int,

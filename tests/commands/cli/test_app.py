@@ -64,7 +64,7 @@ def test_every_command_has_help(command: list[str]) -> None:
         (["eval", "{folder}"], "not a run folder"),
         (["report", "{folder}"], "not a run folder"),
         (["record", "{config}", "--out", "{folder}/demos"], "cannot be made with a person"),
-        (["train", "{config}", "--set", "entropy_selection.num_action_samples=1"], "at least 2"),
+        (["train", "{config}", "--set", "entropy_selection.num_action_samples=1"], "equal to 2"),
         (["train", "{config}", "--set", "demonstrations={{path: nowhere}}"], "demonstrations.path"),
     ],
 )

@@ -46,6 +46,6 @@ def test_a_trials_values_and_end_replace_those_of_the_task():
     values = paper_values() | {"training.utd_ratio": 8, "training.initial_alpha": 1e-05}
     settings = settings_of(base, values, 7)
     assert (settings.training.utd_ratio, settings.training.initial_alpha) == (8, 1e-05)
-    assert (settings.training.hidden_sizes, settings.stop.steps) == ([16], 7)
+    assert (settings.training.hidden_sizes, settings.stop.steps) == ((16,), 7)
     assert settings.entropy_selection.num_action_samples == 8
     assert yaml.safe_load(base.to_yaml())["training"]["utd_ratio"] == 3
