@@ -40,7 +40,7 @@ ACTION_SIZE = 4
 BATCH = 256
 STEPS = 10_000
 UPDATES_PER_TURN = 5
-INTERVAL = SelectionSettings.diagnostics_interval
+INTERVAL = SelectionSettings().diagnostics_interval
 
 
 class FixedEnv(gym.Env):

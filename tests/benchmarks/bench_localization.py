@@ -172,7 +172,7 @@ def main(trunks=TRUNKS, heads=HEADS, views=tuple(VIEWS), shifts=(0,)) -> None:
     near = poses.near[~training]
     made: dict[str, tuple[FrozenTrunk, VisionSettings]] = {}
     for trunk, weights, stride in trunks:
-        vision = VisionSettings("frozen", trunk, stride, weights)
+        vision = VisionSettings(encoder="frozen", trunk=trunk, stride=stride, trunk_weights=weights)
         try:
             tensors = load_trunk_weights(weights, vision.stage)
         except TrunkWeightsError as error:
@@ -192,10 +192,7 @@ def main(trunks=TRUNKS, heads=HEADS, views=tuple(VIEWS), shifts=(0,)) -> None:
             front = torch.from_numpy(network.features(poses.front[view]))
             seen = {"front": front, "wrist": wrist, "state": state}
             for head, shift in product(heads, shifts):
-                chosen = VisionSettings(
-                    "frozen", vision.trunk, vision.stride, vision.trunk_weights, head,
-                    feature_shift=shift,
-                )  # fmt: skip
+                chosen = vision.model_copy(update={"head": head, "feature_shift": shift})
                 found = errors(chosen, space, seen, poses.places, training)
                 whole, close = (np.percentile(found[of], [50, 90]) for of in (~near, near))
                 print(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -125,12 +125,12 @@ class _Batch:
 
     def measures(self, wanted: Examined, outcomes: dict[int, tuple[int, bool]]) -> dict[str, float]:
         # By influence also where training pruned others or nothing.
-        settings = replace(self._config.selection, rule="entropy")
+        settings = self._config.selection.model_copy(update={"rule": "entropy"})
         log_prob, q = self._draw(MANY)
         few = self._select(settings, *self._draw(settings.num_action_samples))
         many = self._select(settings, log_prob, q)
         again = self._select(settings, *self._draw(MANY))
-        plain = self._select(replace(settings, rule="log_entropy"), log_prob, q)
+        plain = self._select(settings.model_copy(update={"rule": "log_entropy"}), log_prob, q)
         value = q - self._module.temperature * log_prob
         found = {
             "entropy": -log_prob.mean().item(),
