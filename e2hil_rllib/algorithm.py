@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ray.rllib.algorithms.sac import SAC
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
@@ -15,28 +16,40 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 from ray.tune.registry import register_trainable
 
-from e2hil_rllib.checkpointing import IN_CHECKPOINT, ResumableSAC
+from e2hil_rllib.checkpointing import (
+    CLASS_AND_ARGUMENTS,
+    IN_CHECKPOINT,
+    TrainingState,
+    config_for_checkpoint,
+    name_moved_modules,
+    saved_algorithm,
+)
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.collector import EpisodeCollector
 from e2hil_rllib.data.experience import Experience
 from e2hil_rllib.data.outcomes import outcome_rates
-from e2hil_rllib.data.replay import Batch
-from e2hil_rllib.data.transitions import INTERVENTION, Transitions
+from e2hil_rllib.data.replay import Batch, HumanInTheLoopReplay
 from e2hil_rllib.evaluation import evaluate_policy
 from e2hil_rllib.external.learner.robot_feed import RobotFeed
 from e2hil_rllib.learning.torch_setup import set_up_torch
 from e2hil_rllib.learning.update_limiter import UpdateLimiter
+from e2hil_rllib.networks.frozen_trunk import saved_fingerprint
 from e2hil_rllib.robot_training import RobotTraining
 from e2hil_rllib.run.selection_log import SelectionLog
 
 logger = logging.getLogger(__name__)
 
+_STATE = "e2hil"
+"""Key of the training state in the state of RLlib's algorithm."""
 
-class E2HiL(ResumableSAC):
-    """Human-in-the-loop SAC whose actor learns from the samples that the selection keeps.
 
-    ``replay.online`` and ``replay.demonstrations`` are the two buffers.
-    """
+class E2HiL(SAC):
+    """Human-in-the-loop SAC whose actor imitates people and learns from selected samples."""
+
+    @property
+    def replay(self) -> HumanInTheLoopReplay:
+        """Both buffers, ``online`` and ``demonstrations``."""
+        return self.state.replay
 
     @classmethod
     def get_default_config(cls) -> E2HiLConfig:
@@ -57,43 +70,41 @@ class E2HiL(ResumableSAC):
         ]
         bounds = self._return_bounds()
         self.learner_group.foreach_learner(lambda learner: learner.bound_returns(*bounds))
-        self._experience = Experience(self.config, observation_space, action_space.shape[0], bounds)
-        self.replay = self._experience.replay
-        self._collector = EpisodeCollector(
-            action_space,
-            interventions=self.config.interventions,
-            episode_log=Path(self.config.episode_log) if self.config.episode_log else None,
-            task=str(self.config.env),
-            fps=float(self.config.env_config.get("control_hz", 10.0)),
-        )
         connector = self.config.connector
-        self._limiter = UpdateLimiter(
-            self.config.utd_ratio,
-            self.config.learning_starts,
-            None if connector is None else connector.lowest_update_ratio,
-            None if connector is None else connector.highest_update_ratio,
+        #: All that a checkpoint holds besides RLlib's own state.
+        self.state = TrainingState(
+            Experience(self.config, observation_space, action_space.shape[0], bounds),
+            EpisodeCollector(
+                action_space,
+                interventions=self.config.interventions,
+                episode_log=Path(self.config.episode_log) if self.config.episode_log else None,
+                task=str(self.config.env),
+                fps=float(self.config.env_config.get("control_hz", 10.0)),
+            ),
+            UpdateLimiter(
+                self.config.utd_ratio,
+                self.config.learning_starts,
+                None if connector is None else connector.lowest_update_ratio,
+                None if connector is None else connector.highest_update_ratio,
+            ),
+            episode_log=self.config.episode_log,
+            warm_started=not self.config.demonstrations,  # nothing to start from
         )
         #: The robots, and training on them; None in simulation.
         self.robots: RobotFeed | None = None
         self.robot_training: RobotTraining | None = None
         if connector is not None:
-            self.robots = RobotFeed(self.env_runner_group, self._collector)
+            self.robots = RobotFeed(self.env_runner_group, self.state.collector)
             self.robot_training = RobotTraining(
-                self.robots,
-                self._limiter,
-                self._store,
-                self._update,
-                self._publish,
+                self.robots, self.state, self.update, self.publish_policy,
                 connector.policy_interval,
-            )
-        self._human_steps = self._takeovers = 0
-        self._warm_started = False
+            )  # fmt: skip
         folder, interval = self.config.selection_log, self.config.steps_per_iteration
         self._selection_log = SelectionLog(Path(folder), interval) if folder else None
         if self.config.demonstrations not in (None, IN_CHECKPOINT):
-            self._experience.add_demonstrations(Path(self.config.demonstrations), self._collector)
-        if not self.config.demonstrations:
-            self._warm_started = True  # there is nothing to start from
+            self.state.experience.add_demonstrations(
+                Path(self.config.demonstrations), self.state.collector
+            )
 
     def _create_local_replay_buffer_if_necessary(self, config: Any) -> None:
         """RLlib's episode buffer is not used; see :attr:`replay`."""
@@ -123,7 +134,7 @@ class E2HiL(ResumableSAC):
             Minibatches that were learned; 0 where it was done before, or there is nothing to do.
         """
         wanted = self.config.warm_start_updates
-        if self._warm_started or not wanted:
+        if self.state.warm_started or not wanted:
             return 0
         learners, size = self.learner_group, self.config.train_batch_size_per_learner
         num_learners = max(1, self.config.num_learners)
@@ -139,9 +150,9 @@ class E2HiL(ResumableSAC):
             if progress is not None:
                 progress(done + 1, wanted)
         learners.foreach_learner(lambda learner: learner.end_warm_start())
-        self._warm_started = True
+        self.state.warm_started = True
         if self.robots:
-            self._publish()
+            self.publish_policy()
         else:
             self._send_weights()
         return wanted
@@ -155,28 +166,16 @@ class E2HiL(ResumableSAC):
         self.warm_start()
         if self.robots and self.robot_training:
             self.robot_training.iterate(self.config.connector.seconds_per_iteration)
-            self._tell_robots(self.robots)
+            self.robots.tell(self.state.progress())
         else:
-            goal = self._limiter.env_steps + self.config.steps_per_iteration
-            while self._limiter.env_steps < goal:
+            goal = self.state.limiter.env_steps + self.config.steps_per_iteration
+            while self.state.limiter.env_steps < goal:
                 for chunk in self._sample():
-                    self._store(self._collector.collect(chunk))
+                    self.state.store(self.state.collector.collect(chunk))
                 self._learn()
         self._collect_metrics()
         if self._selection_log is not None:
             self._log_selection(self._selection_log)
-
-    def _tell_robots(self, robots: RobotFeed) -> None:
-        robots.tell(
-            {
-                "env_steps": self._limiter.env_steps,
-                "updates": self._limiter.updates,
-                "human_steps": self._human_steps,
-                "takeovers": self._takeovers,
-                "episodes": self._collector.next_episode,
-                **outcome_rates(self._collector.outcomes),
-            }
-        )
 
     def _collect_metrics(self) -> None:
         group = self.env_runner_group
@@ -197,7 +196,7 @@ class E2HiL(ResumableSAC):
         )
         for result in results:
             if (samples := result.get()) is not None:
-                log.write(self._limiter.env_steps, samples)
+                log.write(self.state.limiter.env_steps, samples)
 
     def _sample(self) -> Iterator[SingleAgentEpisode]:
         """Chunks that are ready; remote runners are asked for their next ones before returning."""
@@ -211,36 +210,30 @@ class E2HiL(ResumableSAC):
         for _, chunks in ready:
             yield from chunks
 
-    def _store(self, transitions: Transitions) -> None:
-        self._experience.add(transitions)
-        self._human_steps += int((transitions.source == INTERVENTION).sum())
-        self._takeovers += transitions.takeovers
-        self._limiter.inserted(len(transitions))
-
     def _learn(self) -> None:
         """Do the updates that the inserted steps owe, then send the weights to the runners."""
-        if not self._limiter.owes_update():
+        if not self.state.limiter.owes_update():
             return
-        while self._limiter.owes_update():
-            self._update()
+        while self.state.limiter.owes_update():
+            self.update()
         self._send_weights()
 
-    def _update(self) -> None:
+    def update(self) -> None:
         """Do one batch of updates."""
         self.learner_group.update(
             batch=self._next_batch(),
             minibatch_size=self.config.train_batch_size_per_learner,
-            timesteps={"num_env_steps_sampled_lifetime": self._limiter.env_steps},
+            timesteps={"num_env_steps_sampled_lifetime": self.state.limiter.env_steps},
             _no_metrics_reduce=True,
         )
-        self._limiter.updated()
+        self.state.limiter.updated()
 
     def _send_weights(self) -> None:
         self.env_runner_group.sync_weights(
             from_worker_or_learner_group=self.learner_group, inference_only=True
         )
 
-    def _publish(self) -> None:
+    def publish_policy(self) -> None:
         """Give robots the newest policy."""
         assert self.robots
         self._send_weights()
@@ -264,19 +257,19 @@ class E2HiL(ResumableSAC):
     def _compile_iteration_results(self, **kwargs: Any) -> dict[str, Any]:
         """RLlib's results, with the algorithm's own counters and rates."""
         results = super()._compile_iteration_results(**kwargs)
-        results["num_env_steps_sampled_lifetime"] = self._limiter.env_steps
-        results["num_human_steps_lifetime"] = self._human_steps
-        results["num_takeovers_lifetime"] = self._takeovers
-        results["num_episodes_lifetime"] = self._collector.next_episode
-        results["num_updates_lifetime"] = self._limiter.updates
+        results["num_env_steps_sampled_lifetime"] = self.state.limiter.env_steps
+        results["num_human_steps_lifetime"] = self.state.human_steps
+        results["num_takeovers_lifetime"] = self.state.takeovers
+        results["num_episodes_lifetime"] = self.state.collector.next_episode
+        results["num_updates_lifetime"] = self.state.limiter.updates
         results["replay"] = {
             "online_size": len(self.replay.online),
             "demonstration_size": len(self.replay.demonstrations),
         }
         results[ENV_RUNNER_RESULTS] = {
             **results.get(ENV_RUNNER_RESULTS, {}),
-            **outcome_rates(self._collector.outcomes),
-            "num_env_steps_sampled_lifetime": self._limiter.env_steps,
+            **outcome_rates(self.state.collector.outcomes),
+            "num_env_steps_sampled_lifetime": self.state.limiter.env_steps,
         }
         return results
 
@@ -297,6 +290,63 @@ class E2HiL(ResumableSAC):
         )[COMPONENT_LEARNER]
         config = self.config.get_evaluation_config_object()
         yield from evaluate_policy(config, state, num_episodes, seed)
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """State of RLlib's algorithm, and counters and random streams of this one."""
+        return super().get_state(*args, **kwargs) | {_STATE: self.state.state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`get_state` returned.
+
+        Raises:
+            ValueError: It was trained on the features of another frozen trunk.
+        """
+        self.state.experience.check_trunk(state.get(_STATE, {}).get("trunk"))
+        super().set_state(state)
+        if own := state.get(_STATE):
+            self.state.set_state(own)
+            if self._selection_log is not None:
+                self._selection_log.go_on_from(own["limiter"]["env_steps"])
+            seed = (self.config.seed or 0, self.state.limiter.env_steps)
+            self.env_runner_group.foreach_env_runner(lambda runner: runner.restart(*seed))
+
+    def save_to_path(self, path: str | Path | None = None, **kwargs: Any) -> str:
+        """Save everything below a folder, sharing old frames with the checkpoints beside it."""
+        if path is not None:
+            path = Path(path).resolve()  # RLlib takes a relative path for a URI
+        saved = Path(super().save_to_path(path, **kwargs))
+        others = [o for o in saved.parent.iterdir() if o != saved and o.is_dir()]
+        self.state.save(saved, others)
+        return str(saved)
+
+    def restore_from_path(self, path: str | Path, *args: Any, **kwargs: Any) -> None:
+        """Restore what :meth:`save_to_path` wrote.
+
+        Raises:
+            ValueError: The checkpoint was saved with other spaces, networks or trunk.
+        """
+        name_moved_modules()
+        if kwargs.get("component") is None:
+            # Before the buffers, whose features of another stage would have another shape.
+            self.state.experience.check_trunk(saved_fingerprint(path))
+            self.state.load(Path(path))
+        super().restore_from_path(Path(path).resolve(), *args, **kwargs)
+
+    @classmethod
+    def from_checkpoint(cls, path: Any, *args: Any, **kwargs: Any) -> E2HiL:
+        """A new algorithm as it was saved; the weights of a frozen trunk are in the checkpoint."""
+        name_moved_modules()
+        if not isinstance(path, str | Path) or not (Path(path) / CLASS_AND_ARGUMENTS).exists():
+            remote: E2HiL = super().from_checkpoint(path, *args, **kwargs)
+            return remote
+        saved_class, config = saved_algorithm(Path(path))
+        algorithm: E2HiL = saved_class(config)
+        algorithm.restore_from_path(path, *args, **kwargs)
+        return algorithm
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments that a checkpoint builds the algorithm from."""
+        return (config_for_checkpoint(self.config),), {}
 
 
 def _to_torch(batch: Batch) -> Batch:

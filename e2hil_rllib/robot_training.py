@@ -1,4 +1,4 @@
-"""Training on robots: an iteration goes by time, and updates keep between two ratios to steps."""
+"""Training on robots: iterations by time, updates between two ratios to steps."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
-from e2hil_rllib.data.transitions import Transitions
+from e2hil_rllib.checkpointing import TrainingState
 from e2hil_rllib.external.learner.robot_feed import RobotFeed
-from e2hil_rllib.learning.update_limiter import UpdateLimiter
 
 _IDLE = 0.02  # how often it looks for steps, while there is nothing to learn [s]
 
@@ -17,25 +16,23 @@ class RobotTraining:
     """Takes in what robots send, learns as much as the limits allow, and sends the policy back.
 
     Args:
-        robots: Who send steps.
-        limiter: Says how many updates the steps owe, and how many they allow.
-        store: Takes steps into replay.
-        update: Does one batch of updates.
-        publish: Gives the runners the newest policy.
-        publish_interval: Between two of them, at least [s].
+        robots: Robots that send steps.
+        state: Training state that takes the steps in.
+        update: Function that does one batch of updates.
+        publish: Function that gives robots the newest policy.
+        publish_interval: Least time between two policies [s].
     """
 
     def __init__(
         self,
         robots: RobotFeed,
-        limiter: UpdateLimiter,
-        store: Callable[[Transitions], None],
+        state: TrainingState,
         update: Callable[[], None],
         publish: Callable[[], None],
         publish_interval: float,
     ) -> None:
-        self._robots, self._limiter = robots, limiter
-        self._store, self._update, self._publish = store, update, publish
+        self._robots, self._state, self._limiter = robots, state, state.limiter
+        self._update, self._publish = update, publish
         self._publish_interval = publish_interval
         self._published = -math.inf  # when robots got the newest policy [s]
         self._unpublished = True
@@ -64,9 +61,9 @@ class RobotTraining:
     def take(self) -> None:
         """Takes in what has come."""
         for transitions in self._robots.take():
-            self._store(transitions)
+            self._state.store(transitions)
 
-    def take_the_rest(self) -> bool:
+    def drain(self) -> bool:
         """Takes in what has come, and says whether every robot has ended before that."""
         self._robots.look()
         drained = self._robots.drained

@@ -144,12 +144,12 @@ class Robot:
 
 def steps_of(algo: E2HiL) -> int:
     """Steps that the learner has taken in."""
-    return int(algo._limiter.env_steps)
+    return int(algo.state.limiter.env_steps)
 
 
 def updates_of(algo: E2HiL) -> int:
     """Minibatches that it has learned from."""
-    return int(algo._limiter.updates)
+    return int(algo.state.limiter.updates)
 
 
 def check_everything_is_there_once(algo: E2HiL, robot: Robot, folder: Path) -> list[EpisodeSteps]:
@@ -171,6 +171,6 @@ def check_everything_is_there_once(algo: E2HiL, robot: Robot, folder: Path) -> l
     assert sorted(map(tuple, algo.replay.online.ids().tolist())) == every
     led = [(n, t) for n, human in enumerate(robot.human) for t, it in enumerate(human) if it]
     assert sorted(map(tuple, algo.replay.demonstrations.ids().tolist())) == led
-    assert steps_of(algo) == len(every) and algo._human_steps == len(led)
+    assert steps_of(algo) == len(every) and algo.state.human_steps == len(led)
     assert not list((folder / "inbox").rglob("chunk_*")), "what is logged is deleted"
     return episodes

@@ -91,7 +91,7 @@ def test_rates_cover_the_last_100_episodes_across_iterations_and_resumes(tmp_pat
         result = algo.train()
     ids, episodes = algo.replay.online.ids(), result["num_episodes_lifetime"]
     human = len(algo.replay.demonstrations)
-    finished = len(algo._collector.outcomes)
+    finished = len(algo.state.collector.outcomes)
     assert episodes - 1 <= finished <= episodes  # the last episode may be open
     ended = ids[:, 0] < finished
     assert human > 0
@@ -100,7 +100,7 @@ def test_rates_cover_the_last_100_episodes_across_iterations_and_resumes(tmp_pat
     assert rates["intervention_rate"] == pytest.approx(human / ended.sum(), rel=0.1)
     algo.save_to_path(tmp_path / "checkpoint")
     restored = E2HiL.from_checkpoint(tmp_path / "checkpoint")
-    assert list(restored._collector.outcomes) == list(algo._collector.outcomes)
+    assert list(restored.state.collector.outcomes) == list(algo.state.collector.outcomes)
     for a in (algo, restored):
         a.stop()
 
@@ -246,11 +246,11 @@ def test_takeovers_are_counted_beside_human_steps_and_go_on_after_a_kill(tmp_pat
     since = [e.is_intervention for e in read_episodes(log)]
     led = sum(int(np.diff(human, prepend=False)[human].sum()) for human in since)
     human = sum(int(human.sum()) for human in since)
-    assert (restored._takeovers, restored._human_steps) == (led, human)
+    assert (restored.state.takeovers, restored.state.human_steps) == (led, human)
     state = restored.get_state()
     del state["e2hil"]["takeovers"]
     restored.set_state(state)
-    assert restored._takeovers == 0  # a checkpoint from before they were counted
+    assert restored.state.takeovers == 0  # a checkpoint from before they were counted
     restored.stop()
 
 

@@ -91,7 +91,7 @@ def take_in(algo: E2HiL, steps: int) -> float:
     """Trains until the learner has so many steps, and all that they owe is learned."""
     longest = train_until(algo, lambda: steps_of(algo) >= steps)
     assert steps_of(algo) == steps
-    return max(longest, train_until(algo, lambda: not algo._limiter.owes_update()))
+    return max(longest, train_until(algo, lambda: not algo.state.limiter.owes_update()))
 
 
 def looked(algo: E2HiL) -> RobotFeed:
@@ -110,7 +110,7 @@ def test_every_step_is_logged_and_learned_once_while_updates_keep_between_the_ra
         robot.send()
         assert take_in(algo, robot.steps) < SECONDS + 1.0
         assert updates_of(algo) >= LOWEST * (robot.steps - FREE)
-    train_until(algo, lambda: not algo._limiter.allows_update())
+    train_until(algo, lambda: not algo.state.limiter.allows_update())
     assert updates_of(algo) >= HIGHEST * (83 - FREE)
     episodes = check_everything_is_there_once(algo, robot, tmp_path)
     assert [episode.terminated for episode in episodes] == [True, False, True, False, True]
@@ -161,7 +161,7 @@ def test_a_paused_robot_lets_the_learner_idle_and_has_the_newest_policy(
     assert LOWEST * (40 - FREE) <= updates_of(algo) == updates
     until(lambda: robot.has_policy_of(algo))
     robot.says(paused=False)
-    train_until(algo, lambda: not algo._limiter.allows_update())
+    train_until(algo, lambda: not algo.state.limiter.allows_update())
     assert updates_of(algo) >= HIGHEST * (40 - FREE)
     algo.training_step()
     until(lambda: robot.has_policy_of(algo))
@@ -312,9 +312,9 @@ def test_at_the_end_robots_hear_it_and_what_they_still_send_is_taken(
     until(lambda: robot.delivery.status.connected)
     algo.robots.tell({"done": True})
     until(lambda: robot.delivery.news.status.get("done") is True)
-    assert not algo.robot_training.take_the_rest(), "it acts still"
+    assert not algo.robot_training.drain(), "it acts still"
     robot.episode(3)
     robot.says(paused=True, stopped=True)
-    until(algo.robot_training.take_the_rest)
+    until(algo.robot_training.drain)
     assert steps_of(algo) == 12 and looked(algo).stopped
     check_everything_is_there_once(algo, robot, tmp_path)

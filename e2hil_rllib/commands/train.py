@@ -262,7 +262,7 @@ class _Training:
             robots.tell({"done": True})
         end = time.monotonic() + (_LAST_STEPS if done or robots.stopped else 0.0)
         training = self._algorithm.robot_training
-        while training and not training.take_the_rest() and time.monotonic() < end:
+        while training and not training.drain() and time.monotonic() < end:
             time.sleep(0.1)
         last = self._iterate()
         if last[STEP] > row[STEP]:

@@ -54,8 +54,8 @@ def test_training_and_evaluation_are_judged_alike(folder):
     )
     algo = config.build_algo()
     algo.train()
-    assert {outcome.num_steps for outcome in algo._collector.outcomes} == {1}
-    assert all(outcome.success for outcome in algo._collector.outcomes)
+    assert {outcome.num_steps for outcome in algo.state.collector.outcomes} == {1}
+    assert all(outcome.success for outcome in algo.state.collector.outcomes)
     assert [e["steps"] for e in algo.evaluate_episodes(3, seed=0)] == [1, 1, 1]
     algo.stop()
     ray.shutdown()

@@ -48,7 +48,7 @@ class Learner(Counter):
             self.step -= 100
         return super().train()
 
-    def take_the_rest(self) -> bool:
+    def drain(self) -> bool:
         self.asked += 1
         self.step += 10
         return self.asked == 3
