@@ -6,7 +6,7 @@ from envs.operators import Expert
 from envs.operators.expert import waypoint
 from envs.tasks import Subgoal
 
-TASKS = ("TouchCube", "PickCube", "PickPlaceCube", "StackBlocks")
+TASKS = ("TouchCube", "PickCube", "PickPlaceCube", "PushCube", "StackBlocks")
 
 
 def solve(env):
