@@ -22,7 +22,9 @@ _BEHIND = 0.03  # [m] from the cube's centre: the tips come down there without t
 _HEIGHT = 0.012  # [m] of the TCP in a push
 _LOW = 0.01  # [m] above that height: the tips still meet the cube
 _STEP = 0.02  # [m]
-_PAST = 0.002  # [m] that the tips are at least behind the cube's centre
+_PAST = (
+    0.01  # [m] that the tips are at least behind the cube's centre: nearer, they are on top of it
+)
 _SIDEWAYS = 0.018  # [m] off the line of the push: farther off, they slide past the cube
 _STEERING = 0.5  # share of the way back to that line in a step
 _REACHING, _PUSHING = 0.3, 0.6  # shares of the progress before success
