@@ -37,7 +37,7 @@ def test_the_expert_solves_every_task_well_within_its_limit(task):
 def test_the_expert_takes_over_at_any_moment(task):
     env = gymnasium.make(f"envs:SO101{task}-v0", max_episode_steps=250)
     solved = []
-    for seed in range(12):
+    for seed in range(8):
         env.reset(seed=seed)
         rng = np.random.default_rng(seed)
         expert = Expert(env.unwrapped)
@@ -49,7 +49,7 @@ def test_the_expert_takes_over_at_any_moment(task):
                 break
         else:
             solved.append(solve(env)[0])
-    assert len(solved) >= 4
+    assert len(solved) >= 3
     assert all(solved)
 
 
