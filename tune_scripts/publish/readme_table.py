@@ -124,8 +124,8 @@ def _table(name: str, published: Path, explained: bool) -> str:
     if not name or not (folder / RESULTS).is_file():
         known = ", ".join(path.parent.name for path in sorted(published.glob(f"*/{RESULTS}")))
         raise ReadmeError(
-            f"{_where()} has a marker for the results {name!r}, which are not published. Those that "
-            f"are: {known or 'none'}. Correct the marker, or publish them by "
+            f"{_where()} has a marker for the results {name!r}, which are not published. Those "
+            f"that are: {known or 'none'}. Correct the marker, or publish them by "
             f"python -m tune_scripts.publish DIR --name {name or 'NAME'}."
         )
     comparison = read_comparison([folder])
