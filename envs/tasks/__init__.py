@@ -3,6 +3,7 @@
 from envs.tasks.base import SimulatedTask, Subgoal
 from envs.tasks.pick_cube import PickCube
 from envs.tasks.pick_place_cube import PickPlaceCube
+from envs.tasks.push_cube import PushCube
 from envs.tasks.stack_blocks import StackBlocks
 from envs.tasks.touch_cube import TouchCube
 
@@ -10,6 +11,7 @@ TASKS: dict[str, type[SimulatedTask]] = {
     "touch_cube": TouchCube,
     "pick_cube": PickCube,
     "pick_place_cube": PickPlaceCube,
+    "push_cube": PushCube,
     "stack_blocks": StackBlocks,
 }
 """Task classes by name."""
@@ -18,6 +20,7 @@ __all__ = [
     "TASKS",
     "PickCube",
     "PickPlaceCube",
+    "PushCube",
     "SimulatedTask",
     "StackBlocks",
     "Subgoal",

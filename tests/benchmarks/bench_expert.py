@@ -14,7 +14,7 @@ import numpy as np
 
 from envs.operators import Expert
 
-TASKS = ("TouchCube", "PickCube", "PickPlaceCube", "StackBlocks")
+TASKS = ("TouchCube", "PickCube", "PickPlaceCube", "PushCube", "StackBlocks")
 
 # The paper's rig: 8 Hz, 10 mm steps, its workspace.
 PAPER = {

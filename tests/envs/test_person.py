@@ -109,6 +109,14 @@ def test_a_policy_that_gets_on_is_left_alone_in_every_phase(task, patience, most
     assert success == 1.0
 
 
+def test_a_push_is_mostly_left_alone():
+    """A cube that slides past the tips needs another approach, which looks like a standstill."""
+    task = "envs:SO101PushCube-v0"
+    share, success, _ = watch(steady, 8, task, patience=1.5, attention=1.0, reaction_delay=0.0)
+    assert share <= 0.1
+    assert success == 1.0
+
+
 def test_a_slow_grasp_is_left_alone():
     def slow_jaws(expert, rng):
         return expert.act() * [0.6, 0.6, 0.6, 0.25]

@@ -173,7 +173,9 @@ def test_a_scaled_cube_rests_on_the_table_at_half_its_edge():
     assert scene.distance_to_cube(0) == pytest.approx(0.03, abs=1e-6)
 
 
-@pytest.mark.parametrize("task", ["TouchCube", "PickCube", "PickPlaceCube", "StackBlocks"])
+@pytest.mark.parametrize(
+    "task", ["TouchCube", "PickCube", "PickPlaceCube", "PushCube", "StackBlocks"]
+)
 def test_the_expert_gets_it_done_in_any_world(task):
     env = gymnasium.make(
         f"envs:SO101{task}-v0",

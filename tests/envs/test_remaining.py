@@ -44,9 +44,19 @@ def test_a_turn_counts_as_the_way_that_the_arm_goes_meanwhile():
     assert turn(-0.1) == 0.0
 
 
-@pytest.mark.parametrize("name", ["TouchCube", "PickCube", "PickPlaceCube", "StackBlocks"])
+# A cube that was pushed past the tips needs another approach: two seconds, and 80 mm away from it.
+@pytest.mark.parametrize(
+    ("name", "window", "loss"),
+    [
+        ("TouchCube", 6, 0.03),
+        ("PickCube", 6, 0.03),
+        ("PickPlaceCube", 6, 0.03),
+        ("PushCube", 20, 0.08),
+        ("StackBlocks", 6, 0.03),
+    ],
+)
 @pytest.mark.parametrize("jaws", [1.0, 0.25])
-def test_whatever_an_expert_does_leaves_less_to_do(name, jaws):
+def test_whatever_an_expert_does_leaves_less_to_do(name, window, loss, jaws):
     env = gymnasium.make(f"envs:SO101{name}-v0")
     for seed in range(6):
         env.reset(seed=seed)
@@ -56,9 +66,9 @@ def test_whatever_an_expert_does_leaves_less_to_do(name, jaws):
             over = env.step(expert.act() * [0.6, 0.6, 0.6, jaws])[2]
             left.append(task.remaining())
         least = np.minimum.accumulate(left)
-        assert (np.array(left) - least).max() < 0.03
+        assert (np.array(left) - least).max() < loss
         # In any six tenths of a second, closing jaws and rising arms included.
-        assert (least[:-6] - least[6:]).min(initial=1.0) > 0.005
+        assert (least[:-window] - least[window:]).min(initial=1.0) > 0.005
         assert left[-1] < 0.02
 
 

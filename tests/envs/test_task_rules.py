@@ -8,7 +8,7 @@ import pytest
 from envs.sim.arm import SimulatedArm
 from envs.sim.randomization import Randomization
 from envs.sim.scene import CUBE_HALF, Scene
-from envs.tasks import TASKS, PickCube, PickPlaceCube, StackBlocks, TouchCube
+from envs.tasks import TASKS, PickCube, PickPlaceCube, PushCube, StackBlocks, TouchCube
 from envs.tasks.grasping import yaw_features
 from envs.workspace import Workspace
 
@@ -95,6 +95,38 @@ def test_place_is_done_within_25_mm_of_the_target_on_the_table(offset, done):
     task, scene = laid_out(PickPlaceCube)
     put(scene, 0, task.target + offset)
     assert task.succeeded() == done
+
+
+@pytest.mark.parametrize(
+    ("offset", "done"),
+    [
+        ([0.0, 0.024, 0.0], True),
+        ([0.026, 0.0, 0.0], False),
+        ([0.0, 0.0, 0.006], False),
+    ],
+)
+def test_push_is_done_within_25_mm_of_the_target_on_the_table(offset, done):
+    task, scene = laid_out(PushCube)
+    put(scene, 0, task.target + offset)
+    assert task.succeeded() == done
+
+
+def test_there_is_room_for_the_gripper_behind_a_cube_to_push():
+    task, scene = laid_out(PushCube)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        SimulatedArm(scene).reset(task.start(rng))
+        assert task.subgoal().gripper < 0
+        place = scene.cube_position(0)[:2]
+        away = (place - task.target[:2]) / np.linalg.norm(place - task.target[:2])
+        tips = task.subgoal().tcp[:2] - [0.0185, 0.0]
+        np.testing.assert_allclose(tips, place + 0.03 * away, atol=1e-6)
+
+
+def test_a_held_cube_is_let_go_before_it_is_pushed(monkeypatch):
+    task, scene = laid_out(PushCube)
+    monkeypatch.setattr(scene, "grasped", lambda index: True)
+    assert task.subgoal().gripper > 0.3
 
 
 @pytest.mark.parametrize(
@@ -195,13 +227,13 @@ def test_a_cube_deep_in_the_jaws_is_let_go(monkeypatch, task_class):
 
 
 def test_things_start_apart():
-    for task_class in (PickPlaceCube, StackBlocks):
+    for task_class in (PickPlaceCube, PushCube, StackBlocks):
         task, scene = laid_out(task_class)
         rng = np.random.default_rng(1)
         for _ in range(50):
             task.start(rng)
             scene.refresh()
-            other = task.target if task_class is PickPlaceCube else scene.cube_position(1)
+            other = scene.cube_position(1) if task_class is StackBlocks else task.target
             assert np.linalg.norm((scene.cube_position(0) - other)[:2]) >= 0.04
 
 

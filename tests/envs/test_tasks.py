@@ -7,8 +7,14 @@ from gymnasium.utils.env_checker import check_env
 
 from envs.kinematics import HOME
 
-NAMES = {"TouchCube": 6, "PickCube": 11, "PickPlaceCube": 17, "StackBlocks": 22}
-LIMITS = {"TouchCube": 100, "PickCube": 150, "PickPlaceCube": 200, "StackBlocks": 250}
+NAMES = {"TouchCube": 6, "PickCube": 11, "PickPlaceCube": 17, "PushCube": 12, "StackBlocks": 22}
+LIMITS = {
+    "TouchCube": 100,
+    "PickCube": 150,
+    "PickPlaceCube": 200,
+    "PushCube": 150,
+    "StackBlocks": 250,
+}
 
 every_task = pytest.mark.parametrize("name", NAMES)
 every_reward = pytest.mark.parametrize("reward", ["sparse", "dense"])

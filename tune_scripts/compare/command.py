@@ -21,8 +21,8 @@ actor_lr 0.001, vectors seen at the scales 1, 3 and 9, an averaged policy that a
 by the highest return alone, initial_alpha 0.001, alpha_lr 0.003, no backup entropy, exploration
 noise 0.1, no warm start, one-step targets; UTD 2, batch 256, gamma 0.97 as everywhere. `hil_serl`
 and `e2hil_paper` have the published numbers, `hil_serl_repaired` the bound, the temperature, the
-scales and the average of the default, `bc` is the control that has no critics. A method that the
-table of README misses was not run.
+scales and the average of the default, `bc` is the control that has no critics. A method that
+the tables of results/README.md miss was not run.
 
 Persons: how often somebody impatient leads says more of them than of a policy, so that
 `--patience 0.6 1.5 3`, `--skill` and `--attention` compare persons; each is a condition of its own.

@@ -13,7 +13,7 @@ from tune_scripts.publish.curves import EVERY
 
 ABOUT = "ABOUT.md"
 NO_TABLE = "table: no"
-"""A line of ABOUT.md: README.md is to have no table of these results."""
+"""A line of ABOUT.md: results/README.md is to have no table of these results."""
 
 _CPU_INFO = Path("/proc/cpuinfo")
 
@@ -46,7 +46,7 @@ class About:
         code_versions: Of the results.
         trials: Finished ones.
         notes: What a reader has to know before trusting them.
-        has_table: Whether README.md has a table of them.
+        has_table: Whether results/README.md has a table of them.
     """
 
     name: str

@@ -3,8 +3,8 @@
     python -m tune_scripts.publish runs/methods --name touch_cube
 
 What it writes names no machine and no path of one. The same command writes it again, e.g. once
-more trials have finished; `python -m tune_scripts.publish.readme_table` then brings README.md up to
-date.
+more trials have finished; `python -m tune_scripts.publish.readme_table` then brings
+results/README.md up to date.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main(
         typer.Option(help=f"That made the comparison, where a folder has no {COMMANDS}."),
     ] = None,
     table: Annotated[
-        bool, typer.Option(help="Whether README.md is to have a table of these results.")
+        bool, typer.Option(help="Whether results/README.md is to have a table of these results.")
     ] = True,
     out: Annotated[
         Path, typer.Option(help="Folder in which the folder NAME is written.", show_default=False)
@@ -88,7 +88,7 @@ def publish(
         folders: Of comparisons, pooled; nothing is written there.
         name: Of the folder that is written; what was published under it is replaced.
         command: That made the comparison, where a folder has no `commands.csv`.
-        table: Whether README.md is to have a table of these results.
+        table: Whether results/README.md is to have a table of these results.
         out: Where the folder is.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Writes README.md's tables of published results from their `results.csv` alone.
+"""Writes the tables of results/README.md from the `results.csv` of published results alone.
 
     python -m tune_scripts.publish.readme_table [--check]
 
@@ -21,16 +21,15 @@ from e2hil_rllib.report.comparison.method_table import as_markdown, method_rows,
 from e2hil_rllib.report.comparison.trials import RESULTS, read_comparison
 from tune_scripts.publish.about import ABOUT, NO_TABLE
 
-_ROOT = Path(__file__).resolve().parents[2]
-README = _ROOT / "README.md"
-PUBLISHED = _ROOT / "tune_scripts" / "results"
+PUBLISHED = Path(__file__).resolve().parents[1] / "results"
+README = PUBLISHED / "README.md"
 
 _START = re.compile(r"^<!-- results: *(.*?) *-->\n", re.MULTILINE)
 _END = re.compile(r"^<!-- end of results -->$", re.MULTILINE)
 
 
 class ReadmeError(UserError):
-    """Markers of README.md that make no sense; the message says what to do."""
+    """Markers of results/README.md that make no sense; the message says what to do."""
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -40,28 +39,28 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     check: Annotated[
         bool,
-        typer.Option("--check", help="Write nothing; exit status 1 if README.md is not right."),
+        typer.Option("--check", help="Write nothing; exit status 1 if a table is not right."),
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Write the tables of published results into README.md."""
+    """Write the tables of published results into tune_scripts/results/README.md."""
     with user_errors(debug):
         text = README.read_text(encoding="utf-8")
         wanted = with_tables(text, PUBLISHED)
         wrong = [
             f"{PUBLISHED.name}/{name} is in no table: add the lines '<!-- results: {name} -->' and "
-            f"'<!-- end of results -->' to {README.name}, or '{NO_TABLE}' to its {ABOUT}."
+            f"'<!-- end of results -->' to {_where()}, or '{NO_TABLE}' to its {ABOUT}."
             for name in without_table(text, PUBLISHED)
         ]
         if check and text != wanted:
             wrong.append(
-                f"A table of {README.name} is not that of its {RESULTS}. Run python -m "
+                f"A table of {_where()} is not that of its {RESULTS}. Run python -m "
                 "tune_scripts.publish.readme_table."
             )
         elif text != wanted:
             with swapped_in(README) as temporary:
                 temporary.write_text(wanted, encoding="utf-8")
-            console.print(f"Written: {README.name}")
+            console.print(f"Written: {_where()}")
         for message in wrong:
             errors.print(message, style="bold red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1 if wrong else 0)
@@ -111,6 +110,10 @@ def without_table(text: str, published: Path) -> list[str]:
     ]
 
 
+def _where() -> str:
+    return f"{README.parent.name}/{README.name}"
+
+
 def _says_no_table(about: Path) -> bool:
     return about.exists() and NO_TABLE in about.read_text(encoding="utf-8").splitlines()
 
@@ -121,8 +124,8 @@ def _table(name: str, published: Path, explained: bool) -> str:
     if not name or not (folder / RESULTS).is_file():
         known = ", ".join(path.parent.name for path in sorted(published.glob(f"*/{RESULTS}")))
         raise ReadmeError(
-            f"README.md has a marker for the results {name!r}, which are not published. Those that "
-            f"are: {known or 'none'}. Correct the marker, or publish them by "
+            f"{_where()} has a marker for the results {name!r}, which are not published. Those "
+            f"that are: {known or 'none'}. Correct the marker, or publish them by "
             f"python -m tune_scripts.publish DIR --name {name or 'NAME'}."
         )
     comparison = read_comparison([folder])

@@ -1,4 +1,4 @@
-"""Tables of README.md, and that they are those of the published results."""
+"""Tables of tune_scripts/results/README.md, and that they are those of the published results."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def published(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def repository(published: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    readme = published.parent / "README.md"
+    readme = published / "README.md"
     readme.write_text(README)
     monkeypatch.setattr(readme_table, "README", readme)
     monkeypatch.setattr(readme_table, "PUBLISHED", published)
     return readme
 
 
-def test_the_readme_of_this_repository_says_what_was_published() -> None:
+def test_the_results_of_this_repository_say_what_was_published() -> None:
     done = CliRunner().invoke(app, ["--check"])
     assert done.exit_code == 0, done.output
 
@@ -63,7 +63,7 @@ def test_the_command_writes_and_its_check_does_not(repository: Path) -> None:
     assert CliRunner().invoke(app, []).exit_code == 0
     assert "| touch_cube | e2hil | 5 |" in repository.read_text()
     assert CliRunner().invoke(app, ["--check"]).exit_code == 0
-    results = repository.parent / "results" / "pick" / "results.csv"
+    results = repository.parent / "pick" / "results.csv"
     results.write_text(results.read_text().replace(",0.3,", ",0.4,"))
     assert CliRunner().invoke(app, ["--check"]).exit_code == 1
 
