@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,14 @@ from tests.report.comparisons import result, whole_comparison, write_results
 from tests.tune_scripts.compare.test_results import ROW
 from tune_scripts.commands import COMMANDS, CommandRow
 from tune_scripts.compare.results import ErrorRow, ResultRow, append_row
-from tune_scripts.publish.command import PublishError, app, make_small, publish
+from tune_scripts.publish.command import (
+    PublishError,
+    app,
+    commands_in_words,
+    machine_in_words,
+    make_small,
+    publish,
+)
 
 STARTED = CommandRow("2026-01-01T10:00:00+00:00", "abc1234", "python -m x --out touch")
 PICTURES = ["fig4_curves_touch_cube.png", "fig5_entropy_change_touch_cube.png",
@@ -139,3 +147,22 @@ def test_large_pictures_get_a_palette_and_keep_their_look(tmp_path: Path) -> Non
     assert picture.stat().st_size < len(before) / 2
     small = np.asarray(Image.open(picture).convert("RGB")).astype(float)
     assert small.shape == pixels.shape and np.abs(small - pixels).mean() < 4
+
+
+def test_a_command_that_was_started_again_is_said_once() -> None:
+    rows = [
+        {"time": time, "code_version": code, "command": command}
+        for time, code, command in (("t1", "a", "one"), ("t2", "a", "two"), ("t3", "b", "one"))
+    ]
+    assert commands_in_words(rows) == [
+        "`one` (started t1, 2 times until t3; code a, b)",
+        "`two` (started t2; code a)",
+    ]
+
+
+def test_the_machine_is_described_by_its_processor(tmp_path, monkeypatch) -> None:
+    assert re.fullmatch(r"\d+ cores, \S.*", machine_in_words())
+    info = tmp_path / "cpuinfo"
+    info.write_text("processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nmodel name\t: other\n")
+    monkeypatch.setattr("tune_scripts.publish.command._CPU_INFO", info)
+    assert machine_in_words().endswith(" cores, Some CPU @ 2 GHz")
