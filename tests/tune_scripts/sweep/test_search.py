@@ -122,6 +122,15 @@ def test_a_rung_is_decided_once_and_a_slice_may_pass_two():
     assert decide(scheduler, 8, 0.95, 0.2) == TrialScheduler.STOP
 
 
+def test_a_rung_before_the_first_evaluation_is_never_decided():
+    scheduler = EqualCostASHA(GOAL, {}, [])
+    assert decide(scheduler, 1, 0.9) == TrialScheduler.CONTINUE
+    late = trial_of(scheduler, 2)
+    second_rung = at() | {"rungs": [(30, 0.2)]}
+    for _ in range(3):  # each slice names the rungs again
+        assert scheduler.on_trial_result(None, late, second_rung) == TrialScheduler.CONTINUE
+
+
 def test_the_papers_values_are_compared_but_never_pruned():
     scheduler = EqualCostASHA(GOAL, {}, [])
     decide(scheduler, 1, 0.9)
