@@ -12,10 +12,9 @@ from PIL import Image
 
 from e2hil_rllib.classifier import fitting
 from e2hil_rllib.classifier import train as train_module
-from e2hil_rllib.classifier.augmentation import augmented
 from e2hil_rllib.classifier.dataset import label_episode
 from e2hil_rllib.classifier.fitting import balanced, best_evaluation, fit, probabilities
-from e2hil_rllib.classifier.inputs import FeatureInputs, FrameInputs, frames_at
+from e2hil_rllib.classifier.inputs import FeatureInputs, FrameInputs, augmented, frames_at
 from e2hil_rllib.classifier.metrics import average_precision
 from e2hil_rllib.classifier.network import ClassifierNetwork
 from e2hil_rllib.classifier.success_classifier import ClassifierError, SuccessClassifier

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from e2hil_rllib.classifier.dataset import LabelledEpisode
-from e2hil_rllib.classifier.figures import draw_mistakes, draw_scores, worst_frames
+from e2hil_rllib.classifier.testing import draw_mistakes, draw_scores, worst_frames
 
 
 def judged(number: int) -> tuple[list[LabelledEpisode], list[np.ndarray]]:
