@@ -14,9 +14,9 @@ from e2hil_rllib.report.comparison.method_curves import (
     band_of,
     draw_methods,
     evaluated_series,
+    looks_of,
     trained_series,
 )
-from e2hil_rllib.report.comparison.method_looks import looks_of
 from e2hil_rllib.report.comparison.trials import METHODS
 from e2hil_rllib.run.evaluation_log import EvaluatedEpisode
 from e2hil_rllib.run.progress import STEP
