@@ -140,7 +140,7 @@ def test_damaged_progress_is_named(tmp_path):
     progress = RunFolder(tmp_path / plan()[0].run_dir).progress
     with progress.open("a") as file:
         file.write("\0\0\0\n")
-    with pytest.raises(PlanError, match=f"{progress} cannot be read.*train this trial anew"):
+    with pytest.raises(PlanError, match=f"{progress} cannot be read.*train this trial again"):
         check_begun(plan()[0], tmp_path, ["abc"], "abc")
 
 

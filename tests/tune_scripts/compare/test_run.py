@@ -119,7 +119,7 @@ def test_what_somebody_stopped_is_said_to_be_open(tmp_path, trials, without_ray)
     ended = run_sweep(trials, tmp_path / "out", Console(file=said, width=200))
     assert without_ray == [["reach", "broken"]]
     assert ended.exit_status == 130
-    assert "2 trials are open; the same command goes on with them" in said.getvalue()
+    assert "2 trials are open; the same command resumes them" in said.getvalue()
 
 
 def test_two_comparisons_cannot_use_one_folder(tmp_path, trials, without_ray):

@@ -126,7 +126,7 @@ def test_a_killed_sweep_goes_on_with_its_points_and_a_trial_that_fails_stops_no_
     assert (failed["number"], failed["run_dir"]) == ("2", "trials/trial_002")
     assert "holds files, but no run" in failed["error"]
     assert "failed: trial 2:" in said and "[3/3]" in said
-    assert "1 trials are open; the same command goes on with them." in said
+    assert "1 trials are open; the same command resumes them." in said
 
     (out / run_dir(2) / "notes.txt").unlink()
     table, worked_on = (out / "trials.csv").read_text(), reference.progress.stat().st_mtime_ns
