@@ -1,4 +1,4 @@
-"""Labels of recorded frames, and what is said of folders that hold none."""
+"""Labels of recorded frames, errors of folders without any, and the split of the data."""
 
 from __future__ import annotations
 

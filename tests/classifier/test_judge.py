@@ -1,4 +1,4 @@
-"""A classifier as the judge of environments, wherever one is made."""
+"""Classifier as the judge of environments: debouncing, rewards, and refusals."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ TASK = "tests.helpers:E2HiLSeeingReach-v0"
 
 @pytest.fixture
 def folder(tmp_path):
-    """A classifier that was never trained, looking through `front`."""
+    """An untrained classifier of the camera ``front``."""
     torch.manual_seed(0)
     shapes = {"front": (32, 32, 3)}
     description = {
@@ -70,7 +70,7 @@ def test_training_and_evaluation_are_judged_alike(folder):
     ray.shutdown()
 
 
-def test_a_judge_that_is_not_there_or_sees_otherwise_is_refused(folder, tmp_path):
+def test_a_missing_judge_or_one_of_other_cameras_is_refused(folder, tmp_path):
     with pytest.raises(ClassifierError, match="nowhere"):
         make_environment(TASK, {}, Judge(str(tmp_path / "nowhere")))
     with pytest.raises(ClassifierError, match="front"):
@@ -87,7 +87,9 @@ def test_a_judge_needs_environments_in_its_own_process(folder):
 
 
 @given(frames=st.lists(st.booleans(), max_size=40), agree=st.integers(1, 5), more=st.integers(0, 4))
-def test_it_agrees_with_counting_the_last_frames(frames: list[bool], agree: int, more: int) -> None:
+def test_debounce_agrees_with_counting_the_last_frames(
+    frames: list[bool], agree: int, more: int
+) -> None:
     window = agree + more
     debounce = Debounce(agree, window)
     for index, says in enumerate(frames):
@@ -96,7 +98,7 @@ def test_it_agrees_with_counting_the_last_frames(frames: list[bool], agree: int,
 
 
 @given(before=st.lists(st.booleans()), after=st.lists(st.booleans()))
-def test_cleared_it_is_as_new(before: list[bool], after: list[bool]) -> None:
+def test_clear_forgets_all_frames(before: list[bool], after: list[bool]) -> None:
     used, new = Debounce(2, 3), Debounce(2, 3)
     for says in before:
         used.add(says)
@@ -114,7 +116,7 @@ def test_cleared_it_is_as_new(before: list[bool], after: list[bool]) -> None:
         (True, 1, "agree is True"),
     ],
 )
-def test_numbers_that_make_no_sense_are_refused(agree: int, window: int, message: str) -> None:
+def test_invalid_debouncing_is_refused(agree: int, window: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Debounce(agree, window)
 
@@ -123,7 +125,7 @@ SHAPE = (8, 8, 3)
 
 
 class Brightness(SuccessClassifier):
-    """Takes a frame's brightness for the probability of success."""
+    """Classifier whose probability of success is the frame's brightness."""
 
     def __init__(self, threshold: float = 0.5) -> None:
         shapes = {"front": SHAPE}
@@ -134,7 +136,7 @@ class Brightness(SuccessClassifier):
 
 
 class Slides(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
-    """Shows frames of given brightness, and at the last step ends as it is told."""
+    """Environment with frames of given brightness, and a given end at the last step."""
 
     observation_space = gymnasium.spaces.Dict(
         {"front": gymnasium.spaces.Box(0, 255, SHAPE, np.uint8)}
@@ -160,7 +162,7 @@ class Slides(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
 
 def played(env: gymnasium.Env) -> list[tuple]:
-    """What each step gave: reward, terminated, truncated, succeed."""
+    """Return reward, terminated, truncated and succeed of each step."""
     env.reset()
     steps = []
     for _ in range(len(env.unwrapped._shown) - 1):
@@ -195,7 +197,7 @@ def test_a_reset_forgets_the_frames_before_it() -> None:
     assert played(env) == [NOTHING] * 3
 
 
-def test_every_step_says_the_probability() -> None:
+def test_every_step_reports_the_probability() -> None:
     env = ClassifierReward(Slides([0, 0.2, 0.4]), Brightness())
     env.reset()
     seen = [env.step(np.zeros(2))[4]["success_probability"] for _ in range(2)]

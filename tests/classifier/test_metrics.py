@@ -1,4 +1,4 @@
-"""Rates with their intervals, and the rule that chooses the threshold."""
+"""Rates with their intervals, the choice of the threshold, and figures of episodes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_wilsons_interval_is_that_of_the_literature() -> None:
     assert Proportion(50, 50).interval == pytest.approx((0.9287, 1), abs=1e-4)
 
 
-def test_of_nothing_nothing_is_known() -> None:
+def test_a_proportion_of_a_total_of_0_is_unknown() -> None:
     nothing = Proportion(0, 0)
     assert math.isnan(nothing.value) and nothing.interval == (0, 1)
     assert nothing.as_dict()["share"] is None and "–" in str(nothing)

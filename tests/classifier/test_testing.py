@@ -1,4 +1,4 @@
-"""Which frames count as the worst, and the pictures of them."""
+"""The choice of the worst frames, and their pictures."""
 
 from __future__ import annotations
 

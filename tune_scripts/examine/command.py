@@ -130,7 +130,7 @@ def _found(
 
 
 def _checkpoints(trial: Trial, every: int) -> Iterator[tuple[int, Path]]:
-    """Yield the first checkpoint at or after each multiple; resumed runs have theirs at odd steps."""
+    """Yield the first checkpoint from each multiple on; resumed runs have theirs at odd steps."""
     before = 0
     for path in trial.run.checkpoints().all():
         step = CheckpointStore.step_of(path)

@@ -1,4 +1,4 @@
-"""Predicted and measured change of entropy: how they are taken from a run's rows."""
+"""Predicted and measured change of entropy from a run's rows, and their figure."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_slope_is_that_around_an_iteration() -> None:
     assert np.allclose(correlations(changes), 1)
 
 
-def test_updates_are_set_against_what_they_did_themselves() -> None:
+def test_updates_are_compared_with_their_own_effect() -> None:
     columns = opposed()
     changes = known(update_changes(columns))
     assert np.array_equal(changes.steps, columns[STEP])
@@ -77,7 +77,7 @@ def test_updates_are_set_against_what_they_did_themselves() -> None:
     assert np.allclose(correlations(known(slope_changes(columns))), 1)
 
 
-def test_iterations_without_a_judged_minibatch_still_tell_the_entropy() -> None:
+def test_iterations_without_a_judged_minibatch_still_have_an_entropy() -> None:
     columns = quadratic()
     sparse = np.arange(41) % 2 == 0
     columns[PREDICTED] = np.where(sparse, columns[PREDICTED], np.nan)
@@ -107,7 +107,7 @@ def test_without_a_column_there_is_no_slope(missing: str) -> None:
 
 
 @pytest.mark.parametrize("missing", [PREDICTED_LEARNED, MEASURED, UPDATES])
-def test_without_a_column_nothing_is_known_of_updates(missing: str) -> None:
+def test_without_a_column_there_are_no_update_changes(missing: str) -> None:
     columns = opposed()
     del columns[missing]
     assert update_changes(columns) is None
@@ -117,7 +117,7 @@ def test_without_a_column_nothing_is_known_of_updates(missing: str) -> None:
     assert 3 not in (known(update_changes(some)).steps / 100 - 1).round().tolist()
 
 
-def test_iterations_before_learning_begins_are_passed_over() -> None:
+def test_iterations_before_learning_starts_are_skipped() -> None:
     columns = opposed()
     columns[UPDATES][:5] = columns[UPDATES][4]
     slope, updates = known(slope_changes(columns)), known(update_changes(columns))
@@ -125,7 +125,7 @@ def test_iterations_before_learning_begins_are_passed_over() -> None:
     assert updates.steps.tolist() == [columns[STEP][0], *columns[STEP][5:]]
 
 
-def test_the_table_says_of_each_row_what_was_measured() -> None:
+def test_the_table_names_the_measure_of_each_row() -> None:
     random = np.random.default_rng(0)
     one, other = opposed(), opposed()
     other[MEASURED] = random.normal(size=40) * np.exp(random.normal(0, 4, 40))
@@ -159,7 +159,7 @@ def coloured(path: Path) -> np.ndarray:
     return (pixels.max(axis=-1) - pixels.min(axis=-1)) > 80
 
 
-def test_each_method_has_a_part_of_its_own(tmp_path: Path) -> None:
+def test_each_method_has_its_own_part_of_the_figure(tmp_path: Path) -> None:
     seeds = [changes(0), changes(1)]
     draw_predictions({"e2hil": (MEASURES[0], seeds)}, "reach", tmp_path / "one.png")
     both = {"e2hil": (MEASURES[0], seeds), "hil_serl": (MEASURES[1], [changes(2)])}

@@ -1,4 +1,4 @@
-"""What is committed of a comparison."""
+"""Published files of a comparison."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_tables_figures_curves_and_their_origin_are_written(whole: Path, tmp_pat
         assert str(whole.parent) not in path.read_text()
 
 
-def test_folders_are_pooled_and_published_anew(whole: Path, tmp_path: Path) -> None:
+def test_folders_are_pooled_and_earlier_results_replaced(whole: Path, tmp_path: Path) -> None:
     more = tmp_path / "more"
     write_results(more, [result("e2hil", 5), result("e2hil", 1, 0.25, config_hash="e2hil-1")])
     old = tmp_path / "out" / "all"
@@ -126,7 +126,7 @@ def test_persons_are_published_apart(tmp_path: Path) -> None:
     assert tasks[:2] == ["touch_cube_patience_0.6", "touch_cube_patience_3"]
 
 
-def test_what_cannot_be_published_is_refused(whole: Path, tmp_path: Path) -> None:
+def test_an_invalid_name_or_command_is_refused(whole: Path, tmp_path: Path) -> None:
     with pytest.raises(PublishError, match="Leave --command out"):
         publish([whole], "touch", "python", out=tmp_path)
     with pytest.raises(PublishError, match="cannot name a folder"):
@@ -149,7 +149,7 @@ def test_large_pictures_get_a_palette_and_keep_their_look(tmp_path: Path) -> Non
     assert small.shape == pixels.shape and np.abs(small - pixels).mean() < 4
 
 
-def test_a_command_that_was_started_again_is_said_once() -> None:
+def test_a_restarted_command_is_listed_once() -> None:
     rows = [
         {"time": time, "code_version": code, "command": command}
         for time, code, command in (("t1", "a", "one"), ("t2", "a", "two"), ("t3", "b", "one"))

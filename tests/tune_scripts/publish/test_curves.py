@@ -1,4 +1,4 @@
-"""The thin curves of published trials."""
+"""Thin curves of published trials, and success at equal human cost."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_trial_is_kept_at_its_evaluations_and_at_the_first_row_of_each_500_ste
     assert [p["training_success_alone"] for p in points][:2] == ["0.333333", ""]
 
 
-def test_the_policys_q_is_what_is_left_of_the_actors_loss():
+def test_policy_q_is_recovered_from_the_actors_loss():
     """Against the loss itself: α log π − Q, whose mean is −α H − Q."""
     log_prob, q = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.9, 1.2, 0.6])
     row = {
@@ -55,7 +55,7 @@ def test_the_policys_q_is_what_is_left_of_the_actors_loss():
     assert policy_q({}) is None
 
 
-def test_every_trial_has_its_rows_and_one_that_cannot_be_read_is_said(tmp_path) -> None:
+def test_every_trial_has_its_rows_and_an_unreadable_one_is_noted(tmp_path) -> None:
     folder = whole_comparison(tmp_path, ["touch_cube"], ["e2hil", "hil_serl"], 2)
     trials = read_comparison([folder]).trials
     notes: list[str] = []
@@ -109,8 +109,8 @@ def test_without_the_baseline_there_is_no_cost_to_compare_at(tmp_path: Path) -> 
     assert equal_cost(read_comparison([tmp_path]), curve("e2hil", 0, [(0, 1)]), []) == []
 
 
-def test_where_a_trial_had_not_been_evaluated_nothing_is_compared(tmp_path: Path) -> None:
-    """Its success there is not known; 0 would stand for a policy that may be good."""
+def test_a_cost_before_a_trials_first_evaluation_has_no_rows(tmp_path: Path) -> None:
+    """Its success there is unknown; 0 would be wrong for a good policy."""
     write_results(tmp_path, [result("hil_serl", seed, human_steps=400) for seed in range(5)])
     points = [p for seed in range(4) for p in curve("hil_serl", seed, [(0, 0.0), (300, 1.0)])]
     comparison = read_comparison([tmp_path])
