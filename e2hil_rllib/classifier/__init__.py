@@ -9,10 +9,10 @@ where the episode succeeded. In the order of importance, they need:
   and a fifth tests, so that a hundred episodes (ten minutes of the arm's time) test on twenty. A
   false positive rate of 1 % cannot be shown on fewer than several hundred frames of failure.
 - The states that the policy will visit. Train it again with the episodes of a run (its folder
-  `episodes/`) when `mistakes.png` or the run shows states that are missing in the data: a touch
+  ``episodes/``) when ``mistakes.png`` or the run shows states that are missing in the data: a touch
   with the back of a jaw is missed by a classifier that has seen ten.
 
 Simulated Touch Cube, 400 episodes full of near misses, tested on 60 more: more than half of the
 mistakes lay within a millimetre of the boundary, and of the failures more than 8 mm from it 1 in
-3166 was taken for success. Debouncing covers the doubtful frames: see `ClassifierReward`.
+3166 was taken for success. Debouncing covers the doubtful frames: see ``ClassifierReward``.
 """

@@ -124,7 +124,7 @@ def train_classifier(
         "chosen_on": as_dicts(frame_figures(chosen_on, truth, threshold)),
         "test": test.figures(),
     }
-    with written_beside(out) as folder:
+    with written_whole(out) as folder:
         SuccessClassifier(network, shapes, threshold, trunk, description).save(folder)
         test.draw(folder)
     return description
@@ -161,7 +161,7 @@ def _inputs(
 
 
 @contextmanager
-def written_beside(out: Path) -> Iterator[Path]:
+def written_whole(out: Path) -> Iterator[Path]:
     """Provide a temporary folder that is renamed at the end: whole or missing.
 
     Raises:

@@ -5,8 +5,8 @@
 
 The same command resumes a comparison that was stopped or killed; a resumed trial counts the
 episodes since its checkpoint, and may end up to an iteration (100 steps) later than asked. Results
-are those of one version of the code, so run it from a clone that nobody works in (`git clone .
-../sweep`).
+are those of one version of the code, so run it from a clone that nobody works in (``git clone .
+../sweep``).
 
 Plan, written before the first run
 ----------------------------------
@@ -14,33 +14,34 @@ Tasks and settings: the files touch_cube, pick_cube, pick_place_cube and stack_b
 as they are: a box of 16 x 30 x 14 cm, 20 mm a step at 10 Hz, observation of the arm's state and of
 the objects' places, 10 demonstrations of the simulated person (the same ones for all methods of a
 task and seed). The person has skill 0.8, attention 0.9 and 1.5 s of patience, sees what happens and
-not the method, and has an own random stream. Numbers of the learner: `settings/presets.py`.
+not the method, and has an own random stream. Numbers of the learner: ``settings/presets.py``.
 
-Methods: `default` is frozen as chosen on seeds 100 to 102 of Pick Cube and 100 and 101 of Pick &
+Methods: ``default`` is frozen as chosen on seeds 100 to 102 of Pick Cube and 100 and 101 of Pick &
 Place (results/screening*): no selection, imitation weight 100 with dropout 0.2 and no Q filter,
 actor_lr 0.001, vectors at the scales 1, 3 and 9, an averaged policy that acts, targets bounded by
 the highest return alone, initial_alpha 0.001, alpha_lr 0.003, no backup entropy, exploration noise
-0.1, no warm start, one-step targets; UTD 2, batch 256, gamma 0.97 as everywhere. `hil_serl` and
-`e2hil_paper` have the published numbers, `hil_serl_repaired` the bound, the temperature, the scales
-and the average of the default, `bc` is the control without critics. A method that is missing in
-the README's table was not run.
+0.1, no warm start, one-step targets; UTD 2, batch 256, gamma 0.97 as everywhere. ``hil_serl`` and
+``e2hil_paper`` have the published numbers, ``hil_serl_repaired`` the bound, the temperature, the
+scales and the average of the default, ``bc`` is the control without critics. A method that is
+missing in the README's table was not run.
 
 Persons: interventions depend on the person's impatience as much as on the policy, so that
-`--patience 0.6 1.5 3`, `--skill` and `--attention` compare persons; each is a separate condition.
+``--patience 0.6 1.5 3``, ``--skill`` and ``--attention`` compare persons; each is a separate
+condition.
 
-Budgets: `BUDGETS`, with the reason for each. Success saturates, so that methods differ first of all
-in the human's work, and in success at a budget at which the baseline still fails sometimes.
+Budgets: ``BUDGETS``, with the reason for each. Success saturates, so that methods differ first of
+all in the human's work, and in success at a budget at which the baseline still fails sometimes.
 
 Measures: human steps and takeovers until success alone holds, that is at the first of three
-consecutive evaluations (`--evaluate-every`; 50 deterministic episodes without the operator) with
+consecutive evaluations (``--evaluate-every``; 50 deterministic episodes without the operator) with
 90 % or more, and whether it fell back later; both in total, without the demonstrations; success of
 the final evaluation, with its Wilson interval; human steps until 90 % of the last 20 training
 episodes succeeded without one; intervention rate. A trial that never gets there has no such figure:
 it counts as worse than any that does. Over seeds: interquartile mean, 95 % stratified-bootstrap
-intervals and probability of improvement, by `e2hil report --compare`.
+intervals and probability of improvement, by ``e2hil report --compare``.
 
-Seeds: 5; more by `--seeds` where a machine allows it, since the same command adds them. Seeds from
-100 on are for trying settings out; they are never reported.
+Seeds: 5; more by ``--seeds`` where a machine allows it, since the same command adds them. Seeds
+from 100 on are for trying settings out; they are never reported.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from e2hil_rllib.settings.yaml_file import SettingsError
 from tune_scripts.compare.methods import with_settings
 
 TRAITS = ("patience", "skill", "attention")
-"""Traits that may differ between persons, as `env.operator` names them."""
+"""Traits that may differ between persons, as ``env.operator`` names them."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Person:
 
 
 SETTINGS_PERSON = Person()
-"""The person of the settings file."""
+"""Person of the settings file."""
 
 
 def trait_key(trait: str) -> str:

@@ -53,7 +53,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """The trial in words."""
+        """Trial in words."""
         return trial_name(self.task, self.method, self.seed, self.person)
 
     @property

@@ -2,9 +2,9 @@
 
     python -m tune_scripts.compare.screening runs/screening/* --name screening
 
-Each run is one of `e2hil train`, with `evaluation.every_steps`, on a seed of 100 or above: settings
-are chosen by these runs, and measured on others. A factor is a setting in which a run differs from
-its preset.
+Each run is one of ``e2hil train``, with ``evaluation.every_steps``, on a seed of 100 or above:
+settings are chosen by these runs, and measured on others. A factor is a setting in which a run
+differs from its preset.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Trial of a comparison in a separate process: trained as by `e2hil train`, and measured."""
+"""Trial of a comparison in a separate process: trained as by ``e2hil train``, and measured."""
 
 from __future__ import annotations
 

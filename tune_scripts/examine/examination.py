@@ -42,7 +42,7 @@ MEASURES = (
     "whole_kept", "whole_above", "whole_below",
     *(f"{what}_{name}" for name in SOURCE_NAMES for what in ("upper", "bias", "prefers")),
 )  # fmt: skip
-"""Measures of `examine`, in order, so that a table's columns are known before the first row."""
+"""Measures of ``examine``, in order, so that a table's columns are known before the first row."""
 
 
 @dataclass(frozen=True)

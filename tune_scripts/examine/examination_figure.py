@@ -17,11 +17,11 @@ from e2hil_rllib.report.comparison.statistics import mean_known
 from e2hil_rllib.report.style import BLUE, GREEN, GREY, ORANGE, STYLE
 
 Row = Mapping[str, str | int | float]
-"""Row of a checkpoint: `OF_CHECKPOINT`, `OF_EXAMINATION`, and the measures."""
+"""Row of a checkpoint: ``OF_CHECKPOINT``, ``OF_EXAMINATION``, and the measures."""
 
 OF_CHECKPOINT = ("task", "method", "seed", "step", "quarter")
 OF_EXAMINATION = ("batches", "samples", "draws", "drawn_from")
-"""Settings of an examination; `drawn_from` is its seed, `seed` that of the trial."""
+"""Settings of an examination; ``drawn_from`` is its seed, ``seed`` that of the trial."""
 
 # Titles, each with measures, labels, colours and dashes.
 _PANELS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (

@@ -3,7 +3,7 @@
     python -m tune_scripts.publish runs/methods --name touch_cube
 
 The published files name no machine and no path of one. The same command writes them again, e.g.
-once more trials have finished; `python -m tune_scripts.publish.readme_table` then updates the
+once more trials have finished; ``python -m tune_scripts.publish.readme_table`` then updates the
 README tables.
 """
 

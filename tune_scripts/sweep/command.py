@@ -2,7 +2,7 @@
 
     python -m tune_scripts.sweep --task touch_cube --samples 20 --out runs/selection
 
-The searched settings and their ranges are in `tune_scripts.sweep.space.SEARCHED`. Optuna's TPE
+The searched settings and their ranges are in ``tune_scripts.sweep.space.SEARCHED``. Optuna's TPE
 proposes the points, the first of which has the paper's values; ASHA prunes trials.
 
 The objective is success at equal human cost: the mean, over the first H human steps of training, of
@@ -12,8 +12,9 @@ forward. ASHA compares trials at equal human steps, too, after the first evaluat
 should cost fewer human steps than a ninth of H. The trial with the paper's values is never pruned.
 
 The same command resumes a sweep that was stopped or killed, with the same points; with more
---samples, it adds trials. `e2hil report OUT/trials/trial_000` draws one of them. A single seed may
-be lucky: settings that win here are to be compared over seeds by `tune_scripts.compare --set`.
+--samples, it adds trials. ``e2hil report OUT/trials/trial_000`` draws one of them. A single seed
+may be lucky: settings that win here are to be compared over seeds by ``tune_scripts.compare
+--set``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Finished trials of a comparison: rows of `results.csv`, pooled over one or more folders."""
+"""Finished trials of a comparison: rows of ``results.csv``, pooled over one or more folders."""
 
 from __future__ import annotations
 

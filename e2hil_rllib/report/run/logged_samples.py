@@ -1,4 +1,4 @@
-"""All samples that a run logged in `selection/`, and the arm's positions in them."""
+"""All samples that a run logged in ``selection/``, and the arm's positions in them."""
 
 from __future__ import annotations
 
