@@ -1,1 +1,1 @@
-"""Experiments as Ray Tune sweeps over settings files."""
+"""Experiments on settings files: comparisons, sweeps, examinations and their publishing."""

@@ -1,4 +1,4 @@
-"""Ray for the length of an experiment: started here, or a cluster that is joined."""
+"""Ray during an experiment: started here, or joined as a cluster."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import ray
 from e2hil_rllib.settings.build import quiet_ray
 from tune_scripts.compare.plan import PlanError
 
-_OBJECT_STORE = 100 * 2**20  # trials exchange nothing [bytes]
-_PATIENCE = 5.0  # for a cluster's port to answer [s]
+_OBJECT_STORE = 100 * 2**20  # small, since trials exchange no data [bytes]
+_PATIENCE = 5.0  # timeout of a cluster's port [s]
 _AUTH_MODE = "RAY_AUTH_MODE"
 
 
 @dataclass(frozen=True)
 class Share:
-    """What a trial takes of a machine."""
+    """Share of a machine that a trial takes."""
 
     cpus: float = 1
     gpus: float = 0
@@ -32,12 +32,12 @@ ONE_CPU = Share()
 
 @contextmanager
 def ray_running(address: str | None, share: Share) -> Iterator[None]:
-    """Ray for the length of an experiment.
+    """Run Ray during an experiment.
 
     Args:
-        address: Of a Ray cluster to join; None takes the Ray that runs in this process, or starts
-            one here.
-        share: What a trial takes of a machine.
+        address: Address of a Ray cluster to join; None uses the Ray that runs in this process, or
+            starts one here.
+        share: Share of a machine for each trial.
 
     Raises:
         PlanError: The cluster cannot be joined (as when this process is in one already), or no
@@ -56,7 +56,7 @@ def ray_running(address: str | None, share: Share) -> Iterator[None]:
 
 
 def _check_share(share: Share) -> None:
-    """A trial runs on one machine; what several have together is of no use to it."""
+    """Refuse a share that no single machine has, since a trial runs on one machine."""
     machines = [
         (node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0))
         for node in ray.nodes()
@@ -66,7 +66,7 @@ def _check_share(share: Share) -> None:
         found = "; ".join(f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in machines)
         raise PlanError(
             f"No machine of Ray has --cpus-per-trial {share.cpus:g} and --gpus-per-trial "
-            f"{share.gpus:g}, so that trials would wait for ever. Machines: {found or 'none'}. "
+            f"{share.gpus:g}, so that no trial could start. Machines: {found or 'none'}. "
             "Give a smaller share, or a cluster by --address."
         )
 
@@ -95,7 +95,7 @@ def _join(address: str) -> None:
 
 
 def _check_port(address: str) -> None:
-    """Ray itself would try for minutes where nobody answers."""
+    """Refuse an address that does not answer, which Ray itself would try for minutes."""
     host, colon, port = address.rpartition(":")
     if not colon or "/" in address or not port.isdigit():
         return

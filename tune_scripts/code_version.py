@@ -1,4 +1,4 @@
-"""Which code made a result."""
+"""Version of the code that makes a result."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import subprocess
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
-# What a trial runs and what it runs on; a change of what reads
-# results makes no other ones.
+# Code and dependencies of a trial; changes of code that only reads results make no other results.
 _CODE = (
     "e2hil_rllib", ":(exclude)e2hil_rllib/report", "envs", ":(glob)tune_scripts/**/*.py",
     ":(exclude)tune_scripts/publish", ":(exclude)tune_scripts/examine",
@@ -17,13 +16,13 @@ UNKNOWN = "unknown"
 
 
 def code_version(root: Path = _ROOT) -> str:
-    """The newest commit that changed the code a trial runs, with "-dirty" if there are changes.
+    """Return the newest commit that changed the code of a trial, with "-dirty" if it has changes.
 
     Args:
-        root: Of the git repository.
+        root: Root of the git repository.
 
     Returns:
-        The first 12 digits of the commit, or `UNKNOWN` where there is no git repository.
+        First 12 digits of the commit, or ``UNKNOWN`` outside of a git repository.
     """
     commit = _git(root, "log", "-1", "--format=%H", "--", *_CODE)
     if not commit:
@@ -33,10 +32,10 @@ def code_version(root: Path = _ROOT) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints; None where there is no git, or no repository."""
+    """Return the output of git; None without git or a repository."""
     try:
         done = subprocess.run(
-            # A status that refreshes the index would get into the way of other git commands.
+            # A status that refreshes the index would block other git commands.
             ["git", "--no-optional-locks", "-C", str(root), *arguments],
             capture_output=True,
             text=True,

@@ -1,4 +1,4 @@
-"""The commands that ran a comparison, kept beside its results without what is the machine's."""
+"""Commands that ran a comparison, stored with its results without traces of the machine."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from tune_scripts.compare.results import append_row
 
 COMMANDS = "commands.csv"
 
-_ADDRESSES = ("auto", "local")  # those that name no machine
-# The folders of an absolute path, up to its last component; "a/b" and "http://a" are none.
+_ADDRESSES = ("auto", "local")  # addresses that name no machine
+# Folders of an absolute path, up to its last component; "a/b" and "http://a" do not match.
 _ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:[^\s/'\",:;()<>|]+/)+")
 _IP = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
 @dataclass(frozen=True)
 class CommandRow:
-    """A start of a comparison: the columns of `commands.csv`.
+    """Start of a comparison: the columns of ``commands.csv``.
 
     Attributes:
-        time: When, ISO 8601 in UTC.
-        code_version: By which code.
-        command: What was typed, without what is the machine's.
+        time: Time of the start, ISO 8601 in UTC.
+        code_version: Version of the code.
+        command: Command as typed, without traces of the machine.
     """
 
     time: str
@@ -37,12 +37,12 @@ class CommandRow:
 
 
 def note_command(out: Path, module: str, arguments: Sequence[str]) -> None:
-    """Adds a start to the `commands.csv` of a comparison.
+    """Add a start to the ``commands.csv`` of a comparison.
 
     Args:
-        out: Its folder.
-        module: What `python -m` ran.
-        arguments: As they were typed.
+        out: Folder of the comparison.
+        module: Module that ``python -m`` ran.
+        arguments: Arguments as typed.
 
     Raises:
         TableError: There is a file of another kind.
@@ -54,13 +54,13 @@ def note_command(out: Path, module: str, arguments: Sequence[str]) -> None:
 
 
 def command_line(module: str, arguments: Sequence[str]) -> str:
-    """A command as somebody elsewhere can type it.
+    """Return a command in a form that works on other machines.
 
-    Of `--out` and of absolute paths the last component stays, and a cluster's address is ADDRESS.
+    ``--out`` and absolute paths keep their last component, and a cluster's address is ADDRESS.
 
     Args:
-        module: What `python -m` runs.
-        arguments: As they were typed.
+        module: Module that ``python -m`` runs.
+        arguments: Arguments as typed.
     """
     words, option = [], ""
     for argument in arguments:
@@ -80,11 +80,11 @@ def command_line(module: str, arguments: Sequence[str]) -> str:
 
 
 def without_machine(text: str, folders: Sequence[Path] = ()) -> str:
-    """A text without the absolute paths, the name and the addresses of a machine.
+    """Return a text without the absolute paths, the name and the addresses of a machine.
 
     Args:
-        text: E.g. a message.
-        folders: Each becomes its name; of other absolute paths the last component stays.
+        text: Text, e.g. a message.
+        folders: Folders to replace by their names; other absolute paths keep their last component.
     """
     for folder in folders:
         for written in {str(folder.resolve()), str(folder)}:

@@ -1,4 +1,4 @@
-"""What the command lines of experiments share."""
+"""Options that the command lines of experiments share."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typer.core import TyperCommand
 from tune_scripts.compare.persons import TRAITS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-"""The settings files of this project."""
+"""Folder of this project's settings files."""
 
 _SEVERAL = ("--tasks", "--methods", "--set", *(f"--{trait}" for trait in TRAITS))
 
 Address = Annotated[
     str | None,
-    typer.Option(help="Of a Ray cluster, e.g. auto; by default Ray is started here."),
+    typer.Option(help="Address of a Ray cluster, e.g. auto; by default Ray is started here."),
 ]
 CpusPerTrial = Annotated[
     float, typer.Option(min=0.01, help="CPUs that Ray sets aside for a trial; as many run as fit.")
@@ -30,15 +30,15 @@ Configs = Annotated[Path, typer.Option(help="Folder of settings files.")]
 def trial_overrides(
     given: Sequence[str] | None, budget: int | None, gpus_per_trial: float
 ) -> list[str]:
-    """The overrides of a trial's settings; without those given, every trial runs to its budget.
+    """Return the overrides of a trial's settings; by default, every trial runs to its budget.
 
     Args:
-        given: By --set.
-        budget: Steps of the trial; None leaves them to the settings.
-        gpus_per_trial: Its share of a GPU.
+        given: Overrides given by --set.
+        budget: Environment steps of the trial; None leaves them to the settings.
+        gpus_per_trial: Share of a GPU for the trial.
 
     Returns:
-        `key.of.section=value` texts.
+        ``key.of.section=value`` texts.
     """
     overrides = ["stop.autonomous_success_rate=null", *(given or [])]
     if budget:
@@ -49,15 +49,15 @@ def trial_overrides(
 
 
 def key_of(override: str) -> str:
-    """The key of a `key.of.section=value` text."""
+    """Return the key of a ``key.of.section=value`` text."""
     return override.partition("=")[0].strip()
 
 
 class SeveralValues(TyperCommand):
-    """Lets an option be followed by several values, which are one option each to click."""
+    """Command whose options may be followed by several values, which click takes one by one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeats the option before each of its values."""
+        """Repeat an option before each of its values."""
         spread: list[str] = []
         option = ""
         for text in args:

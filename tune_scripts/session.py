@@ -1,4 +1,4 @@
-"""What all experiments of Ray Tune share: how Tune runs, their folder's lock, their end."""
+"""Session of a Ray Tune experiment: Tune's configuration, the folder's lock, the final report."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tune_scripts.compare.plan import PlanError
 
 @dataclass(frozen=True)
 class Ended:
-    """How an experiment ended.
+    """End of an experiment.
 
     Attributes:
-        open: Trials that have no result.
-        failed: Those of them that failed.
+        open: Number of trials without a result.
+        failed: Number of those that failed.
     """
 
     open: int
@@ -34,25 +34,25 @@ class Ended:
 
     @property
     def exit_status(self) -> int:
-        """0: all have finished; 1: some failed; 130: somebody stopped it."""
+        """0: all trials have finished; 1: some failed; 130: the experiment was stopped."""
         return 1 if self.failed else 130 if self.open else 0
 
 
 def quiet_tune() -> None:
-    """Lets Tune print nothing and write little; before a `tune.Tuner` is made."""
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the old one can be silent
+    """Make Tune print nothing and write little; to be called before a ``tune.Tuner`` is created."""
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the old output can be silent
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    os.environ["TUNE_FORCE_TRIAL_CLEANUP_S"] = "5"  # at Ctrl-C; a checkpoint is there anyway
+    os.environ["TUNE_FORCE_TRIAL_CLEANUP_S"] = "5"  # at Ctrl-C; the run has its checkpoint
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors are shown by the callback
 
 
 def run_config(out: Path, progress: tune.Callback) -> tune.RunConfig:
-    """How Tune runs an experiment: a trial that fails is not tried again and stops no other.
+    """Return Tune's configuration: a failed trial is not tried again and stops no other.
 
     Args:
-        out: Folder of the experiment; what Tune itself writes goes below it.
-        progress: What shows how it goes.
+        out: Folder of the experiment, with Tune's own files below it.
+        progress: Callback that shows the progress.
     """
     return tune.RunConfig(
         name=time.strftime("started_%Y%m%d_%H%M%S"),
@@ -65,10 +65,10 @@ def run_config(out: Path, progress: tune.Callback) -> tune.RunConfig:
 
 @contextmanager
 def only_one(out: Path) -> Iterator[None]:
-    """Keeps a second experiment out of the folder; the kernel drops the lock at any end.
+    """Lock a folder against a second experiment; the kernel drops the lock at any end.
 
     Raises:
-        PlanError: There is one.
+        PlanError: Another experiment is running in it.
     """
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def only_one(out: Path) -> Iterator[None]:
 
 
 def say_version(code: str, console: Console) -> None:
-    """Says what results cannot be traced back to."""
+    """Warn of code that results cannot be traced back to."""
     if code == UNKNOWN:
         console.print("There is no git repository: results cannot say which code made them.")
     elif code.endswith("-dirty"):
@@ -95,14 +95,14 @@ def say_version(code: str, console: Console) -> None:
 def say_end(
     ended: Ended, failed: Sequence[tuple[str, str]], out: Path, results: str, console: Console
 ) -> None:
-    """Says which trials failed, how many are open, and where the results are.
+    """Print the failed trials, the number of open ones, and the path of the results.
 
     Args:
-        ended: How the experiment ended.
-        failed: Name and error of each trial that failed.
+        ended: End of the experiment.
+        failed: Name and error of each failed trial.
         out: Folder of the experiment.
-        results: Name of its table.
-        console: Where to say it.
+        results: File name of its table.
+        console: Console to print to.
     """
     for name, error in failed:
         console.print(
@@ -112,5 +112,5 @@ def say_end(
     if failed:
         console.print(f"{len(failed)} trials failed, see {out / ERRORS}.", soft_wrap=True)
     if ended.open:
-        console.print(f"{ended.open} trials are open; the same command goes on with them.")
+        console.print(f"{ended.open} trials are open; the same command resumes them.")
     console.print(f"Results: {out / results}", highlight=False, soft_wrap=True)

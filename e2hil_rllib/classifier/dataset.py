@@ -1,9 +1,9 @@
-"""Frames with the truth about success, as training reads them from folders."""
+"""Labelled frames of episodes: reading from folders, and splitting into train, choose and test."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,25 +15,25 @@ from e2hil_rllib.disk.parquet_columns import is_image
 from e2hil_rllib.errors import UserError
 
 _IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
-# Neighbouring pictures of a folder mostly come from one recording: so many stay together.
+# Neighbouring pictures of a folder mostly come from one recording, and stay in one part.
 _PICTURES_PER_EPISODE = 20
 # A step that solves the task is rewarded with 1; a dense reward adds far less than this.
 _REWARD_OF_SUCCESS = 0.5
 
 
 class DatasetError(UserError):
-    """Data that no classifier can be trained on; the message names them and says what to do."""
+    """Data unfit to train a classifier on; the message names them and says what to do."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledEpisode:
-    """N frames of one episode, each with the truth.
+    """N frames of one episode, each with its label.
 
     Attributes:
-        name: Where they come from, for reports.
-        frames: uint8 of shape (N, height, width, 3) by camera.
-        success: True where the frame shows the solved task, bool, shape (N,).
-        steps: Each frame's place in its episode, shape (N,).
+        name: Origin of the frames, for reports.
+        frames: Frames by camera, uint8, shape (N, height, width, 3).
+        success: Whether each frame shows the solved task, bool, shape (N,).
+        steps: Step of each frame in its episode, shape (N,).
     """
 
     name: str
@@ -47,23 +47,23 @@ class LabelledEpisode:
         return {camera: frames.shape[1:] for camera, frames in self.frames.items()}
 
     def near_change(self, steps: int) -> np.ndarray:
-        """Whether there is a frame of the other label so few steps before or after, shape (N,)."""
+        """Return which frames have one of the other label within some steps, bool, shape (N,)."""
         apart = np.abs(self.steps[:, None] - self.steps[None, :]) <= steps
         near: np.ndarray = (apart & (self.success[:, None] != self.success[None, :])).any(axis=1)
         return near
 
 
 def label_episode(episode: EpisodeSteps, name: str, unsure_steps: int = 0) -> LabelledEpisode:
-    """Labels an episode's T + 1 frames by its rewards.
+    """Label an episode's T + 1 frames by its rewards.
 
-    The frame that followed a step is a success where the step was rewarded with 1, and the last
-    frame where the episode succeeded. All others are failures.
+    The frame after a step is a success where the step was rewarded with 1, and the last frame
+    where the episode succeeded. All others are failures.
 
     Args:
-        episode: A recorded episode.
-        name: What to call it in reports.
-        unsure_steps: Frames left out before each success. A person presses the key of success a
-            moment after it; what the frames of that moment show nobody knows.
+        episode: Recorded episode.
+        name: Name of the episode in reports.
+        unsure_steps: Number of frames to leave out before each success. A person presses the
+            success key a moment after the success; the labels of that moment are uncertain.
     """
     success = np.concatenate([[False], episode.rewards >= _REWARD_OF_SUCCESS])
     success[-1] |= episode.succeed
@@ -78,15 +78,15 @@ def label_episode(episode: EpisodeSteps, name: str, unsure_steps: int = 0) -> La
 def read_recordings(
     folders: Sequence[Path], cameras: Sequence[str] | None = None, unsure_steps: int = 0
 ) -> list[LabelledEpisode]:
-    """Labelled episodes of folders of recordings, by their own rewards.
+    """Read recorded episodes, labelled by their own rewards.
 
     Args:
         folders: Folders of episode files.
-        cameras: Which cameras to take; None takes those of the first episode.
-        unsure_steps: See `label_episode`.
+        cameras: Cameras to read; None takes those of the first episode.
+        unsure_steps: See ``label_episode``.
 
     Raises:
-        DatasetError: A folder is absent or empty, or an episode lacks a camera.
+        DatasetError: A folder is missing or empty, or an episode lacks a camera.
         DamagedEpisodeError: A file is damaged.
     """
     episodes: list[LabelledEpisode] = []
@@ -101,16 +101,16 @@ def read_recordings(
 def read_sorted(
     success: Path, failure: Path, cameras: Sequence[str] | None = None
 ) -> list[LabelledEpisode]:
-    """Labelled episodes of two folders, one whose frames all show success, one where none does.
+    """Read episodes or pictures from a folder of successes and a folder of failures.
 
     Args:
-        success: A folder of episode files, or of PNG and JPEG pictures.
-        failure: Another one.
-        cameras: Which cameras to take; None takes those of the first episode. Pictures are of
-            one camera, which has to be named.
+        success: Folder of episode files, or of PNG and JPEG pictures, that all show success.
+        failure: The same for frames of which none shows success.
+        cameras: Cameras to read; None takes those of the first episode. Pictures are of one
+            camera, which has to be named.
 
     Raises:
-        DatasetError: A folder is absent or empty, pictures differ in size or their camera is not
+        DatasetError: A folder is missing or empty, pictures differ in size or their camera is not
             named, or an episode lacks a camera.
         DamagedEpisodeError: A file is damaged.
     """
@@ -127,10 +127,10 @@ def read_sorted(
 
 
 def with_cameras(episode: LabelledEpisode, cameras: Sequence[str]) -> LabelledEpisode:
-    """The same episode with these cameras only.
+    """Return the episode with some of its cameras only.
 
     Raises:
-        DatasetError: It lacks one, or has none at all.
+        DatasetError: It lacks one of them, or has none at all.
     """
     if not episode.frames:
         raise DatasetError(
@@ -166,7 +166,7 @@ def _pictures_of(folder: Path) -> list[Path]:
 
 
 def _read_pictures(paths: list[Path], cameras: Sequence[str] | None) -> list[LabelledEpisode]:
-    """Pictures in the order of their names, neighbours together as if they were an episode."""
+    """Read pictures in the order of their names, grouped as if neighbours were an episode."""
     if cameras is None or len(cameras) != 1:
         raise DatasetError(
             f"{paths[0].parent} holds pictures: say of which camera, with --cameras NAME. For "
@@ -205,7 +205,7 @@ def _read_picture(path: Path) -> np.ndarray:
 
 
 def _alike(episodes: list[LabelledEpisode]) -> list[LabelledEpisode]:
-    """Refuses episodes whose frames differ in size."""
+    """Refuse episodes whose frames differ in size, and return the others."""
     for episode in episodes:
         for camera, shape in episode.shapes.items():
             expected = episodes[0].shapes[camera]
@@ -220,3 +220,70 @@ def _alike(episodes: list[LabelledEpisode]) -> list[LabelledEpisode]:
 
 def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[1]}×{shape[0]}"
+
+
+HELD_OUT = 0.2
+"""Share of the episodes to choose weights and threshold on, and share of those to test on."""
+
+_FEWEST = 3  # episodes of a kind, so that each part has one
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three parts of the data that share no episode.
+
+    Attributes:
+        train: Episodes to learn from.
+        choose: Episodes to choose the weights and the threshold on.
+        test: Episodes to report figures of; nothing is chosen on them.
+    """
+
+    train: list[LabelledEpisode]
+    choose: list[LabelledEpisode]
+    test: list[LabelledEpisode]
+
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """Return the numbers of episodes, frames and success frames of each part."""
+        return {
+            field.name: {
+                "episodes": len(part),
+                "frames": sum(len(episode.success) for episode in part),
+                "success_frames": sum(int(episode.success.sum()) for episode in part),
+            }
+            for field in fields(self)
+            for part in [getattr(self, field.name)]
+        }
+
+
+def split_episodes(episodes: list[LabelledEpisode], seed: int) -> Split:
+    """Split by whole episodes, since neighbouring frames are nearly the same.
+
+    Episodes with and without success are dealt out separately, so that each part has its share.
+
+    Args:
+        episodes: Episodes to split.
+        seed: Seed of the split.
+
+    Raises:
+        DatasetError: There are too few episodes for three parts that each show both success and
+            failure; the message counts them.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([0x5911, seed]))
+    parts: tuple[list[LabelledEpisode], ...] = ([], [], [])
+    kinds = [[e for e in episodes if e.success.any() == shows] for shows in (True, False)]
+    for kind in kinds:
+        order = [kind[index] for index in rng.permutation(len(kind))]
+        held = max(1, round(HELD_OUT * len(order))) if len(order) >= _FEWEST else 0
+        for part, chosen in zip(
+            parts, (order[2 * held :], order[:held], order[held : 2 * held]), strict=True
+        ):
+            part += chosen
+    split = Split(*parts)
+    for size in split.sizes().values():
+        if not 0 < size["success_frames"] < size["frames"]:
+            raise DatasetError(
+                f"{len(kinds[0])} episodes that show success and {len(kinds[1])} that do not are "
+                f"too few: training, the choice of the threshold and the test need both, and "
+                f"share no episode. Record at least {_FEWEST} of each; 50 are a good start."
+            )
+    return split

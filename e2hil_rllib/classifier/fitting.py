@@ -1,4 +1,4 @@
-"""Fitting the network: balanced batches, and the weights of its best evaluation."""
+"""Fitting of the network: balanced batches, and the weights of its best evaluation."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ from e2hil_rllib.networks.noise import NoiseStream
 
 _LEARNING_RATE = 1e-3
 _WEIGHT_DECAY = 1e-4
-#: Targets are 0.02 and 0.98, so that scores stay apart from one another instead of all at 0 and 1.
-_SMOOTHING = 0.02
+_SMOOTHING = 0.02  # targets are 0.02 and 0.98, so that not all scores end at 0 and 1
 _EVALUATIONS = 10
 _PATIENCE = 4  # evaluations without a better one after which fitting ends
-_EVALUATED = 1500  # frames of an evaluation at most: all successes of them that there are
+_EVALUATED = 1500  # frames of an evaluation at most
 _CHUNK = 64
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The network after some steps.
+    """Evaluation of the network after some steps.
 
     Attributes:
-        step: How many.
+        step: Number of steps.
         loss: Mean loss of the steps since the last evaluation.
-        average_precision: On the frames that the weights are chosen on.
+        average_precision: Average precision on the frames that the weights are chosen on.
     """
 
     step: int
@@ -50,20 +49,20 @@ def fit(
     noise: NoiseStream,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Evaluation]:
-    """Trains in place, and leaves the weights of the best evaluation in the network.
+    """Train in place, and leave the weights of the best evaluation in the network.
 
     Args:
-        network: What to train.
-        train: What it learns from; each batch is half success, half failure, and half of either
-            comes from where success came or went: elsewhere most frames are soon too easy.
-        choose: What the evaluations are made on.
-        steps: Batches at most.
+        network: Network to train.
+        train: Frames to learn from; each batch is half success, half failure, and half of either
+            is near a change of the label: elsewhere most frames are soon too easy.
+        choose: Frames to evaluate on.
+        steps: Largest number of batches.
         batch_size: Frames in a batch, a multiple of 4.
-        noise: Where all draws come from.
-        on_step: Called with the steps so far and the steps in all.
+        noise: Random stream of all draws.
+        on_step: Callback with the number of steps so far and in all.
 
     Returns:
-        Every evaluation, in order.
+        All evaluations, in order.
     """
     optimizer = torch.optim.AdamW(network.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -98,7 +97,7 @@ def fit(
 
 
 def best_evaluation(history: list[Evaluation]) -> Evaluation:
-    """The one whose weights `fit` left in the network: the first of the highest precision."""
+    """Return the evaluation whose weights ``fit`` kept: the first of the highest precision."""
     return history[_best(history)]
 
 
@@ -106,7 +105,7 @@ def best_evaluation(history: list[Evaluation]) -> Evaluation:
 def probabilities(
     network: ClassifierNetwork, inputs: Inputs, indices: np.ndarray | None = None
 ) -> np.ndarray:
-    """Of success, of some of the frames (or of all) as they are, float64 of shape (N,)."""
+    """Return the probabilities of success of some frames (or of all), float64, shape (N,)."""
     indices = np.arange(len(inputs.success)) if indices is None else indices
     parts = [
         torch.sigmoid(network(inputs.plain(part)).double())
@@ -117,12 +116,12 @@ def probabilities(
 
 
 def balanced(success: np.ndarray, most: int, noise: NoiseStream) -> np.ndarray:
-    """Indices of at most so many frames, in order, half of them of success if there are as many.
+    """Return sorted indices of some frames, half of them successes if there are enough.
 
     Args:
-        success: The truth of each frame, bool, shape (N,).
-        most: Frames to choose.
-        noise: Where the choice is drawn from.
+        success: True label of each frame, bool, shape (N,).
+        most: Largest number of frames to choose.
+        noise: Random stream of the choice.
     """
     shows, shows_not = (np.flatnonzero(success == value) for value in (True, False))
     number = min(len(shows), max(most // 2, most - len(shows_not)))
@@ -136,7 +135,7 @@ def _best(history: list[Evaluation]) -> int:
 
 
 def _pools(inputs: Inputs) -> list[np.ndarray]:
-    """Indices that each quarter of a batch is drawn from: success twice, then failure twice."""
+    """Return the indices to draw each quarter of a batch from: success twice, failure twice."""
     pools = []
     for value in (True, False):
         everywhere = np.flatnonzero(inputs.success == value)

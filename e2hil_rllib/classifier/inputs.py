@@ -1,4 +1,4 @@
-"""What the network takes: frames as they are, or the frozen trunk's features of them."""
+"""Inputs of the network: frames or frozen features of them, augmented for training."""
 
 from __future__ import annotations
 
@@ -9,35 +9,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from e2hil_rllib.classifier.augmentation import augmented
 from e2hil_rllib.classifier.dataset import LabelledEpisode
 from e2hil_rllib.networks.frozen_trunk import FrozenTrunk
 from e2hil_rllib.networks.noise import NoiseStream
+from e2hil_rllib.networks.random_shift import random_shift
 
-#: Augmented copies of each training frame whose features a frozen trunk computes up front.
 COPIES = 3
+"""Augmented copies of each training frame whose features a frozen trunk computes up front."""
+
 _NEAR = 3  # steps
 _CHUNK = 64
 
 
 class Inputs(Protocol):
-    """N labelled frames, in the form that the network takes."""
+    """N labelled frames in the network's input form."""
 
     success: np.ndarray
-    #: Frames just before or after success came or went: the hard ones.
+    #: Whether a frame is just before or after a change of the label: the hard ones, bool (N,).
     near_change: np.ndarray
 
     def varied(self, indices: np.ndarray, noise: NoiseStream) -> dict[str, Tensor]:
-        """Augmented inputs (B, ...) by camera, to learn from."""
+        """Return augmented inputs (B, ...) by camera, to learn from."""
         ...
 
     def plain(self, indices: np.ndarray) -> dict[str, Tensor]:
-        """Inputs (B, ...) by camera of the frames as they are."""
+        """Return inputs (B, ...) by camera of the frames as they are."""
         ...
 
 
 class FrameInputs:
-    """Frames of episodes for the trainable CNN, augmented anew whenever they are drawn."""
+    """Frames of episodes for the trainable CNN, augmented at each draw."""
 
     def __init__(self, episodes: list[LabelledEpisode]) -> None:
         self.success = np.concatenate([episode.success for episode in episodes])
@@ -46,11 +47,11 @@ class FrameInputs:
         self._starts = np.cumsum([0, *(len(episode.success) for episode in episodes)])
 
     def varied(self, indices: np.ndarray, noise: NoiseStream) -> dict[str, Tensor]:
-        """Augmented frames (B, H, W, 3) by camera."""
+        """Return augmented frames (B, H, W, 3) by camera, uint8."""
         return {camera: augmented(x, noise) for camera, x in self.plain(indices).items()}
 
     def plain(self, indices: np.ndarray) -> dict[str, Tensor]:
-        """Frames (B, H, W, 3) by camera, uint8."""
+        """Return frames (B, H, W, 3) by camera, uint8."""
         which = np.searchsorted(self._starts, indices, side="right") - 1
         places = list(zip(which, indices - self._starts[which], strict=True))
         return {
@@ -64,15 +65,15 @@ class FrameInputs:
 class FeatureInputs:
     """Features of frames for a head on the frozen trunk, computed up front.
 
-    The trunk costs a hundred times what the head does, so that a frame is augmented a few times
-    instead of anew whenever it is drawn.
+    The trunk costs a hundred times as much as the head, so that a frame is augmented a few times
+    instead of at each draw.
 
     Args:
-        frames: Where the frames and the truth come from.
-        trunk: Computes the features.
-        copies: Augmented copies of each frame; 0 if nothing learns from them.
-        noise: Where the augmentation is drawn from.
-        on_progress: Called with the passes so far and the passes in all.
+        frames: Labelled frames.
+        trunk: Frozen trunk that computes the features.
+        copies: Augmented copies of each frame; 0 for frames that are not learned from.
+        noise: Random stream of the augmentation.
+        on_progress: Callback with the number of frames so far and in all.
     """
 
     def __init__(
@@ -101,18 +102,23 @@ class FeatureInputs:
                 on_progress(copy * number + int(indices[-1]) + 1, passes * number)
 
     def varied(self, indices: np.ndarray, noise: NoiseStream) -> dict[str, Tensor]:
-        """Features of one of the copies of each frame."""
+        """Return the features of one of the copies of each frame, drawn."""
         passes = len(next(iter(self._features.values())))
         copy = noise.integers(passes, torch.empty(len(indices), 1), 1)[:, 0].numpy()
         return {c: torch.from_numpy(x[copy, indices]) for c, x in self._features.items()}
 
     def plain(self, indices: np.ndarray) -> dict[str, Tensor]:
-        """Features of the first copy, which is the frame itself where none is augmented."""
+        """Return the features of the first copy, which is the frame itself without augmentation."""
         return {c: torch.from_numpy(x[0, indices]) for c, x in self._features.items()}
 
 
 def frames_at(episodes: list[LabelledEpisode], indices: np.ndarray) -> list[LabelledEpisode]:
-    """Some frames of episodes, counted over all of them; episodes without one are left out."""
+    """Return some frames of episodes; episodes without any of them are left out.
+
+    Args:
+        episodes: Labelled episodes.
+        indices: Sorted indices of the frames, counted over all episodes.
+    """
     ends = np.cumsum([len(episode.success) for episode in episodes])
     kept = np.split(indices, np.searchsorted(indices, ends[:-1]))
     starts = [0, *ends[:-1]]
@@ -126,3 +132,29 @@ def frames_at(episodes: list[LabelledEpisode], indices: np.ndarray) -> list[Labe
         for episode, rows, start in zip(episodes, kept, starts, strict=True)
         if len(rows)
     ]
+
+
+_SHIFT = 2  # [pixels]; a touch or a grip is a matter of few
+_BRIGHTNESS = 0.15  # largest change, as a share of the whole range
+_CONTRAST = 0.2  # largest change of the distance from the frame's mean, as a share of it
+_COLOR = 0.1  # largest change of each of red, green and blue, as a share of it
+
+
+def augmented(frames: Tensor, noise: NoiseStream) -> Tensor:
+    """Shift frames and change their light, as another camera pose or another day would.
+
+    Args:
+        frames: Frames, uint8, shape (B, H, W, 3).
+        noise: Random stream of the changes.
+
+    Returns:
+        New frames of the same shape and type.
+    """
+    shifted = random_shift(frames, _SHIFT, noise).to(torch.float32)
+    draws = 2 * torch.rand((len(frames), 5), generator=noise.generator) - 1
+    brightness, contrast, color = draws.to(frames.device)[:, None, None].split([1, 1, 3], dim=-1)
+    mean = shifted.mean(dim=(1, 2, 3), keepdim=True)
+    # One gain and one offset for each frame and colour, so that the frames are passed once.
+    gain = (1 + _CONTRAST * contrast) * (1 + _COLOR * color)
+    offset = 255 * _BRIGHTNESS * brightness - mean * gain + mean * (1 + _COLOR * color)
+    return shifted.mul_(gain).add_(offset).clamp_(0, 255).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""How well a classifier tells success from failure, with how sure the figures are."""
+"""Figures of a classifier's test, with their confidence intervals."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from e2hil_rllib.classifier.judge import Debounce
 from e2hil_rllib.data.outcomes import wilson_interval
 
 _LEAST_THRESHOLD = 0.5
@@ -16,22 +17,22 @@ _LEAST_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Proportion:
-    """A count out of a total."""
+    """Count out of a total."""
 
     count: int
     total: int
 
     @property
     def value(self) -> float:
-        """The share; NaN of nothing."""
+        """Share; NaN if the total is 0."""
         return self.count / self.total if self.total else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the share, (0, 1) of nothing.
+        """Wilson score interval of the share at 95 %; (0, 1) if the total is 0.
 
-        It takes the trials as independent. Frames of an episode are not, so that for frames the
-        true interval is wider.
+        It assumes independent trials. Frames of an episode are not independent, so that the true
+        interval of frames is wider.
         """
         if not self.total:
             return 0.0, 1.0
@@ -39,7 +40,7 @@ class Proportion:
         return max(0.0, low), min(1.0, high)
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """What the classifier's file holds; the share of nothing is null."""
+        """Return plain values for the classifier's file; the share of a total of 0 is null."""
         low, high = self.interval
         share = self.value if self.total else None
         return {"share": share, "count": self.count, "total": self.total, "low": low, "high": high}
@@ -51,22 +52,22 @@ class Proportion:
 
 
 def as_dicts(figures: Mapping[str, Proportion]) -> dict[str, Any]:
-    """Proportions by name as plain values."""
+    """Return proportions by name as plain values."""
     return {name: figure.as_dict() for name, figure in figures.items()}
 
 
 def threshold_at(probability: np.ndarray, success: np.ndarray, false_positive_rate: float) -> float:
-    """The lowest threshold, but at least one half, that few enough failures reach.
+    """Return the lowest threshold, but at least one half, that few enough failures reach.
 
     Args:
-        probability: Of success, shape (N,).
-        success: The truth, bool, shape (N,).
-        false_positive_rate: The largest share of the failures that may reach the threshold, 0 to
-            less than 1.
+        probability: Probability of success, shape (N,).
+        success: True labels, bool, shape (N,).
+        false_positive_rate: Largest share of the failures that may reach the threshold, 0 to less
+            than 1.
 
     Returns:
-        A frame counts as success if its probability is this or more. Between the scores that are
-        just in and just out it lies halfway.
+        Lowest probability of a frame that counts as success, halfway between the scores that are
+        just in and just out.
     """
     failures = np.sort(probability[~success])[::-1]
     allowed = math.floor(false_positive_rate * len(failures))
@@ -74,19 +75,19 @@ def threshold_at(probability: np.ndarray, success: np.ndarray, false_positive_ra
     above = probability[probability > highest_out]
     lowest_in = above.min() if above.size else np.nextafter(max(1.0, highest_out), np.inf)
     between = (highest_out + lowest_in) / 2
-    # Two neighbouring floats have none between them.
+    # No float lies between two neighbouring ones.
     return max(_LEAST_THRESHOLD, float(between if between > highest_out else lowest_in))
 
 
 def frame_figures(
     probability: np.ndarray, success: np.ndarray, threshold: float
 ) -> dict[str, Proportion]:
-    """Recall, precision and rate of false positives over single frames.
+    """Return recall, precision and false positive rate over single frames.
 
     Args:
-        probability: Of success, shape (N,).
-        success: The truth, bool, shape (N,).
-        threshold: From where on a frame counts as success.
+        probability: Probability of success, shape (N,).
+        success: True labels, bool, shape (N,).
+        threshold: Lowest probability of a frame that counts as success.
     """
     positive = probability >= threshold
     hits = int((positive & success).sum())
@@ -98,7 +99,7 @@ def frame_figures(
 
 
 def precision_recall(probability: np.ndarray, success: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall at each threshold, from the highest down; each of shape (distinct,)."""
+    """Return precision and recall at each threshold, from the highest down, shape (distinct,)."""
     order = np.argsort(-probability, kind="stable")
     hits = np.cumsum(success[order])
     last_of_tie = np.append(np.diff(probability[order]) != 0, True)
@@ -107,6 +108,44 @@ def precision_recall(probability: np.ndarray, success: np.ndarray) -> tuple[np.n
 
 
 def average_precision(probability: np.ndarray, success: np.ndarray) -> float:
-    """The mean precision over the recall: 1 if every success outranks every failure."""
+    """Return the mean precision over the recall: 1 if every success outranks every failure."""
     precision, recall = precision_recall(probability, success)
     return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def first_success(success: np.ndarray, agree: int, window: int) -> int | None:
+    """Return the first frame of an episode at which enough agree; never the one of the reset, 0."""
+    debounce = Debounce(agree, window)
+    for frame, says in enumerate(success):
+        if debounce.add(bool(says)) and frame > 0:
+            return frame
+    return None
+
+
+def episode_figures(
+    predicted: list[np.ndarray], success: list[np.ndarray], agree: int, window: int
+) -> dict[str, Proportion]:
+    """Return the successes that an agent would have been given, and the false ones.
+
+    Args:
+        predicted: Predicted labels of each episode's frames, bool, shapes (frames,).
+        success: True labels of each episode's frames, bool, shapes (frames,).
+        agree: See ``Debounce``.
+        window: See ``Debounce``.
+
+    Returns:
+        ``found``: share of the episodes with success that end at the first success or later.
+        ``false_end``: share of all episodes that end before the task was ever solved.
+    """
+    found = false_end = with_success = 0
+    for frames, truth in zip(predicted, success, strict=True):
+        end = first_success(frames, agree, window)
+        solved = int(np.argmax(truth)) if truth.any() else None
+        with_success += solved is not None
+        if end is not None and (solved is None or end < solved):
+            false_end += 1
+        found += end is not None and solved is not None and end >= solved
+    return {
+        "found": Proportion(found, with_success),
+        "false_end": Proportion(false_end, len(success)),
+    }

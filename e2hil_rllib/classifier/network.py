@@ -1,4 +1,4 @@
-"""The classifier's network: one encoder per camera, then a small head."""
+"""Network of the classifier: one encoder per camera, then a small head."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from e2hil_rllib.networks.camera_encoders import ConvolutionalEncoder, SpatialHe
 from e2hil_rllib.networks.noise import NoiseStream
 from e2hil_rllib.networks.trunk_stage import TrunkStage
 
-#: The frozen trunk of classifiers.
 STAGE = TrunkStage()
+"""Frozen trunk of classifiers."""
 
 _LATENT = 256  # per camera
 _HIDDEN = 256
 
 
 class ClassifierNetwork(nn.Module):
-    """The logit of success from one frame of each camera.
+    """Logit of success from one frame of each camera.
 
     Args:
-        frame_shapes: Height, width and 3 by camera; the order of the cameras is that of the
-            encoders.
-        frozen: Take features of the frozen trunk instead of frames.
+        frame_shapes: Height, width and 3 by camera, in the order of the encoders.
+        frozen: Whether the inputs are features of the frozen trunk instead of frames.
     """
 
     def __init__(self, frame_shapes: Mapping[str, Sequence[int]], frozen: bool) -> None:
@@ -41,12 +40,12 @@ class ClassifierNetwork(nn.Module):
         )
 
     def forward(self, inputs: Mapping[str, Tensor], noise: NoiseStream | None = None) -> Tensor:
-        """Logits (B,).
+        """Return the logits, shape (B,).
 
         Args:
-            inputs: By camera, frames (B, H, W, 3), uint8, or the frozen trunk's features of them
-                (B, 512, H/32, W/32), float16.
-            noise: Where dropout is drawn from in training; None is without.
+            inputs: Frames by camera, uint8, shape (B, H, W, 3), or the frozen trunk's features of
+                them, float16, shape (B, 512, H/32, W/32).
+            noise: Random stream of dropout in training; None disables dropout.
         """
         latents = [
             encode(inputs[camera], noise)

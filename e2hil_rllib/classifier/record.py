@@ -1,8 +1,7 @@
-"""Recording labelled episodes in simulation, to train and to test a success classifier on.
+"""Recording of labelled episodes in simulation, to train and to test a success classifier on.
 
-A demonstration ends with success, so that it shows the solved task in one frame only, and rarely
-what nearly solves it. Here episodes go on after success, and the simulator says for each frame
-whether the task is solved.
+A demonstration ends with success, so that it shows the solved task in one frame only, and hardly
+any near miss. Here episodes continue after success, and the simulator labels each frame.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings.environments import control_rate, fault_in_words
 from e2hil_rllib.settings.run_settings import Settings
 
-#: Who moves the arm, one after the other: a person from the first step to the last; a random
-#: policy whom the person helps, so that successes are left again and near misses abound; and the
-#: random policy alone. A learning policy's episodes are of the latter two kinds.
+# Operators of the episodes, in turn: a person from the first step to the last; a random policy with
+# the person's help, so that successes are left again and near misses abound; and the random policy
+# alone. A learning policy's episodes are of the latter two kinds.
 _KINDS: tuple[dict[str, Any], ...] = (
     {"mode": "demonstrate"},
     {"mode": "intervene"},
     {"mode": "intervene", "skill": 0.3},
     {"mode": "intervene", "attention": 0.0},
 )
-_SOLVED_STEPS = 20  # of success after which an episode has shown enough of it
+_SOLVED_STEPS = 20  # steps of success after which an episode ends
 _CORRELATION = 0.85  # of the random policy's actions from one step to the next
 _SCALE = 0.7  # standard deviation of its actions
-_STREAM = 0x1AB3  # keeps these starts apart from those of training, demonstrations and evaluation
+_STREAM = 0x1AB3  # other starts than those of training, demonstrations and evaluation
 
 
 class LabelledRecordingError(UserError):
-    """Labelled episodes cannot be recorded; the message says why and what to do."""
+    """A recording that is impossible; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class LabelledRecording:
-    """What came of a recording: episodes, their frames, and those that show success."""
+    """Numbers of recorded episodes, of their frames, and of frames that show success."""
 
     episodes: int
     frames: int
@@ -56,14 +55,14 @@ def record_labelled(
     episodes: int,
     on_episode: Callable[[int], None] = lambda done: None,
 ) -> LabelledRecording:
-    """Records episodes whose reward says after each step whether the task is solved.
+    """Record episodes whose reward is 1 after each step at which the task is solved.
 
     Args:
-        settings: Names a simulated environment with cameras (`env.cameras`); its person may be
-            set as for training (`env.operator`).
-        folder: Where the episodes go; it must hold none yet.
-        episodes: How many.
-        on_episode: Called after each, with their number so far.
+        settings: Settings of a simulated environment with cameras (``env.cameras``); its person
+            may be set as for training (``env.operator``).
+        folder: Folder of the episodes; it must hold none yet.
+        episodes: Number of episodes.
+        on_episode: Callback after each episode, with their number so far.
 
     Raises:
         LabelledRecordingError: The folder holds episodes, or the environment cannot be made, has

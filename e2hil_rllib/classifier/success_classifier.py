@@ -1,4 +1,4 @@
-"""The trained classifier: a folder on disk, and the probability of success in memory."""
+"""Trained success classifier: its folder on disk, and its probability of success."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from e2hil_rllib.networks.vision_settings import absolute_source
 DESCRIPTION = "classifier.json"
 WEIGHTS = "weights.safetensors"
 VERSION = 1
-# What json, safetensors and torch raise on files that are not what they should be.
+# Errors of json, safetensors and torch on damaged files.
 _UNREADABLE = (
     SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
 )  # fmt: skip
@@ -29,18 +29,18 @@ _TRAIN = "Train one with e2hil classifier train"
 
 
 class ClassifierError(UserError):
-    """A classifier that cannot be loaded, or does not fit; the message says what to do."""
+    """A classifier that is missing, damaged or unfit; the message says what to do."""
 
 
 class SuccessClassifier:
-    """Tells from one frame of each of its cameras how probable it is that the task is solved.
+    """Classifier of success from one frame of each of its cameras.
 
     Args:
-        network: The trained network.
+        network: Trained network.
         frame_shapes: Height, width and 3 by camera.
-        threshold: From which probability on a frame counts as success.
-        trunk: The frozen trunk whose features the network takes; None if it takes frames.
-        description: All that its file says.
+        threshold: Lowest probability of a frame that counts as success.
+        trunk: Frozen trunk whose features the network takes; None if it takes frames.
+        description: Content of its file.
     """
 
     def __init__(
@@ -59,17 +59,17 @@ class SuccessClassifier:
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """The cameras that it looks through."""
+        """Names of its cameras."""
         return tuple(self.frame_shapes)
 
     @classmethod
     def load(cls, folder: Path | str) -> SuccessClassifier:
-        """The classifier that `e2hil classifier train` wrote.
+        """Load a classifier that ``e2hil classifier train`` wrote.
 
         Raises:
-            ClassifierError: There is none in the folder, it is damaged, or the frozen trunk that
-                it was trained on is another one now.
-            TrunkWeightsError: The frozen trunk's weights cannot be had.
+            ClassifierError: The folder holds none, it is damaged, or the frozen trunk is no longer
+                the one that it was trained on.
+            TrunkWeightsError: The frozen trunk's weights are not available.
         """
         folder = Path(folder).expanduser()
         try:
@@ -82,13 +82,13 @@ class SuccessClassifier:
             reason = str(error).strip().split("\n")[0]
             raise ClassifierError(
                 f"The success classifier {folder} is damaged ({type(error).__name__}: {reason}). "
-                f"{_TRAIN} anew, or copy the whole folder again."
+                f"{_TRAIN} again, or copy the whole folder again."
             ) from error
         trunk = _trunk_of(description, folder) if frozen else None
         return cls(network, shapes, threshold, trunk, description)
 
     def save(self, folder: Path) -> None:
-        """Writes its two files into a folder that is there."""
+        """Write its two files into an existing folder."""
         tensors = {name: x.contiguous() for name, x in self._network.state_dict().items()}
         save_file(tensors, folder / WEIGHTS)
         text = json.dumps(self.description, indent=2, allow_nan=False)
@@ -96,11 +96,11 @@ class SuccessClassifier:
 
     @torch.no_grad()
     def probability(self, frames: Mapping[str, np.ndarray]) -> Any:
-        """How probable it is that the frames show the solved task.
+        """Return the probability that the frames show the solved task.
 
         Args:
-            frames: By camera, uint8 of shape (H, W, 3), or (B, H, W, 3) for a batch; entries
-                that are none of its cameras are not looked at.
+            frames: Frames by camera, uint8, shape (H, W, 3), or (B, H, W, 3) for a batch; entries
+                of other names are ignored.
 
         Returns:
             A float, or float64 of shape (B,) for a batch.
@@ -120,16 +120,16 @@ class SuccessClassifier:
         return float(result[0]) if single else result
 
     def check_space(self, space: gymnasium.Space[Any]) -> None:
-        """Refuses an environment whose frames are not those it was trained on.
+        """Refuse an environment whose frames are not those it was trained on.
 
         Raises:
-            ClassifierError: As `probability`.
+            ClassifierError: As ``probability``.
         """
         entries = space.spaces if isinstance(space, gymnasium.spaces.Dict) else {}
         self._check({name: (entry.shape or (), entry.dtype) for name, entry in entries.items()})
 
     def _check(self, given: Mapping[str, tuple[tuple[int, ...], Any]]) -> bool:
-        """Whether what is given is one frame of each camera; False for batches of one length."""
+        """Return whether the input is one frame of each camera; False for batches."""
         leading = set()
         for camera, expected in self.frame_shapes.items():
             if camera not in given:
@@ -143,7 +143,7 @@ class SuccessClassifier:
                 raise ClassifierError(
                     f"Camera {camera!r} gives {dtype} frames of shape {shape}; the success "
                     f"classifier was trained on uint8 of {expected}. Give the environment the "
-                    "cameras and resolutions of the training data, or train anew."
+                    "cameras and resolutions of the training data, or train it again."
                 )
             leading.add(shape[:-3])
         if len(leading) > 1:
@@ -160,13 +160,13 @@ def describe(
     trunk: FrozenTrunk | None,
     trunk_weights: str,
 ) -> dict[str, Any]:
-    """What a classifier's file must say, so that `SuccessClassifier.load` can read it.
+    """Return the required content of a classifier's file, as ``SuccessClassifier.load`` reads it.
 
     Args:
         frame_shapes: Height, width and 3 by camera.
-        threshold: From which probability on a frame counts as success.
-        trunk: The frozen trunk; None if the network takes frames.
-        trunk_weights: Where the trunk's weights come from.
+        threshold: Lowest probability of a frame that counts as success.
+        trunk: Frozen trunk; None if the network takes frames.
+        trunk_weights: Source of the trunk's weights.
     """
     return {
         "version": VERSION,
@@ -189,7 +189,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if description["version"] != VERSION:
         raise ClassifierError(
             f"The success classifier {folder} has version {description['version']}, this program "
-            f"reads {VERSION}. {_TRAIN} anew."
+            f"reads {VERSION}. {_TRAIN} again."
         )
     return description
 
@@ -202,6 +202,6 @@ def _trunk_of(description: Mapping[str, Any], folder: Path) -> FrozenTrunk:
         raise ClassifierError(
             f"The success classifier {folder} was trained on trunk weights {source!r} with "
             f"fingerprint {expected}, but they have {trunk.fingerprint} now. Bring back the file "
-            "it was trained with, or train anew."
+            "it was trained with, or train it again."
         )
     return trunk

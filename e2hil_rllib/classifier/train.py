@@ -1,4 +1,4 @@
-"""Training a success classifier: from labelled episodes to a folder with its figures."""
+"""Training of a success classifier: from labelled episodes to a folder with its figures."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from e2hil_rllib.classifier.dataset import LabelledEpisode
+from e2hil_rllib.classifier.dataset import LabelledEpisode, Split, split_episodes
 from e2hil_rllib.classifier.fitting import balanced, best_evaluation, fit, probabilities
 from e2hil_rllib.classifier.inputs import COPIES, FeatureInputs, FrameInputs, Inputs, frames_at
 from e2hil_rllib.classifier.metrics import as_dicts, frame_figures, threshold_at
 from e2hil_rllib.classifier.network import STAGE, ClassifierNetwork
-from e2hil_rllib.classifier.split import Split, split_episodes
 from e2hil_rllib.classifier.success_classifier import ClassifierError, SuccessClassifier, describe
-from e2hil_rllib.classifier.testing import Test
+from e2hil_rllib.classifier.testing import ClassifierTest
 from e2hil_rllib.disk.files import sync_file, sync_tree, writing
 from e2hil_rllib.networks.frozen_trunk import FrozenTrunk, shared_trunk
 from e2hil_rllib.networks.noise import NoiseStream
@@ -29,21 +28,21 @@ from e2hil_rllib.networks.vision_settings import absolute_source
 _FROZEN_FRAMES = 3000  # training frames whose features are computed, as each takes 10 ms
 _BATCH = 64
 
-#: Called with what is being done, how far it is, and how far it goes.
 OnProgress = Callable[[str, int, int], None]
+"""Callback with the name of the stage, its progress and its total."""
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train.
+    """Options of the training.
 
     Attributes:
         encoder: "cnn" trains a small CNN; "frozen" a head on the features of a frozen trunk.
-        trunk_weights: Of the frozen trunk: "seed:N", a .safetensors file, or a hub id.
-        steps: Batches at most.
-        seed: Of the split and of everything that is drawn.
-        false_positive_rate: Largest share of the failures that the threshold lets through on
-            the frames that it is chosen on.
+        trunk_weights: Weights of the frozen trunk: "seed:N", a .safetensors file, or a hub id.
+        steps: Largest number of batches.
+        seed: Seed of the split and of all random draws.
+        false_positive_rate: Largest share of the failures above the threshold, on the frames that
+            it is chosen on.
     """
 
     encoder: str = "cnn"
@@ -65,7 +64,7 @@ class TrainingOptions:
 
 
 def refuse_existing(out: Path) -> None:
-    """Refuses to write where something is already: a classifier is never replaced in passing.
+    """Refuse an existing output: a classifier is never replaced in passing.
 
     Raises:
         ClassifierError: There is a file or a folder of that name.
@@ -82,21 +81,21 @@ def train_classifier(
     out: Path,
     on_progress: OnProgress = lambda stage, done, total: None,
 ) -> dict[str, Any]:
-    """Trains, chooses the threshold, tests, and writes the classifier with its figures.
+    """Train, choose the threshold, test, and write the classifier with its figures.
 
     Args:
         episodes: Labelled episodes with frames of the same cameras and shapes.
-        options: How to train.
-        out: The folder to write; there must be none yet.
-        on_progress: Told how far training has come.
+        options: Options of the training.
+        out: Folder to write; it must not exist yet.
+        on_progress: Callback with the progress.
 
     Returns:
-        What the classifier's file says, the figures of the test among it.
+        Content of the classifier's file, with the figures of the test.
 
     Raises:
         ClassifierError: The folder exists already.
         DatasetError: There are too few episodes.
-        TrunkWeightsError: The frozen trunk's weights cannot be had.
+        TrunkWeightsError: The frozen trunk's weights are not available.
         WriteError: The folder cannot be written.
     """
     refuse_existing(out)
@@ -114,7 +113,7 @@ def train_classifier(
     chosen_on = probabilities(network, parts["choose"])
     truth = parts["choose"].success
     threshold = threshold_at(chosen_on, truth, options.false_positive_rate)
-    test = Test(split.test, probabilities(network, parts["test"]), threshold)
+    test = ClassifierTest(split.test, probabilities(network, parts["test"]), threshold)
     best = best_evaluation(history)
     description = {
         **describe(shapes, threshold, trunk, options.trunk_weights),
@@ -125,14 +124,14 @@ def train_classifier(
         "chosen_on": as_dicts(frame_figures(chosen_on, truth, threshold)),
         "test": test.figures(),
     }
-    with written_beside(out) as folder:
+    with written_whole(out) as folder:
         SuccessClassifier(network, shapes, threshold, trunk, description).save(folder)
         test.draw(folder)
     return description
 
 
 def _network(shapes: dict[str, tuple[int, ...]], frozen: bool, seed: int) -> ClassifierNetwork:
-    """A network drawn from the seed, with torch's own generator left where it was."""
+    """Return a network initialised from the seed; torch's own generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ClassifierNetwork(shapes, frozen)
@@ -145,7 +144,7 @@ def _inputs(
     noise: NoiseStream,
     on_progress: OnProgress,
 ) -> dict[str, Inputs]:
-    """The three parts of the data as the network takes them."""
+    """Return the three parts of the data as inputs of the network."""
     parts = {"train": split.train, "choose": split.choose, "test": split.test}
     if trunk is None:
         return {name: FrameInputs(part) for name, part in parts.items()}
@@ -162,8 +161,8 @@ def _inputs(
 
 
 @contextmanager
-def written_beside(out: Path) -> Iterator[Path]:
-    """Gives a folder beside that gets its name at the end: it is there whole or not at all.
+def written_whole(out: Path) -> Iterator[Path]:
+    """Provide a temporary folder that is renamed at the end: whole or missing.
 
     Raises:
         WriteError: It cannot be written, or there is one of that name.

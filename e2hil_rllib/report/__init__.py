@@ -1,4 +1,4 @@
-"""Figures and tables of a run."""
+"""Reports: figures and tables of runs and of comparisons."""
 
 from e2hil_rllib.report.run.run_report import ReportError, write_report
 

@@ -1,4 +1,4 @@
-"""One HTML page that needs nothing beside it."""
+"""Self-contained HTML page of a report."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ pre { background: #f6f6f6; padding: .8rem; border-radius: 4px; overflow-x: auto;
 """
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+"""Head and rows of a table."""
 
 
 class Page:
-    """A page that grows from top to bottom.
+    """Page that grows from top to bottom.
 
     Args:
-        title: Its heading.
-        note: A line below it.
+        title: Heading of the page.
+        note: Line below the heading.
     """
 
     def __init__(self, title: str, note: str) -> None:
@@ -41,24 +42,24 @@ class Page:
         self._parts = [f"<h1>{self._title}</h1>", f'<p class="note">{html.escape(note)}</p>']
 
     def heading(self, text: str) -> None:
-        """Adds a section's heading."""
+        """Add the heading of a section."""
         self._parts.append(f"<h2>{html.escape(text)}</h2>")
 
     def paragraph(self, text: str) -> None:
-        """Adds a line of text."""
+        """Add a line of text."""
         self._parts.append(f"<p>{html.escape(text)}</p>")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Adds a table; the first column is text, the others are numbers."""
+        """Add a table; the first column is text, the others are numbers."""
         lines = [_row("th", head), *(_row("td", row) for row in rows)]
         self._parts.append(f"<table>{''.join(lines)}</table>")
 
     def figures(self, pictures: Sequence[tuple[str, Path]], *, wide: bool = False) -> None:
-        """Adds PNG files, embedded, each with what it shows for those who do not see it.
+        """Add PNG files, embedded, with an alternative text for those who cannot see them.
 
         Args:
-            pictures: What each shows, and its file.
-            wide: Give each the whole width of the page, rather than two of them.
+            pictures: Alternative text and file of each picture.
+            wide: Whether each takes the whole width of the page, rather than half.
         """
         images = [
             f'<img alt="{html.escape(title)}" src="data:image/png;base64,'
@@ -69,11 +70,11 @@ class Page:
         self._parts.append(f'<div class="{look}">{"".join(images)}</div>')
 
     def code(self, text: str) -> None:
-        """Adds text as it is."""
+        """Add preformatted text."""
         self._parts.append(f"<pre>{html.escape(text)}</pre>")
 
     def to_html(self) -> str:
-        """The whole document."""
+        """Return the whole document."""
         head = (
             '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             f"<title>{self._title}</title><style>{_STYLE}</style>"

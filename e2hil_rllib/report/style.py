@@ -1,10 +1,10 @@
-"""How the pictures of a report look."""
+"""Style of a report's figures."""
 
 from __future__ import annotations
 
 from e2hil_rllib.data.transitions import SOURCE_NAMES
 
-# Told apart also by those who see no red or green (Okabe and Ito's palette).
+# Okabe and Ito's palette, safe for colour-blind readers.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#666666"
 COLOUR_OF_SOURCE = dict(zip(SOURCE_NAMES, (BLUE, ORANGE, GREEN), strict=True))
 STYLE = {

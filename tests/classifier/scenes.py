@@ -14,7 +14,7 @@ SIZE = 32
 
 
 def frame(gap: int, height: int = 12, light: int = 0) -> np.ndarray:
-    """The two squares with a gap of so many pixels between them, shape (32, 32, 3)."""
+    """Return the two squares with a gap [pixels] between them, uint8, shape (32, 32, 3)."""
     picture = np.full((SIZE, SIZE, 3), 90 + light, np.uint8)
     picture[height : height + 6, 22:28] = (30, 30, 220)
     left = max(0, 16 - gap)
@@ -25,7 +25,7 @@ def frame(gap: int, height: int = 12, light: int = 0) -> np.ndarray:
 def episode(
     index: int, *, solved: bool, after: int = 4, cameras: tuple[str, ...] = ("front",)
 ) -> EpisodeSteps:
-    """Ten steps of approach, and so many frames of success if it is solved."""
+    """Return ten steps of approach, followed by some frames of success if it is solved."""
     rng = np.random.default_rng(index)
     height, light = int(rng.integers(4, 22)), int(rng.integers(-20, 20))
     gaps = [*np.linspace(14, 4, 11).astype(int), *[0] * (after if solved else 0)]
@@ -47,7 +47,7 @@ def episode(
 
 
 def write_episodes(folder: Path, solved: int = 6, failed: int = 4, **options: object) -> Path:
-    """Episode files, the solved ones first."""
+    """Write episode files, the solved ones first."""
     for index in range(solved + failed):
         made = episode(index, solved=index < solved, **options)  # type: ignore[arg-type]
         write_episode(episode_path(folder, index), made)
@@ -57,7 +57,7 @@ def write_episodes(folder: Path, solved: int = 6, failed: int = 4, **options: ob
 def labelled(
     name: str, success: list[int], size: int = 4, cameras: tuple[str, ...] = ("front",)
 ) -> LabelledEpisode:
-    """Black frames with labels."""
+    """Return black frames with labels."""
     number = len(success)
     frames = {camera: np.zeros((number, size, size, 3), np.uint8) for camera in cameras}
     return LabelledEpisode(name, frames, np.array(success, bool), np.arange(number))

@@ -1,4 +1,4 @@
-"""Labels of recorded frames, and what is said of folders that hold none."""
+"""Labels of recorded frames, errors of folders without any, and the split of the data."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from e2hil_rllib.classifier.dataset import (
@@ -14,9 +16,10 @@ from e2hil_rllib.classifier.dataset import (
     label_episode,
     read_recordings,
     read_sorted,
+    split_episodes,
 )
 from e2hil_rllib.data.episodes import DamagedEpisodeError, episode_path, write_episode
-from tests.classifier.scenes import episode, frame, write_episodes
+from tests.classifier.scenes import episode, frame, labelled, write_episodes
 
 
 def pictures(folder: Path, number: int, ending: str = "png", size: int = 32) -> Path:
@@ -144,3 +147,45 @@ def test_a_damaged_episode_is_named(tmp_path: Path) -> None:
     episode_path(folder, 0).write_bytes(b"nothing")
     with pytest.raises(DamagedEpisodeError, match=r"episode_000000\.parquet is damaged"):
         read_recordings([folder])
+
+
+@given(solved=st.integers(3, 30), failed=st.integers(0, 30), seed=st.integers(0, 5))
+def test_no_episode_is_in_two_parts_and_none_is_lost(solved: int, failed: int, seed: int) -> None:
+    episodes = [labelled(f"s{i}", [0, 1]) for i in range(solved)]
+    episodes += [labelled(f"f{i}", [0, 0]) for i in range(failed)]
+    split = split_episodes(episodes, seed)
+    names = [[e.name for e in part] for part in (split.train, split.choose, split.test)]
+    assert sorted(name for part in names for name in part) == sorted(e.name for e in episodes)
+    for part in names:
+        assert any(name.startswith("s") for name in part)
+        if failed >= 3:
+            assert any(name.startswith("f") for name in part)
+    assert len(names[0]) >= len(names[1]) == len(names[2])
+
+
+def test_the_split_follows_from_the_seed() -> None:
+    episodes = [labelled(str(i), [0, 1]) for i in range(10)]
+    tests = [[e.name for e in split_episodes(episodes, seed).test] for seed in (0, 0, 1)]
+    assert tests[0] == tests[1] != tests[2]
+
+
+def test_sizes_count_episodes_frames_and_successes() -> None:
+    split = split_episodes([labelled(str(i), [0, 1, 1]) for i in range(10)], 0)
+    assert split.sizes() == {
+        "train": {"episodes": 6, "frames": 18, "success_frames": 12},
+        "choose": {"episodes": 2, "frames": 6, "success_frames": 4},
+        "test": {"episodes": 2, "frames": 6, "success_frames": 4},
+    }
+
+
+@pytest.mark.parametrize(
+    ("kinds", "counted"),
+    [
+        ([[0, 1]] * 2, "2 episodes that show success and 0 that do not"),
+        ([[1, 1]] * 5 + [[0]] * 2, "5 episodes that show success and 2 that do not"),
+        ([[0, 0]] * 9, "0 episodes that show success and 9 that do not"),
+    ],
+)
+def test_too_few_episodes_are_counted(kinds: list[list[int]], counted: str) -> None:
+    with pytest.raises(DatasetError, match=f"{counted} are too few"):
+        split_episodes([labelled(str(i), kind) for i, kind in enumerate(kinds)], 0)

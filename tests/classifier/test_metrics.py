@@ -1,4 +1,4 @@
-"""Rates with their intervals, and the rule that chooses the threshold."""
+"""Rates with their intervals, the choice of the threshold, and figures of episodes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from e2hil_rllib.classifier.metrics import (
     Proportion,
     average_precision,
+    episode_figures,
+    first_success,
     frame_figures,
     precision_recall,
     threshold_at,
@@ -29,7 +31,7 @@ def test_wilsons_interval_is_that_of_the_literature() -> None:
     assert Proportion(50, 50).interval == pytest.approx((0.9287, 1), abs=1e-4)
 
 
-def test_of_nothing_nothing_is_known() -> None:
+def test_a_proportion_of_a_total_of_0_is_unknown() -> None:
     nothing = Proportion(0, 0)
     assert math.isnan(nothing.value) and nothing.interval == (0, 1)
     assert nothing.as_dict()["share"] is None and "–" in str(nothing)
@@ -88,3 +90,24 @@ def test_the_curve_has_one_point_for_each_distinct_score() -> None:
     precision, recall = precision_recall(scores, np.array([True, False, True, False]))
     assert precision.tolist() == pytest.approx([1 / 2, 2 / 3, 1 / 2])
     assert recall.tolist() == [0.5, 1, 1]
+
+
+def test_the_frame_of_the_reset_counts_but_never_succeeds() -> None:
+    assert first_success(np.array([True, False, False]), 1, 1) is None
+    assert first_success(np.array([True, True]), 2, 3) == 1
+    assert first_success(np.array([True, False, True]), 2, 3) == 2
+    assert first_success(np.array([False, True, False, False, True]), 2, 3) is None
+
+
+def test_episodes_are_found_missed_or_ended_too_early() -> None:
+    truth = [[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+    predicted = [[0, 0, 0, 1], [0, 1, 1, 1], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    to_bool = [[np.array(row, bool) for row in rows] for rows in (predicted, truth)]
+    assert episode_figures(*to_bool, 1, 1) == {
+        "found": Proportion(1, 3),
+        "false_end": Proportion(2, 5),
+    }
+    assert episode_figures(*to_bool, 2, 2) == {
+        "found": Proportion(1, 3),  # the second one now ends with the truth, the first never
+        "false_end": Proportion(0, 5),
+    }

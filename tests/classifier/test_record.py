@@ -1,4 +1,4 @@
-"""Labelled episodes from a simulation that goes on after success."""
+"""Labelled episodes from a simulation that continues after success."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from e2hil_rllib.settings.run_settings import Settings
 
 
 class Slide(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
-    """A dot on a line that its person leads to the right end; there the task is solved."""
+    """Dot on a line that its person leads to the right end, where the task is solved."""
 
     metadata = {"render_modes": [], "render_fps": 5}  # noqa: RUF012
     action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
@@ -63,7 +63,7 @@ def settings_with(task: str = "TestSlide-v0", seed: int = 0, **env: Any) -> Sett
     return Settings.model_validate(values)
 
 
-def test_every_frame_bears_the_truth_and_success_does_not_end_an_episode(tmp_path: Path) -> None:
+def test_every_frame_is_labelled_and_success_does_not_end_an_episode(tmp_path: Path) -> None:
     seen: list[int] = []
     recording = record_labelled(settings_with(), tmp_path / "new", 5, seen.append)
     episodes = read_episodes(tmp_path / "new")
@@ -106,7 +106,7 @@ def test_a_folder_that_holds_episodes_is_left_alone(tmp_path: Path) -> None:
         (settings_with(tells=False), "does not say in info"),
     ],
 )
-def test_what_cannot_be_recorded_is_told(tmp_path: Path, settings: Settings, message: str) -> None:
+def test_an_unfit_environment_is_refused(tmp_path: Path, settings: Settings, message: str) -> None:
     with pytest.raises(LabelledRecordingError, match=message):
         record_labelled(settings, tmp_path / "out", 1)
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""The classifier in memory and on disk: what it takes, and what it refuses."""
+"""The classifier in memory and on disk: its inputs and refusals."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def frames(batch: int | None = None, **shapes: tuple[int, ...]) -> dict[str, np.
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_what_was_saved_judges_as_before(tmp_path: Path, frozen: bool) -> None:
+def test_a_loaded_classifier_gives_the_same_probabilities(tmp_path: Path, frozen: bool) -> None:
     classifier = make(frozen)
     classifier.save(tmp_path)
     loaded = SuccessClassifier.load(str(tmp_path))
@@ -60,7 +60,7 @@ def test_what_was_saved_judges_as_before(tmp_path: Path, frozen: bool) -> None:
     assert probability.shape == (5,) and ((probability > 0) & (probability < 1)).all()
 
 
-def test_a_single_frame_is_judged_as_in_a_batch_and_other_entries_are_not_looked_at() -> None:
+def test_a_single_frame_is_judged_as_in_a_batch_and_other_entries_are_ignored() -> None:
     classifier, batch = make(), frames(3)
     single = {camera: array[1] for camera, array in batch.items()}
     judged = classifier.probability(single | {"state": np.zeros(21, np.float32)})
@@ -68,7 +68,7 @@ def test_a_single_frame_is_judged_as_in_a_batch_and_other_entries_are_not_looked
     assert judged == pytest.approx(classifier.probability(batch)[1], abs=1e-6)
 
 
-def test_judging_draws_nothing() -> None:
+def test_judging_uses_no_random_numbers() -> None:
     classifier, before = make(), torch.get_rng_state()
     single = frames()
     assert classifier.probability(single) == classifier.probability(single)

@@ -1,4 +1,4 @@
-"""Training on synthetic scenes: inputs, augmentation, the best weights, and what is written."""
+"""Training on synthetic scenes: inputs, augmentation, the best weights, and the written files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from PIL import Image
 
 from e2hil_rllib.classifier import fitting
 from e2hil_rllib.classifier import train as train_module
-from e2hil_rllib.classifier.augmentation import augmented
 from e2hil_rllib.classifier.dataset import label_episode
 from e2hil_rllib.classifier.fitting import balanced, best_evaluation, fit, probabilities
-from e2hil_rllib.classifier.inputs import FeatureInputs, FrameInputs, frames_at
+from e2hil_rllib.classifier.inputs import FeatureInputs, FrameInputs, augmented, frames_at
 from e2hil_rllib.classifier.metrics import average_precision
 from e2hil_rllib.classifier.network import ClassifierNetwork
 from e2hil_rllib.classifier.success_classifier import ClassifierError, SuccessClassifier
@@ -40,7 +39,7 @@ def make_network(frozen: bool = False) -> ClassifierNetwork:
     return ClassifierNetwork(SHAPES, frozen)
 
 
-def test_augmentation_keeps_what_is_seen_and_changes_how_it_looks() -> None:
+def test_augmentation_keeps_the_scene_and_changes_its_look() -> None:
     frames = torch.from_numpy(np.stack([scenes(1)[0].frames["front"][0]] * 40))
     before = frames.clone()
     changed = augmented(frames, NoiseStream(0))
@@ -131,7 +130,7 @@ def test_the_network_learns_and_keeps_the_weights_of_its_best_evaluation() -> No
     assert steps[-1] == (history[-1].step, 60)
 
 
-def test_fitting_keeps_the_best_weights_and_ends_when_none_better_come(
+def test_fitting_keeps_the_best_weights_and_stops_without_improvement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scores, seen = iter([0.5, 0.8, 0.9, 0.7, 0.9, 0.6, 0.2, 0.99]), []
@@ -186,7 +185,7 @@ def test_a_trained_classifier_is_written_whole_and_loads_to_the_same(
 def test_the_figures_come_from_episodes_that_nothing_was_learned_or_chosen_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the test episodes' labels turned round, only the test's figures change."""
+    """With the labels of the test episodes inverted, only the figures of the test change."""
     split = train_module.split_episodes
 
     def turned(episodes: list, seed: int) -> train_module.Split:
@@ -206,7 +205,7 @@ def test_the_figures_come_from_episodes_that_nothing_was_learned_or_chosen_from(
     assert weights[0] == weights[1]
 
 
-def test_nothing_is_written_over(tmp_path: Path) -> None:
+def test_an_existing_output_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClassifierError, match=r"is there already\. Name another folder with --out"):
         train_classifier(scenes(12), TrainingOptions(steps=1), tmp_path)
 

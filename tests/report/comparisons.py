@@ -1,4 +1,4 @@
-"""Folders of comparisons for reports to be made of: results, and small runs by the real writers."""
+"""Folders of comparisons for tests of reports: results, and small runs by the real writers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROWS = 40
 
 
 def result(method: str, seed: int, success: float = 0.5, **values: Any) -> dict[str, Any]:
-    """A row of `results.csv`."""
+    """Return a row of ``results.csv``."""
     task = values.get("task", "touch_cube")
     row = {
         "task": task, "method": method, "seed": seed, "steps": 4000, "success_rate": success,
@@ -45,7 +45,7 @@ def result(method: str, seed: int, success: float = 0.5, **values: Any) -> dict[
 
 
 def write_results(folder: Path, rows: Iterable[dict[str, Any]]) -> Path:
-    """Writes `results.csv`; the folder is made if there is none."""
+    """Write ``results.csv``; a missing folder is created."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "results.csv"
     rows = list(rows)
@@ -60,7 +60,7 @@ def write_results(folder: Path, rows: Iterable[dict[str, Any]]) -> Path:
 def write_run(
     root: Path, method: str, seed: int, *, evaluations: int = 5, minibatches: int = 4
 ) -> RunFolder:
-    """Writes a run folder of 4000 steps, each method at a speed of its own.
+    """Write a run folder of 4000 steps, with another speed for each method.
 
     Its predicted changes of entropy agree with the measured ones up to noise, interventions have a
     |c| a hundred times that of the policy's own samples, and far samples are pruned.

@@ -1,4 +1,4 @@
-"""Runs for reports to be made of: their settings, episodes and judged samples."""
+"""Runs for tests of reports: settings, episodes and judged samples."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run_in(folder: Path, **values: Any) -> RunFolder:
 
 
 def frame(camera: str, episode: int, step: int) -> np.ndarray:
-    """A frame of one colour that tells camera, episode and step."""
+    """Return a frame whose colour encodes camera, episode and step."""
     colour = (10 + 9 * list(CAMERAS).index(camera), 20 + episode, 30 + step)
     return np.full(CAMERAS[camera], colour, np.uint8)
 
@@ -37,7 +37,7 @@ def frame(camera: str, episode: int, step: int) -> np.ndarray:
 def add_episode(
     folder: Path, episode: int, steps: int, human: tuple[int, ...] = (), cameras: bool = True
 ) -> Path:
-    """Writes an episode whose frames are those of `frame`."""
+    """Write an episode with the frames of ``frame``."""
     observations = {"state": np.zeros((steps + 1, 2), np.float32)}
     for name in CAMERAS if cameras else ():
         observations[name] = np.stack([frame(name, episode, t) for t in range(steps + 1)])
@@ -82,19 +82,19 @@ def judged_samples(
 
 
 def log_selection(run: RunFolder, step: int, samples: JudgedSamples) -> None:
-    """Writes an iteration's file of the run's selection log."""
+    """Write an iteration's file of the run's selection log."""
     log = SelectionLog(run.selection, 100)
     log.go_on_from(step)
     log.write(step, samples)
 
 
 def damage(path: Path) -> None:
-    """Cuts a file off in its middle."""
+    """Cut a file off in its middle."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def recorded_strips(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> list[Strip]:
-    """The strips that a module of the report will have drawn; they are drawn all the same."""
+    """Return the list of strips that a module of the report draws from now on."""
     strips: list[Strip] = []
 
     def draw(given: list[Strip], path: Path) -> None:
@@ -106,5 +106,5 @@ def recorded_strips(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> list
 
 
 def captions(strip: Strip) -> list[str]:
-    """What stands below the frames of a strip, each in one line."""
+    """Return the captions of a strip, each in one line."""
     return [shot.caption.replace("\n", " ") for shot in strip.shots]

@@ -23,11 +23,11 @@ REACH: dict[str, Any] = {
 
 
 def reach(**values: Any) -> Settings:
-    """Its settings, with some sections replaced."""
+    """Return its settings, with some sections replaced."""
     return Settings.model_validate(REACH | values)
 
 
 def write_task(folder: Path, name: str, **values: Any) -> None:
-    """Writes its settings file, with some sections replaced."""
+    """Write its settings file, with some sections replaced."""
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(REACH | values), encoding="utf-8")

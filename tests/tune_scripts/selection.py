@@ -1,4 +1,4 @@
-"""Run folders and ended trials of a sweep over the selection, as its tests need them."""
+"""Run folders and ended trials for the tests of sweeps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tune_scripts.sweep.trial import BUDGET, run_dir
 def evaluated_run(
     folder: Path, evaluations: Sequence[tuple[int, int, Sequence[bool | None]]], checkpoint: int
 ) -> RunFolder:
-    """A run with evaluations (steps, human steps, successes) and a checkpoint's folder."""
+    """Write a run with evaluations (steps, human steps, successes) and a checkpoint's folder."""
     run = RunFolder(folder)
     rows = [{STEP: float(s), "num_human_steps_lifetime": float(h)} for s, h, _ in evaluations]
     write_rows(run.progress, rows)
@@ -33,7 +33,7 @@ def evaluated_run(
 
 
 def ended_trial(number: int = 0, **values: Any) -> EndedTrial:
-    """A trial, by default one with the paper's values."""
+    """Return a trial, by default one with the paper's values."""
     known: dict[str, Any] = {
         "upper_percentile": 90.0, "lower_percentile": 5.0, "num_action_samples": 8,
         "utd_ratio": 2, "initial_alpha": 0.01, "demonstration_fraction": 0.5,

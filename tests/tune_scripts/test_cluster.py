@@ -1,4 +1,4 @@
-"""Ray for an experiment: shares that no machine has, clusters that cannot be joined."""
+"""Ray for an experiment: impossible shares and unreachable clusters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tune_scripts.compare.plan import PlanError
 
 
 def test_a_share_that_no_machine_has_is_refused(monkeypatch):
-    """Also one that two machines have together."""
+    """A share that two machines have together is refused, too."""
 
     def machine(cpus: float, gpus: float, alive: bool = True) -> dict[str, object]:
         return {"Resources": {"CPU": cpus, "GPU": gpus}, "Alive": alive}
@@ -31,7 +31,7 @@ def test_a_share_that_no_machine_has_is_refused(monkeypatch):
             pass
 
 
-def test_an_address_where_nobody_answers_is_said_at_once():
+def test_an_address_that_does_not_answer_is_refused_at_once():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: the port refuses
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -41,12 +41,12 @@ def test_an_address_where_nobody_answers_is_said_at_once():
 
 
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:99999"])
-def test_what_is_no_address_is_refused(address):
+def test_an_invalid_address_is_refused(address):
     with pytest.raises(PlanError, match=f"--address {address}"), ray_running(address, ONE_CPU):
         pass
 
 
-def test_an_address_is_no_word_in_the_wind_where_ray_is_running():
+def test_an_address_is_refused_while_ray_is_running():
     """The trials would run here, whatever cluster was named."""
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
     try:
@@ -58,7 +58,7 @@ def test_an_address_is_no_word_in_the_wind_where_ray_is_running():
         ray.shutdown()
 
 
-def test_a_cluster_that_wants_a_token_is_told_how(monkeypatch):
+def test_a_cluster_that_needs_a_token_is_explained(monkeypatch):
     def refuse(**arguments: object) -> None:
         raise ConnectionError("Failed to connect to Ray cluster")
 

@@ -1,4 +1,4 @@
-"""Which code made a result."""
+"""Version of the code that makes a result."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_version_is_the_last_commit_of_what_a_trial_runs(tmp_path):
         assert commit(tmp_path, path, "1") == code_version(tmp_path)
 
 
-def test_changes_that_are_not_committed_are_said(tmp_path):
+def test_uncommitted_changes_make_the_version_dirty(tmp_path):
     git(tmp_path, "init", "-q")
     version = commit(tmp_path, "e2hil_rllib/learning/learner.py", "1")
     (tmp_path / "notes.txt").write_text("1")

@@ -1,4 +1,4 @@
-"""The commands of a comparison, as they are kept."""
+"""Stored commands of a comparison."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tune_scripts.compare.run import Ended
         (["--address=10.0.0.7:6379"], "--address=ADDRESS"),
     ],
 )
-def test_a_command_is_kept_without_what_is_the_machines(typed: list[str], kept: str) -> None:
+def test_a_command_is_kept_without_traces_of_the_machine(typed: list[str], kept: str) -> None:
     assert command_line("tune_scripts.x", typed) == f"python -m tune_scripts.x {kept}"
 
 

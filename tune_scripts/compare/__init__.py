@@ -1,1 +1,1 @@
-"""Comparisons: methods on tasks over seeds."""
+"""Comparison of methods on tasks over seeds."""

@@ -1,4 +1,4 @@
-"""`python -m tune_scripts.compare`."""
+"""``python -m tune_scripts.compare``."""
 
 from tune_scripts.compare.command import app
 

@@ -1,46 +1,47 @@
-"""Compares methods on tasks over seeds, as one Ray Tune experiment.
+"""Comparison of methods on tasks over seeds, as one Ray Tune experiment.
 
     python -m tune_scripts.compare --tasks touch_cube pick_cube \
         --methods default hil_serl bc --seeds 5 --out runs/methods
 
-The same command goes on where it was stopped or killed; a trial that goes on counts the episodes
-since its checkpoint, and may end up to an iteration (100 steps) later than asked. Results are those
-of one version of the code, so run it from a clone that nobody works in (`git clone . ../sweep`).
+The same command resumes a comparison that was stopped or killed; a resumed trial counts the
+episodes since its checkpoint, and may end up to an iteration (100 steps) later than asked. Results
+are those of one version of the code, so run it from a clone that nobody works in (``git clone .
+../sweep``).
 
-Written before the first run
-----------------------------
+Plan, written before the first run
+----------------------------------
 Tasks and settings: the files touch_cube, pick_cube, pick_place_cube and stack_blocks of configs/,
 as they are: a box of 16 x 30 x 14 cm, 20 mm a step at 10 Hz, observation of the arm's state and of
 the objects' places, 10 demonstrations of the simulated person (the same ones for all methods of a
-task and seed), who has skill 0.8, attention 0.9 and 1.5 s of patience, sees what happens and not
-the method, and draws from a stream of their own. Numbers of the learner: `settings/presets.py`.
+task and seed). The person has skill 0.8, attention 0.9 and 1.5 s of patience, sees what happens and
+not the method, and has an own random stream. Numbers of the learner: ``settings/presets.py``.
 
-Methods: `default` is frozen as chosen on seeds 100 to 102 of Pick Cube and 100 and 101 of Pick &
+Methods: ``default`` is frozen as chosen on seeds 100 to 102 of Pick Cube and 100 and 101 of Pick &
 Place (results/screening*): no selection, imitation weight 100 with dropout 0.2 and no Q filter,
-actor_lr 0.001, vectors seen at the scales 1, 3 and 9, an averaged policy that acts, targets bounded
-by the highest return alone, initial_alpha 0.001, alpha_lr 0.003, no backup entropy, exploration
-noise 0.1, no warm start, one-step targets; UTD 2, batch 256, gamma 0.97 as everywhere. `hil_serl`
-and `e2hil_paper` have the published numbers, `hil_serl_repaired` the bound, the temperature, the
-scales and the average of the default, `bc` is the control that has no critics. A method that
-the tables of results/README.md miss was not run.
+actor_lr 0.001, vectors at the scales 1, 3 and 9, an averaged policy that acts, targets bounded by
+the highest return alone, initial_alpha 0.001, alpha_lr 0.003, no backup entropy, exploration noise
+0.1, no warm start, one-step targets; UTD 2, batch 256, gamma 0.97 as everywhere. ``hil_serl`` and
+``e2hil_paper`` have the published numbers, ``hil_serl_repaired`` the bound, the temperature, the
+scales and the average of the default, ``bc`` is the control without critics. A method that is
+missing in the tables of results/README.md was not run.
 
-Persons: how often somebody impatient leads says more of them than of a policy, so that
-`--patience 0.6 1.5 3`, `--skill` and `--attention` compare persons; each is a condition of its own.
+Persons: interventions depend on the person's impatience as much as on the policy, so that
+``--patience 0.6 1.5 3``, ``--skill`` and ``--attention`` compare persons; each is a separate
+condition.
 
-Budgets: `BUDGETS`, with the reason for each. Success saturates, so what tells methods apart is
-first of all the human's work, and success at a budget at which the baseline still fails sometimes.
+Budgets: ``BUDGETS``, with the reason for each. Success saturates, so that methods differ first of
+all in the human's work, and in success at a budget at which the baseline still fails sometimes.
 
-Measures: human-controlled steps and takeovers (changes of control to the human) until success alone
-holds, that is at the first of three consecutive evaluations (`--evaluate-every`; 50 deterministic
-episodes without the operator) with 90 % or more, and whether it fell back later; both in total,
-without the demonstrations; success of the final evaluation, with its Wilson interval;
-human-controlled steps until 90 % of the last 20 training episodes succeeded without a human step;
-intervention rate. A trial that never gets there has no such figure: it counts as worse than any
-that does. Over seeds: interquartile mean, 95 % stratified-bootstrap intervals and probability of
-improvement, by `e2hil report --compare`.
+Measures: human steps and takeovers until success alone holds, that is at the first of three
+consecutive evaluations (``--evaluate-every``; 50 deterministic episodes without the operator) with
+90 % or more, and whether it fell back later; both in total, without the demonstrations; success of
+the final evaluation, with its Wilson interval; human steps until 90 % of the last 20 training
+episodes succeeded without one; intervention rate. A trial that never gets there has no such figure:
+it counts as worse than any that does. Over seeds: interquartile mean, 95 % stratified-bootstrap
+intervals and probability of improvement, by ``e2hil report --compare``.
 
-Seeds: 5; more by `--seeds` where a machine allows it, since the same command goes on. Seeds from
-100 on are for trying settings out; they are never reported.
+Seeds: 5; more by ``--seeds`` where a machine allows it, since the same command adds them. Seeds
+from 100 on are for trying settings out; they are never reported.
 """
 
 from __future__ import annotations
@@ -81,17 +82,17 @@ BUDGETS: dict[str, int] = {
     # measured further; half of what configs/ plans to the end.
     "stack_blocks": 30_000,
 }
-"""Steps of the environment in a trial. Other tasks train as long as their settings file says."""
+"""Environment steps of a trial. Other tasks train as long as their settings file says."""
 
 EVALUATE_EVERY = 500
-"""Steps between two evaluations: success that lasts is one of three of them in a row."""
+"""Steps between two evaluations; lasting success takes three of them in a row."""
 
 _EVALUATE_EVERY_KEY = "evaluation.every_steps"
-_TYPED = "typed"  # where a command's context keeps its arguments
+_TYPED = "typed"  # key of the arguments in a command's context
 
 
 class _Command(SeveralValues):
-    """Keeps the arguments as they were typed, for `commands.csv`."""
+    """Command that keeps its arguments as typed, for ``commands.csv``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta[_TYPED] = list(args)
@@ -116,7 +117,9 @@ def main(
         typer.Option(help=f"Any of {', '.join(METHODS)}; by default the first three."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each task and method.")] = 5,
-    first_seed: Annotated[int, typer.Option(min=0, help="The first one; they count up.")] = 0,
+    first_seed: Annotated[
+        int, typer.Option(min=0, help="First seed; the others count up from it.")
+    ] = 0,
     steps: Annotated[
         int | None,
         typer.Option(min=1, help="Steps of a trial; by default the task's budget, see BUDGETS."),
@@ -143,7 +146,7 @@ def main(
         bool,
         typer.Option(
             "--any-version",
-            help="Count results of other code as finished, and go on with runs that it began.",
+            help="Count results of other code as finished, and resume runs that it began.",
         ),
     ] = False,
     configs: Configs = CONFIGS,
@@ -151,8 +154,8 @@ def main(
 ) -> None:
     """Train every method on every task with every seed, and collect the results in one table.
 
-    OUT/results.csv gets a row as soon as a trial has finished. The same command goes on where it
-    was stopped; finished trials are not run again. Exit status 1: trials failed, see
+    OUT/results.csv gets a row as soon as a trial has finished. The same command resumes a stopped
+    comparison; finished trials are not run again. Exit status 1: trials failed, see
     OUT/errors.csv. OUT/commands.csv gets a row for each start, for tune_scripts.publish.
     """
     from tune_scripts.cluster import Share
@@ -178,10 +181,10 @@ def main(
 def _refuse_planned(
     overrides: Sequence[str], methods: Sequence[str], persons: Sequence[Person]
 ) -> None:
-    """Refuses what the plan sets itself, after --set.
+    """Refuse overrides of settings that the plan sets itself, after --set.
 
     Raises:
-        PlanError: It is set by an option of its own or by a method.
+        PlanError: A setting belongs to another option or to a method.
         SettingsError: There is no such method.
     """
     instead = {

@@ -1,4 +1,4 @@
-"""The demonstrations of a comparison: one recording for all methods of a task, person and seed."""
+"""Demonstrations of a comparison: one recording for all methods of a task, person and seed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _ORIGIN = "recorded_with.json"
 
 
 def with_demonstrations(settings: Settings, folder: Path) -> Settings:
-    """Settings that take recorded demonstrations, in place of recording them.
+    """Return settings that read recorded demonstrations, in place of recording them.
 
     Args:
-        settings: They stay as they are; without `demonstrations.record` they are returned.
-        folder: Where the recording is.
+        settings: Settings of a run; those without ``demonstrations.record`` are returned as is.
+        folder: Folder of the recording.
     """
     if settings.demonstrations is None or settings.demonstrations.record is None:
         return settings
@@ -31,21 +31,21 @@ def with_demonstrations(settings: Settings, folder: Path) -> Settings:
 
 
 def folder_of(trial: Trial, out: Path) -> Path:
-    """Where the demonstrations of a trial's task, person and seed are."""
+    """Return the folder of the demonstrations of a trial's task, person and seed."""
     return out / "demonstrations" / trial.task / trial.person / f"seed_{trial.seed}"
 
 
 def record_missing(trials: Iterable[Trial], out: Path, console: Console) -> None:
-    """Records the demonstrations that are not there yet, each task, person and seed once.
+    """Record missing demonstrations, once for each task, person and seed.
 
     Args:
-        trials: Those that are still to be run.
+        trials: Pending trials.
         out: Folder of the comparison.
-        console: Where progress is shown.
+        console: Console for the progress.
 
     Raises:
-        PlanError: Those that are there were recorded with other settings.
-        RecordingError: The environment simulates nobody who demonstrates.
+        PlanError: Existing ones were recorded with other settings.
+        RecordingError: The environment has no simulated person to demonstrate.
     """
     recorded: set[Path] = set()
     for trial in trials:
@@ -65,17 +65,17 @@ def record_missing(trials: Iterable[Trial], out: Path, console: Console) -> None
 
 
 def _record(settings: Settings, folder: Path, episodes: int) -> None:
-    """Records; the folder is there whole or not at all."""
-    beside = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    record_demonstrations(settings, beside, episodes)
-    (beside / _ORIGIN).write_text(_origin(settings), encoding="utf-8")
-    sync_tree(beside)
-    beside.rename(folder)
+    """Record demonstrations; the folder is whole or missing."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    record_demonstrations(settings, temporary, episodes)
+    (temporary / _ORIGIN).write_text(_origin(settings), encoding="utf-8")
+    sync_tree(temporary)
+    temporary.rename(folder)
     sync_file(folder.parent)
 
 
 def _origin(settings: Settings) -> str:
-    """What decides on a recording."""
+    """Return the settings that determine a recording, as JSON."""
     sections = {"task", "env", "seed", "demonstrations", "success_classifier"}
     return json.dumps(settings.model_dump(include=sections), sort_keys=True, indent=1) + "\n"

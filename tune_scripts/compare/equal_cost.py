@@ -1,4 +1,4 @@
-"""Success at equal human cost: how well a policy does alone while a person's work is spent."""
+"""Success at equal human cost: success of the policy alone as a function of human steps."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 Point = tuple[float, float]
-"""Human-controlled steps spent in training, and success of the policy alone that came of them."""
+"""Human steps spent in training so far, and success of the policy alone, 0 to 1."""
 
 
 def success_at(points: Sequence[Point], human_steps: float) -> float:
-    """success(h): that of the last evaluation by then, 0 before the first one.
+    """Return success(h): that of the last evaluation by then, 0 before the first one.
 
     Args:
-        points: Of all evaluations, in their order.
-        human_steps: h, the human steps spent.
+        points: Points of all evaluations, in order.
+        human_steps: Human steps spent, h.
 
     Raises:
         ValueError: The human steps of the points decrease.
@@ -23,18 +23,18 @@ def success_at(points: Sequence[Point], human_steps: float) -> float:
 
 
 def mean_success(points: Sequence[Point], human_steps: float) -> float:
-    """The objective at a budget: 1/H · ∫₀ᴴ success(h) dh.
+    """Return the objective at a budget: 1/H · ∫₀ᴴ success(h) dh.
 
-    A policy that has learned with little of a person's work is good for all the rest of H; one
-    that no longer needs the person is evaluated at fewer human steps than H, and its last success
-    is carried forward. Of several evaluations at the same h, the last one counts.
+    A policy that has learned from few human steps succeeds over all the rest of H; one that no
+    longer needs the person is evaluated at fewer human steps than H, and its last success is
+    carried forward. Among several evaluations at the same h, the last one counts.
 
     Args:
-        points: Of all evaluations, in their order.
-        human_steps: H, the budget; at 0 it is the limit H → 0, which is success(0).
+        points: Points of all evaluations, in order.
+        human_steps: Budget H; at 0 the result is the limit H → 0, which is success(0).
 
     Returns:
-        The mean, as the successes a share from 0 to 1.
+        Mean success, 0 to 1.
 
     Raises:
         ValueError: The human steps of the points decrease, or the budget is below 0.
@@ -52,7 +52,7 @@ def mean_success(points: Sequence[Point], human_steps: float) -> float:
 
 
 def _stairs(points: Sequence[Point], end: float) -> Iterator[tuple[float, float, float]]:
-    """Start, end and height of each stair; the last one reaches to the end."""
+    """Yield start, end and height of each stair; the last one reaches to the end."""
     closed = [*points, (max(end, points[-1][0]) if points else end, 0.0)]
     for (start, success), (following, _) in itertools.pairwise(closed):
         yield start, following, success

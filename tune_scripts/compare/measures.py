@@ -1,4 +1,4 @@
-"""What a finished run comes to, read from its run folder."""
+"""Measures of a finished run, read from its run folder."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from e2hil_rllib.run.progress import STEP, Row, read_rows
 from e2hil_rllib.run.run_folder import RunFolder
 
 SUCCESS_GOAL = 0.9
-"""Share of successes without a human that counts as learned."""
+"""Success rate without a human that counts as learned."""
 GOAL_WINDOW = 20
-"""Finished episodes that the share is of."""
+"""Number of finished episodes that the rate is taken over."""
 
-_HUMAN_STEPS, _TAKEOVERS = "num_human_steps_lifetime", "num_takeovers_lifetime"
+HUMAN_STEPS, TAKEOVERS = "num_human_steps_lifetime", "num_takeovers_lifetime"
 
 
 class MeasureError(UserError):
-    """A run folder that lacks what a measure is made of."""
+    """A run folder without the data of a measure."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """The measures of a run; see `tune_scripts.compare.results.ResultRow`."""
+    """Measures of a run; see ``tune_scripts.compare.results.ResultRow``."""
 
     steps: int
     success_rate: float | None
@@ -52,7 +52,7 @@ class Measures:
 
 
 def measure(run: RunFolder) -> Measures:
-    """Reads what a run has come to.
+    """Measure a finished run.
 
     Raises:
         MeasureError: There is no row of progress, or no evaluation at its last step.
@@ -62,7 +62,7 @@ def measure(run: RunFolder) -> Measures:
     if not rows:
         raise MeasureError(f"{run.progress} has no row. Train in {run.root} first.")
     last = rows[-1]
-    steps, human = int(last[STEP]), int(last[_HUMAN_STEPS])
+    steps, human = int(last[STEP]), int(last[HUMAN_STEPS])
     evaluations = read_evaluations(run.evaluation)
     final = [episode for episode in evaluations if episode.step == steps]
     if not final:
@@ -74,7 +74,7 @@ def measure(run: RunFolder) -> Measures:
     low, high = summary.interval if known else (None, None)
     evaluated, rates = (column.tolist() for column in evaluated_series(evaluations))
     held = first_lasting(rates, SUCCESS_GOAL)
-    then = _row_at(rows, evaluated[held]) if held is not None else None
+    then = row_at(rows, evaluated[held]) if held is not None else None
     worst = min(rates[held:]) if held is not None else None
     return Measures(
         steps=steps,
@@ -88,17 +88,17 @@ def measure(run: RunFolder) -> Measures:
         updates=int(last["num_updates_lifetime"]),
         wall_seconds=sum(row.get("time_this_iter_s", 0.0) for row in rows),
         evaluation_episodes=summary.episodes,
-        takeovers=_count(last, _TAKEOVERS),
-        human_steps_to_lasting_90=_count(then, _HUMAN_STEPS),
-        takeovers_to_lasting_90=_count(then, _TAKEOVERS),
+        takeovers=_count(last, TAKEOVERS),
+        human_steps_to_lasting_90=_count(then, HUMAN_STEPS),
+        takeovers_to_lasting_90=_count(then, TAKEOVERS),
         fell_back=worst if worst is not None and worst < SUCCESS_GOAL else None,
         evaluations=len(rates),
     )
 
 
-def _row_at(rows: Sequence[Row], step: float) -> Row:
-    """The last row up to a step; before the first one nothing has been counted."""
-    untrained: Row = dict.fromkeys((_HUMAN_STEPS, _TAKEOVERS), 0.0)
+def row_at(rows: Sequence[Row], step: float) -> Row:
+    """Return the last row up to a step; before the first one, all counts are 0."""
+    untrained: Row = dict.fromkeys((HUMAN_STEPS, TAKEOVERS), 0.0)
     return next((row for row in reversed(rows) if row[STEP] <= step), untrained)
 
 
@@ -109,15 +109,15 @@ def _count(row: Row | None, name: str) -> int | None:
 def human_steps_to_goal(
     episodes: Iterable[tuple[int, bool]], goal: float = SUCCESS_GOAL, window: int = GOAL_WINDOW
 ) -> int | None:
-    """Human-controlled steps until the policy first succeeded alone often enough.
+    """Return the human steps until the policy first succeeded alone often enough.
 
     Args:
-        episodes: Human steps and success of each finished episode, in their order.
-        goal: Share of the last `window` episodes that succeeded without a human step.
-        window: Before so many episodes have ended, the goal is not reached.
+        episodes: Human steps and success of each finished episode, in order.
+        goal: Share of the last ``window`` episodes that succeed without a human step.
+        window: Number of episodes that the share is taken over, and that have to end before.
 
     Returns:
-        The human steps up to the end of the episode in which it was reached; None if never.
+        Human steps up to the end of the episode that reaches the goal; None if none does.
     """
     alone: deque[bool] = deque(maxlen=window)
     human_steps = 0
@@ -130,14 +130,14 @@ def human_steps_to_goal(
 
 
 def training_episodes(run: RunFolder) -> Iterator[tuple[int, bool]]:
-    """Human steps and success of each episode of the log, in their order.
+    """Yield human steps and success of each episode of the log, in order.
 
     Raises:
         DamagedEpisodeError: A file cannot be read.
     """
     for path in episode_files(run.episodes) if run.episodes.is_dir() else []:
         try:
-            # Frames stay on the disk.
+            # Frames are not read.
             table = pq.read_table(path, columns=[HUMAN, SUCCESS], use_threads=False)
             human, success = (
                 step_column(table, name).to_numpy(zero_copy_only=False).astype(np.bool_)

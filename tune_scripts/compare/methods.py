@@ -1,4 +1,4 @@
-"""The methods that are compared, all of them by configuration over the same settings file.
+"""Methods of a comparison: overrides of one and the same settings file.
 
 Network, data, operator and seeds stay those of the file; a method changes its overrides only.
 """
@@ -15,9 +15,9 @@ from e2hil_rllib.settings.yaml_file import SettingsError, explain, hint, with_ov
 _DEFAULT = "preset=default"
 _PAPER = ("preset=e2hil_paper", "entropy_selection.enabled=true")
 _UNSELECTED = ("preset=hil_serl", "entropy_selection.enabled=false")
-# What is wrong with the published settings in these tasks, and is no part of the method: targets
-# beyond what an episode can return, a temperature that takes thousands of steps to fall, vectors in
-# which a millimetre is hardly seen, and acting with whatever policy the last update left.
+# Faults of the published settings in these tasks that are no part of the method: targets beyond
+# what an episode can return, a temperature that takes thousands of steps to fall, vectors in which
+# a millimetre is hardly visible, and acting with the policy of the very last update.
 _REPAIRS = (
     "training.lowest_return=auto",
     "training.highest_return=auto",
@@ -31,11 +31,11 @@ _REPAIRS = (
 
 @dataclass(frozen=True)
 class Method:
-    """One way of training.
+    """Method of training.
 
     Attributes:
-        description: What it is, in a line.
-        overrides: What it changes of the settings, as `key.of.section=value` texts.
+        description: Line that describes it.
+        overrides: Changes of the settings, as ``key.of.section=value`` texts.
     """
 
     description: str
@@ -52,7 +52,7 @@ METHODS: dict[str, Method] = {
         "HIL-SERL with bounded targets, a low temperature, fine scales and an averaged policy",
         (*_UNSELECTED, *_REPAIRS),
     ),
-    # HG-DAgger: the person corrects, the policy imitates all that they have done so far.
+    # HG-DAgger: the person corrects, and the policy imitates all human steps so far.
     "bc": Method(
         "imitates all human steps, without critics",
         (
@@ -98,7 +98,7 @@ METHODS: dict[str, Method] = {
     "full_noise": Method(
         "default that acts with all of its noise", (_DEFAULT, "training.exploration_noise=1")
     ),
-    # The control that matters: as many samples as `e2hil_paper`, but whichever.
+    # The control that matters: as many samples as `e2hil_paper`, but arbitrary ones.
     "random": Method(
         "prunes as many samples as e2hil_paper, at random",
         (*_PAPER, "entropy_selection.rule=random"),
@@ -115,8 +115,8 @@ METHODS: dict[str, Method] = {
         "the selection by Cov(log π, A), without the density",
         (*_PAPER, "entropy_selection.rule=log_entropy"),
     ),
-    # Without the selection: RLPD's ensemble is another answer to learning fast from few samples, so
-    # that it is set against the selection. Both at once would tell neither apart.
+    # Without the selection: RLPD's ensemble is another way to learn fast from few samples, and is
+    # compared with the selection. Both at once would confound them.
     "rlpd10": Method(
         "RLPD's 10 critics, 2 of them for the target, no selection",
         (*_UNSELECTED, "training.num_critics=10", "training.num_subsampled_critics=2"),
@@ -125,11 +125,11 @@ METHODS: dict[str, Method] = {
 
 
 def apply_method(settings: Settings, name: str) -> Settings:
-    """The settings of one method.
+    """Return the settings of one method.
 
     Args:
-        settings: Of the task; they stay as they are.
-        name: One of `METHODS`.
+        settings: Settings of the task, which are not changed.
+        name: One of ``METHODS``.
 
     Raises:
         SettingsError: There is no such method.
@@ -138,10 +138,10 @@ def apply_method(settings: Settings, name: str) -> Settings:
 
 
 def find_method(name: str) -> Method:
-    """The method of a name.
+    """Return the method of a name.
 
     Raises:
-        SettingsError: There is none; the message names those that there are.
+        SettingsError: There is none; the message suggests similar names.
     """
     if name not in METHODS:
         raise SettingsError(f"There is no method {name!r}.{hint(name, METHODS)}")
@@ -149,11 +149,11 @@ def find_method(name: str) -> Method:
 
 
 def with_settings(settings: Settings, *overrides: str) -> Settings:
-    """Settings with some keys changed.
+    """Return settings with some keys changed.
 
     Args:
-        settings: They stay as they are.
-        *overrides: `key.of.section=value` texts; the values are read as YAML.
+        settings: Settings to start from, which are not changed.
+        *overrides: ``key.of.section=value`` texts; the values are read as YAML.
 
     Raises:
         SettingsError: A key or a value is wrong.

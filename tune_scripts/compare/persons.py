@@ -1,4 +1,4 @@
-"""The simulated persons that a comparison sets side by side."""
+"""Simulated persons of a comparison."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from e2hil_rllib.settings.yaml_file import SettingsError
 from tune_scripts.compare.methods import with_settings
 
 TRAITS = ("patience", "skill", "attention")
-"""What may differ between persons, as `env.operator` names it."""
+"""Traits that may differ between persons, as ``env.operator`` names them."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """A person by what a comparison sets of them; the rest is as the settings file has it.
+    """Simulated person; traits that are not set are those of the settings file.
 
     Attributes:
-        traits: Names of `TRAITS` with their values.
+        traits: Names of ``TRAITS`` with their values.
     """
 
     traits: tuple[tuple[str, float], ...] = ()
 
     @property
     def name(self) -> str:
-        """Part of a trial's identity and path, e.g. patience_0.6; "" where nothing is set."""
+        """Part of a trial's identity and path, e.g. patience_0.6; "" if no trait is set."""
         return "_".join(f"{trait}_{value:g}" for trait, value in self.traits)
 
     def watches(self, task: str, settings: Settings) -> Settings:
-        """The settings of a task with this person.
+        """Return the settings of a task with this person.
 
         Args:
-            task: Its name, for the message.
-            settings: They stay as they are.
+            task: Name of the task, for the message.
+            settings: Settings of the task, which are not changed.
 
         Raises:
-            SettingsError: Nobody watches there, or a value is out of its range.
+            SettingsError: The task has no person, or a value is out of its range.
         """
         if self.traits and not isinstance(settings.env.get("operator"), Mapping):
             raise SettingsError(
@@ -50,19 +50,19 @@ class Person:
 
 
 SETTINGS_PERSON = Person()
-"""The person of the settings file."""
+"""Person of the settings file."""
 
 
 def trait_key(trait: str) -> str:
-    """The key of a trait in the settings."""
+    """Return the key of a trait in the settings."""
     return f"env.operator.{trait}"
 
 
 def all_persons(values: Mapping[str, Sequence[float] | None]) -> list[Person]:
-    """Every combination of the given values; the person of the settings file where none is given.
+    """Return every combination of the given values, or the settings file's person if none is given.
 
     Args:
-        values: Of some of `TRAITS`.
+        values: Values by trait, for some of ``TRAITS``.
     """
     given = [[(trait, v) for v in dict.fromkeys(values[trait] or ())] for trait in TRAITS]
     return [Person(traits) for traits in itertools.product(*filter(None, given))]

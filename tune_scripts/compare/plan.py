@@ -1,4 +1,4 @@
-"""Which trials a comparison consists of, and which of them are still to be run."""
+"""Plan of a comparison: its trials, and the checks of finished and begun ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tune_scripts.compare.methods import apply_method, with_settings
 from tune_scripts.compare.persons import SETTINGS_PERSON, Person
 from tune_scripts.compare.results import is_of
 
-# They change how a result is made, not which, or are columns of their own.
+# They do not change the result, or are separate columns.
 _NOT_HASHED = {"seed", "checkpoint", "resources"}
 
 
@@ -33,15 +33,15 @@ class PlanError(UserError):
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a comparison.
+    """Trial of a comparison: one run.
 
     Attributes:
         task: Name of its settings file.
-        method: One of `tune_scripts.compare.methods.METHODS`.
-        seed: Of everything that is drawn.
-        settings: Of the run, as the method has them; its demonstrations are to be recorded.
-        config_hash: Of these settings.
-        person: Who watches, where persons are compared, e.g. patience_0.6; "" otherwise.
+        method: One of ``tune_scripts.compare.methods.METHODS``.
+        seed: Seed of all random draws.
+        settings: Settings of the run under the method; its demonstrations are to be recorded.
+        config_hash: Hash of these settings.
+        person: Name of the person where persons are compared, e.g. patience_0.6; "" otherwise.
     """
 
     task: str
@@ -53,28 +53,28 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """In words."""
+        """Trial in words."""
         return trial_name(self.task, self.method, self.seed, self.person)
 
     @property
     def run_dir(self) -> str:
-        """Its run folder, relative to the comparison's."""
+        """Run folder, relative to the comparison's."""
         where = PurePosixPath("trials", self.task, self.method, self.person, f"seed_{self.seed}")
         return str(where)
 
 
 def trial_name(task: str, method: str, seed: int, person: str) -> str:
-    """A trial in words."""
+    """Return a trial in words."""
     return " ".join(part for part in (task, method, person, f"seed {seed}") if part)
 
 
 def load_task(folder: Path, name: str, overrides: Iterable[str]) -> Settings:
-    """The settings of a task.
+    """Read the settings of a task.
 
     Args:
-        folder: Of settings files.
-        name: Of one of them, without its ending.
-        overrides: `key.of.section=value` texts.
+        folder: Folder of settings files.
+        name: Name of one of them, without its ending.
+        overrides: ``key.of.section=value`` texts.
 
     Raises:
         SettingsError: There is no such file, or a key or a value of it is wrong.
@@ -103,13 +103,13 @@ def plan_trials(
     seeds: Iterable[int],
     persons: Sequence[Person] = (SETTINGS_PERSON,),
 ) -> list[Trial]:
-    """All trials, ordered by seed, so that early results compare all methods.
+    """Return all trials, ordered by seed, so that early results compare all methods.
 
     Args:
-        tasks: Settings of each task by name.
-        methods: Names of methods.
-        seeds: Of the trials.
-        persons: Who watch.
+        tasks: Settings of the tasks by name.
+        methods: Names of the methods.
+        seeds: Seeds of the trials.
+        persons: Persons at the simulated arm.
 
     Raises:
         SettingsError: There is no such method, or a method or a person does not fit the settings.
@@ -127,14 +127,14 @@ def plan_trials(
 
 
 def config_hash(settings: Settings) -> str:
-    """Twelve digits that stay the same on another machine, for another seed, and after a resume.
+    """Return twelve digits that are the same on other machines, for other seeds and when resumed.
 
-    Where demonstrations are recorded, how often a checkpoint is written and which processors are
-    used is not part of it; steps and evaluation are.
+    They leave out the folder of the demonstrations, the checkpoint interval and the processors,
+    and include steps and evaluation.
     """
     values = settings.model_dump(exclude=_NOT_HASHED, exclude_defaults=True)
     for section in ALGORITHM_SECTIONS:
-        # All that was given, also where it is a default: it may change what the preset has.
+        # All given values, defaults included: they may change a setting of the preset.
         given = settings.arguments(section)
         values.pop(section, None)
         if given:
@@ -146,13 +146,13 @@ def config_hash(settings: Settings) -> str:
 def is_finished(
     trial: Trial, rows: Iterable[Mapping[str, Any]], code: str, any_version: bool
 ) -> bool:
-    """Whether a comparison's table has the result of a trial.
+    """Return whether a comparison's table has the result of a trial.
 
     Args:
-        trial: The trial.
-        rows: Of the table.
+        trial: Trial to look for.
+        rows: Rows of the table.
         code: Version of the present code; a trial that it has worked on counts.
-        any_version: Take results of other code as well.
+        any_version: Whether results of other code count as well.
     """
     return any(
         is_of(row, trial.task, trial.method, trial.seed, trial.person)
@@ -163,21 +163,21 @@ def is_finished(
 
 
 def check_begun(trial: Trial, out: Path, begun_by: Sequence[str], code: str) -> None:
-    """Refuses to go on with a run that is not this trial's.
+    """Refuse to resume a run that is not this trial's.
 
     Args:
-        trial: A trial that is still to be run.
+        trial: Pending trial.
         out: Folder of the comparison.
         begun_by: Versions of the code that have worked on the run; none if it is new.
         code: Version of the present code; it must be among them if there are any.
 
     Raises:
-        PlanError: The run was started with other settings, has more steps, or is one of other code.
+        PlanError: The run was started with other settings or other code, or has more steps.
     """
     run = RunFolder(out / trial.run_dir)
     if not run.config.exists():
         return
-    # Where the demonstrations are is no part of the plan.
+    # The folder of the demonstrations is no part of the plan.
     changed = [
         key for key in changed_keys(run.settings(), trial.settings)
         if not key.startswith("demonstrations.")
@@ -187,7 +187,7 @@ def check_begun(trial: Trial, out: Path, begun_by: Sequence[str], code: str) -> 
             f"{run.root} was started with other values of {', '.join(changed)}. Name another "
             "folder with --out, or remove this one."
         )
-    # One that was gone on with may end up to an iteration later than it was to.
+    # A resumed run may end up to an iteration later than asked.
     wanted, last = trial.settings.stop.steps, _last_step(run)
     if last > wanted and run.settings().stop.steps > wanted:
         raise PlanError(
@@ -198,7 +198,7 @@ def check_begun(trial: Trial, out: Path, begun_by: Sequence[str], code: str) -> 
         raise PlanError(
             f"{run.root} was begun by the code {' and '.join(begun_by)}, the present one is "
             f"{code}. Check that one out, or name another folder with --out, or add --any-version "
-            "to go on with it and to count results of other code as finished."
+            "to resume it and to count results of other code as finished."
         )
 
 
@@ -208,6 +208,6 @@ def _last_step(run: RunFolder) -> float:
     except ValueError as error:
         raise PlanError(
             f"{run.progress} cannot be read: {error}. Remove the lines that are damaged, or all of "
-            f"{run.root} to train this trial anew."
+            f"{run.root} to train this trial again."
         ) from error
     return rows[-1][STEP] if rows else 0

@@ -1,4 +1,4 @@
-"""What a comparison shows: a line for each trial that ends, and a live count."""
+"""Progress of a comparison: a line for each ended trial, and a live count."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _LONGEST_ERROR = 600
 
 
 class SweepProgress(tune.Callback):
-    """Counts trials as they start and end, and keeps their errors.
+    """Counter of started and ended trials, with their errors.
 
     Args:
-        console: Where to show it.
-        total: Trials of the comparison.
-        finished: Those that were finished before.
+        console: Console for the progress.
+        total: Number of trials of the comparison.
+        finished: Number of trials that finished in earlier processes.
 
     Attributes:
         failed: Name and error of each trial that failed.
@@ -49,27 +49,27 @@ class SweepProgress(tune.Callback):
         self._status.stop()
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
-        """Tune stores its callbacks to go on by itself, which is not made use of."""
+        """Return an empty callback for Tune's own resuming, which is not used."""
         return tune.Callback, ()
 
     def on_trial_start(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        """Counts a trial that starts."""
+        """Count a trial that starts."""
         self._running.add(trial.trial_id)
         self._status.update(self._count())
 
     def on_trial_complete(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        """Shows what a finished trial has come to."""
+        """Show the result of a finished trial."""
         self._finished += 1
         self._say(f"{_name(trial)}: {in_words(trial.last_result['row'])}")
         self._note(lambda: self._check_row(trial))
         self._ended(trial)
 
     def _check_row(self, trial: TuneTrial) -> None:
-        """Adds the row of a trial whose machine does not share the comparison's folder."""
+        """Add the row of a trial whose machine does not share the comparison's folder."""
         assignment = Assignment(**trial.config["assignment"])
         row, path = ResultRow(**trial.last_result["row"]), Path(assignment.out) / RESULTS
         known = [(r["run_dir"], r["config_hash"], r["code_version"]) for r in read_results(path)]
@@ -84,7 +84,7 @@ class SweepProgress(tune.Callback):
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        """Shows a trial's error, and writes it down."""
+        """Show a trial's error, and add it to the table."""
         assignment = Assignment(**trial.config["assignment"])
         error = error_of(trial)
         self.failed.append((_name(trial), error))
@@ -103,7 +103,7 @@ class SweepProgress(tune.Callback):
         self._ended(trial)
 
     def _note(self, append: Callable[[], object]) -> None:
-        """Writes to a table; if it cannot be, the other trials go on all the same."""
+        """Write to a table; a failure is shown and does not stop the other trials."""
         try:
             append()
         except (UserError, OSError) as error:
@@ -127,7 +127,7 @@ class SweepProgress(tune.Callback):
 
 
 def in_words(row: dict[str, Any]) -> str:
-    """A finished trial in a line."""
+    """Return a finished trial in a line."""
     success = ""
     if row["success_rate"] is not None:
         low, high = 100 * row["success_low"], 100 * row["success_high"]
@@ -147,8 +147,8 @@ def in_words(row: dict[str, Any]) -> str:
 
 
 def error_of(trial: TuneTrial) -> str:
-    """Why a trial failed, in one line."""
-    # Tune's own reader looks where the file is only later.
+    """Return the error of a trial in one line."""
+    # Tune's own reader expects the file at a place that it is moved to later.
     file = trial.pickled_error_file
     if file is None:
         text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
@@ -160,7 +160,7 @@ def error_of(trial: TuneTrial) -> str:
 
 
 def _shortened(text: str) -> str:
-    """In one line; of a long text its end, where a traceback has the error."""
+    """Return a text in one line; only the end of a long one, where a traceback has the error."""
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST_ERROR else f"... {line[-_LONGEST_ERROR:]}"
 

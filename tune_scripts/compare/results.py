@@ -1,4 +1,4 @@
-"""The tables of a comparison: a row for each finished trial, and one for each that failed."""
+"""Tables of a comparison: a row for each finished trial, and one for each failed one."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ if TYPE_CHECKING:
 
 
 class TableError(UserError):
-    """A table that is not what this program writes; the message names file and line."""
+    """A table of another kind or damaged; the message names file and line."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ResultRow:
-    """A finished trial: the columns of `results.csv`, in their order. None is an empty cell.
+    """Finished trial: the columns of ``results.csv``, in order. None is an empty cell.
 
-    Tables that were written before there were the columns with a default are read all the same.
+    Older tables may lack the columns with a default.
 
     Attributes:
         task: Name of its settings file.
-        method: One of `tune_scripts.compare.methods.METHODS`.
-        seed: Of everything that is drawn.
-        steps: Steps of the environment in training.
-        success_rate: Of the final evaluation, deterministic and without the operator.
+        method: One of ``tune_scripts.compare.methods.METHODS``.
+        seed: Seed of all random draws.
+        steps: Environment steps of training.
+        success_rate: Success of the final evaluation, deterministic and without the operator.
         success_low: Lower end of its 95 % Wilson interval.
-        success_high: Upper end.
-        human_steps: Human-controlled steps in training, without the demonstrations.
-        human_steps_to_90: Those until 90 % of the last 20 episodes succeeded without a human
-            step; None if that was never so.
-        intervention_rate: Human-controlled steps over all steps.
-        episodes: Finished episodes in training.
-        updates: Minibatches.
+        success_high: Upper end of its 95 % Wilson interval.
+        human_steps: Human steps of training, without the demonstrations.
+        human_steps_to_90: Human steps until 90 % of the last 20 episodes succeeded without one;
+            None if they never did.
+        intervention_rate: Human steps over all steps.
+        episodes: Number of finished episodes of training.
+        updates: Number of minibatches.
         wall_seconds: Time of all training iterations [s], evaluation and restarts left out.
-        evaluation_episodes: Episodes of the final evaluation.
-        config_hash: Of the settings, see `tune_scripts.compare.plan.config_hash`.
-        code_version: Commit of the code, "-dirty" behind it if it was changed; several joined by
-            "+" if the trial was stopped and gone on with by other code.
-        run_dir: Its run folder, relative to the comparison's.
-        person: Who watched, where persons were compared, e.g. patience_0.6.
-        takeovers: Changes of control to the human; None where nobody counted them.
-        human_steps_to_lasting_90: Human-controlled steps until success alone held: at the first of
-            three consecutive evaluations with 90 % or more; None if it never did.
-        takeovers_to_lasting_90: The takeovers until then.
+        evaluation_episodes: Number of episodes of the final evaluation.
+        config_hash: Hash of the settings, see ``tune_scripts.compare.plan.config_hash``.
+        code_version: Commit of the code, followed by "-dirty" if it was changed; several joined by
+            "+" if the trial was resumed by other code.
+        run_dir: Run folder, relative to the comparison's.
+        person: Name of the person where persons were compared, e.g. patience_0.6.
+        takeovers: Changes of control to the human; None where they were not counted.
+        human_steps_to_lasting_90: Human steps until success alone held: at the first of three
+            consecutive evaluations with 90 % or more; None if it never did.
+        takeovers_to_lasting_90: Takeovers until then.
         fell_back: Lowest success of a later evaluation below 90 %; None if there was none.
-        evaluations: Steps at which the policy was evaluated; from fewer than three nobody can tell
-            whether success held.
+        evaluations: Number of evaluations in training; fewer than three cannot show lasting
+            success.
     """
 
     task: str
@@ -85,7 +85,7 @@ class ResultRow:
 
 @dataclasses.dataclass(frozen=True)
 class ErrorRow:
-    """A trial that failed: the columns of `errors.csv`."""
+    """Failed trial: the columns of ``errors.csv``."""
 
     time: str
     task: str
@@ -98,11 +98,11 @@ class ErrorRow:
 
 
 def append_row(path: Path, row: DataclassInstance) -> None:
-    """Adds a row to its table, which is whole at every moment, also while others add theirs.
+    """Add a row to a table, which is whole at every moment, also while other processes add theirs.
 
     Args:
-        path: The table; made if there is none.
-        row: What to add.
+        path: Table; a missing one is created.
+        row: Row to add.
 
     Raises:
         TableError: The file has other columns.
@@ -118,7 +118,7 @@ def append_row(path: Path, row: DataclassInstance) -> None:
 
 
 def read_results(path: Path) -> list[dict[str, str]]:
-    """The rows of a `results.csv` as texts; none where there is no file.
+    """Read the rows of a ``results.csv`` as texts; none where there is no file.
 
     Raises:
         TableError: The file has other columns.
@@ -127,11 +127,11 @@ def read_results(path: Path) -> list[dict[str, str]]:
 
 
 def read_table(path: Path, kind: type[DataclassInstance]) -> list[dict[str, str]]:
-    """The rows of a table as texts; none where there is no file.
+    """Read the rows of a table as texts; none where there is no file.
 
     Args:
-        path: The table.
-        kind: What was appended to it; columns with a default may be missing, and are empty then.
+        path: Table.
+        kind: Class of its rows; columns with a default may be missing, and are empty then.
 
     Raises:
         TableError: The file has other columns.
@@ -140,7 +140,7 @@ def read_table(path: Path, kind: type[DataclassInstance]) -> list[dict[str, str]
 
 
 def is_of(row: Mapping[str, Any], task: str, method: str, seed: int, person: str) -> bool:
-    """Whether a row is one of a trial."""
+    """Return whether a row is one of a trial."""
     found = (row["task"], row["method"], str(row["seed"]), row["person"])
     return found == (task, method, str(seed), person)
 
@@ -170,7 +170,7 @@ def _read(path: Path, kind: type[DataclassInstance]) -> list[dict[str, str]]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Waits until nobody else changes a table."""
+    """Wait until no other process changes a table, and lock it."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f".{path.name}.lock").open("a")

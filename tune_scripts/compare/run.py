@@ -1,4 +1,4 @@
-"""Runs the open trials of a comparison as one Ray Tune experiment."""
+"""Run of a comparison's pending trials as one Ray Tune experiment."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def run_sweep(
     any_version: bool = False,
     typed: Sequence[str] = (),
 ) -> Ended:
-    """Runs the trials that have no result yet.
+    """Run the trials that have no result yet.
 
     Args:
-        trials: Of the whole comparison.
-        out: Its folder, absolute; on a cluster one that all machines see.
-        console: Where progress is shown.
-        share: What a trial takes of a machine.
-        address: Of a Ray cluster; None starts Ray here, unless it is running in this process.
-        any_version: Count results of other code as finished, and go on with runs that it began.
-        typed: Arguments of the command, for `commands.csv`; none are not noted.
+        trials: Trials of the whole comparison.
+        out: Folder of the comparison, absolute; on a cluster one that all machines see.
+        console: Console for the progress.
+        share: Share of a machine for each trial.
+        address: Address of a Ray cluster; None starts Ray here, unless it runs in this process.
+        any_version: Whether results of other code count as finished and its runs are resumed.
+        typed: Arguments of the command, for ``commands.csv``; an empty sequence adds no row.
 
     Raises:
         UserError: The comparison cannot be run as asked; nothing has been started.
@@ -88,8 +88,8 @@ def _check_begun(trials: Sequence[Trial], out: Path, code: str, any_version: boo
 
 
 def _check(trials: Sequence[Trial], out: Path, here: bool) -> None:
-    """Finds what cannot be trained before anything is recorded or started."""
-    tasks: set[tuple[str, str]] = set()  # with who watches
+    """Refuse settings that cannot be trained, before anything is recorded or started."""
+    tasks: set[tuple[str, str]] = set()  # with the person
     methods: set[tuple[str, str]] = set()
     for trial in trials:
         run = RunFolder(out / trial.run_dir)
@@ -137,7 +137,7 @@ def _assignment(trial: Trial, out: Path, code: str) -> Assignment:
 def _tune(
     assignments: Sequence[Assignment], out: Path, share: Share, progress: SweepProgress
 ) -> None:
-    """One experiment; its own state is not needed to go on, the run folders hold all."""
+    """Run one experiment; resuming needs the run folders alone, not Tune's own state."""
     quiet_tune()
     trainable = tune.with_resources(TrialRun, {"cpu": share.cpus, "gpu": share.gpus})
     tune.Tuner(

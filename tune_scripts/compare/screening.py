@@ -1,10 +1,10 @@
-"""Collects runs that differ in single settings into one table: what was tried, and what it did.
+"""Screening: one table of runs that differ in single settings, with their evaluations.
 
     python -m tune_scripts.compare.screening runs/screening/* --name screening
 
-Each run is one of `e2hil train`, with `evaluation.every_steps`, on a seed of 100 or above: settings
-are chosen by these runs, and measured on others. A factor is what a run's settings have that the
-method's own do not.
+Each run is one of ``e2hil train``, with ``evaluation.every_steps``, on a seed of 100 or above:
+settings are chosen by these runs, and measured on others. A factor is a setting in which a run
+differs from its preset.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import typer
 from e2hil_rllib.commands.cli.common import Debug, console, user_errors
 from e2hil_rllib.disk.files import swapped_in
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.run.evaluation_log import read_evaluations, summarize
-from e2hil_rllib.run.progress import STEP, read_rows
+from e2hil_rllib.report.comparison.method_curves import evaluated_series
+from e2hil_rllib.run.evaluation_log import read_evaluations
+from e2hil_rllib.run.progress import read_rows
 from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.settings.run_settings import ALGORITHM_SECTIONS, Settings
+from tune_scripts.compare.measures import HUMAN_STEPS, TAKEOVERS, row_at
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "results"
 TABLE = "screening.csv"
@@ -38,7 +40,7 @@ COLUMNS = (
 
 
 class ScreeningError(UserError):
-    """A run that cannot be a row of the table; the message says why."""
+    """A run that cannot be part of the table; the message says why."""
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -47,7 +49,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders.")],
-    name: Annotated[str, typer.Option(help="Of the folder in tune_scripts/results.")] = "screening",
+    name: Annotated[str, typer.Option(help="Folder in tune_scripts/results.")] = "screening",
     debug: Debug = False,
 ) -> None:
     """Write a row for each evaluation of each run."""
@@ -65,41 +67,39 @@ def main(
 
 
 def rows_of(run: RunFolder) -> list[dict[str, object]]:
-    """The rows of a run, one for each of its evaluations.
+    """Return the rows of a run, one for each of its evaluations.
 
     Raises:
         ScreeningError: It has no evaluation.
     """
-    settings, evaluated = run.settings(), read_evaluations(run.evaluation)
-    if not evaluated:
+    settings = run.settings()
+    steps, rates = evaluated_series(read_evaluations(run.evaluation))
+    if not len(steps):
         raise ScreeningError(
             f"{run.root} has no evaluation. Train it with --set evaluation.every_steps=500."
         )
     operator = settings.env.get("operator") or {}
     progress = read_rows(run.progress)
     rows = []
-    for step in sorted({episode.step for episode in evaluated}):
-        until = [row for row in progress if row[STEP] <= step]
-        last = until[-1] if until else {}
-        takeovers = last.get("num_takeovers_lifetime")
-        success = summarize(e for e in evaluated if e.step == step)["all"].success_rate
+    for step, success in zip(steps, rates, strict=True):
+        last = row_at(progress, step)
         rows.append(
             {
                 "task": settings.task.removeprefix("envs:SO101").removesuffix("-v0"),
                 "factor": factor_of(settings),
                 "patience": operator.get("patience", ""),
                 "seed": settings.seed,
-                "step": step,
+                "step": int(step),
                 "success_alone": f"{success:.2f}",
-                "human_steps": int(last.get("num_human_steps_lifetime", 0)),
-                "takeovers": int(takeovers) if takeovers is not None else "",
+                "human_steps": int(last.get(HUMAN_STEPS, 0)),
+                "takeovers": int(last[TAKEOVERS]) if TAKEOVERS in last else "",
             }
         )
     return rows
 
 
 def factor_of(settings: Settings) -> str:
-    """What a run's settings have beyond those of its preset, e.g. "training.n_step=3"."""
+    """Return the settings of a run beyond those of its preset, e.g. "training.n_step=3"."""
     found = [] if settings.preset == "default" else [f"preset={settings.preset}"]
     for section in ALGORITHM_SECTIONS:
         found += [f"{section}.{key}={value}" for key, value in settings.arguments(section).items()]

@@ -1,4 +1,4 @@
-"""A trial in a process of its own: trained as `e2hil train` does, and measured."""
+"""Trial of a comparison in a separate process: trained as by ``e2hil train``, and measured."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _LOCK_PATIENCE = 60.0  # for the process of a killed comparison to end [s]
 
 
 class TrialStoppedError(UserError):
-    """Somebody asked the trial's process to stop; it can be gone on with."""
+    """A trial that was asked to stop and can be resumed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Assignment:
-    """What a trial's process has to know, as plain values.
+    """Assignment of a trial to its process, as plain values.
 
     Attributes:
         task: Name of the settings file.
-        method: The method.
-        seed: The seed.
-        settings: `Settings.resolved()` of the run.
-        config_hash: Of the trial.
-        code_version: Of the code, where the process cannot find it out itself.
+        method: Name of the method.
+        seed: Seed of all random draws.
+        settings: ``Settings.resolved()`` of the run.
+        config_hash: Hash of the trial's settings.
+        code_version: Version of the code, where the process cannot find it out itself.
         out: Folder of the comparison.
-        run_dir: Run folder, relative to it.
-        person: Who watches; "" is the person of the settings file.
+        run_dir: Run folder, relative to the comparison's.
+        person: Name of the person; "" is the person of the settings file.
     """
 
     task: str
@@ -56,36 +56,36 @@ class Assignment:
 
     @property
     def run(self) -> RunFolder:
-        """The run folder."""
+        """Run folder."""
         return RunFolder(Path(self.out) / self.run_dir)
 
 
 class TrialRun(tune.Trainable):
     """Ray Tune's view of a trial: one step, which is the whole run.
 
-    It is a class, and no function, since those run in a thread, where training could not be asked
-    to stop. What a trial needs to go on lies in its run folder, so that Tune keeps nothing.
+    It is a class because Tune runs functions in a thread, where training could not be asked to
+    stop. The run folder holds all that resuming needs, so that Tune's checkpoints are empty.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Takes the assignment."""
+        """Unpack the assignment."""
         self._assignment = Assignment(**config["assignment"])
 
     def step(self) -> dict[str, Any]:
-        """Runs the trial to its end."""
+        """Run the trial to its end."""
         row = run_trial(self._assignment)
         return {"done": True, "row": dataclasses.asdict(row)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """Nothing: Tune saves what has ended."""
+        """Save nothing."""
         return {}
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Nothing."""
+        """Load nothing."""
 
 
 def run_trial(assignment: Assignment) -> ResultRow:
-    """Trains, or goes on with training, and appends the result to the comparison's table.
+    """Train or resume a trial, and append the result to the comparison's table.
 
     Raises:
         UserError: Training is impossible or was stopped; the message says why.
@@ -104,20 +104,20 @@ def run_trial(assignment: Assignment) -> ResultRow:
         **dataclasses.asdict(measure(run)),
     )
     append_row(Path(assignment.out) / RESULTS, row)
-    write_report(run)  # after the row, which it could cost
+    write_report(run)  # after the row, which a failing report must not cost
     return row
 
 
 def train_logged(settings: Settings, run: RunFolder, fallback: str) -> list[str]:
-    """Trains, or goes on with training, without a report; what it prints goes to a log.
+    """Train or resume a run without a report, with its output in a log.
 
     Args:
-        settings: What to train.
-        run: Where everything goes.
+        settings: Settings of the run.
+        run: Run folder.
         fallback: Version of the code, where this process cannot find it out itself.
 
     Returns:
-        The versions of the code that have worked on the run.
+        Versions of the code that have worked on the run.
 
     Raises:
         UserError: Training is impossible or was stopped; the message says why.
@@ -127,18 +127,16 @@ def train_logged(settings: Settings, run: RunFolder, fallback: str) -> list[str]
     _wait_until_free(run)
     version = code_version()
     versions = note_version(run, fallback if version == UNKNOWN else version)
-    with _beside(run, "log").open("a", encoding="utf-8") as log:
+    with _next_to(run, "log").open("a", encoding="utf-8") as log:
         console = Console(file=log, width=120)
         if not train(settings, run, True, console, report=False):
-            raise TrialStoppedError(
-                f"{run.root} was asked to stop. The same command goes on with it."
-            )
+            raise TrialStoppedError(f"{run.root} was asked to stop. The same command resumes it.")
     return versions
 
 
 def versions_of(run: RunFolder) -> list[str]:
-    """The versions of the code that have worked on a run, in their order; none if it is new."""
-    path = _beside(run, "json")
+    """Return the versions of the code that have worked on a run, in order; none if it is new."""
+    path = _next_to(run, "json")
     if not path.exists():
         return []
     versions: list[str] = json.loads(path.read_text(encoding="utf-8"))["code_versions"]
@@ -146,21 +144,21 @@ def versions_of(run: RunFolder) -> list[str]:
 
 
 def note_version(run: RunFolder, version: str) -> list[str]:
-    """Notes that a version of the code works on a run; returns all that have."""
-    # A new run is begun by this version alone, whatever lay here before.
+    """Note that a version of the code works on a run, and return all that have."""
+    # A new run is begun by this version alone, whatever was here before.
     versions = list(dict.fromkeys([*([] if run.is_new() else versions_of(run)), version]))
-    with swapped_in(_beside(run, "json")) as temporary:
+    with swapped_in(_next_to(run, "json")) as temporary:
         temporary.write_text(json.dumps({"code_versions": versions}) + "\n", encoding="utf-8")
     return versions
 
 
-def _beside(run: RunFolder, kind: str) -> Path:
-    """A file beside a run folder, in which there are only a run's own files."""
+def _next_to(run: RunFolder, kind: str) -> Path:
+    """Return a file next to a run folder, which holds a run's own files only."""
     return run.root.with_name(f"{run.root.name}.{kind}")
 
 
 def _wait_until_free(run: RunFolder) -> None:
-    """The processes of a comparison that was killed end a little after it."""
+    """Wait for the processes of a killed comparison, which end a little after it."""
     end = time.monotonic() + _LOCK_PATIENCE
     while True:
         try:

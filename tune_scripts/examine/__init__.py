@@ -1,1 +1,1 @@
-"""Examinations: what the selection did in saved checkpoints."""
+"""Examination of the selection in saved checkpoints."""

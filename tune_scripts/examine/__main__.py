@@ -1,4 +1,4 @@
-"""`python -m tune_scripts.examine`."""
+"""``python -m tune_scripts.examine``."""
 
 from tune_scripts.examine.command import app
 

@@ -1,13 +1,14 @@
-"""Looks at what the selection did in the checkpoints of a comparison.
+"""Examination of the selection in the checkpoints of a comparison.
 
     python -m tune_scripts.compare … --set checkpoint.every_steps=500 checkpoint.keep=20
     python -m tune_scripts.examine runs/methods --out runs/examination
 
-How much of the mask is the draw of K actions, whether the influence predicts what a sample does to
-the entropy, which samples are the upper tail, and how biased the critics are: a row of
-OUT/examination.csv for each checkpoint, OUT/phases.csv with the means of each quarter of training,
-and OUT/examination.png. The same command goes on; what is in the table is not looked at again.
-Rows of other --batches, --samples or --seed stay in the table, and are in neither of the others.
+It measures the share of noise in the mask from drawing K actions, the influence's prediction of a
+sample's effect on the entropy, the sources of the upper tail, and the bias of the critics. Outputs
+are a row of OUT/examination.csv for each checkpoint, OUT/phases.csv with the means of each quarter
+of training, and OUT/examination.png. The same command resumes; checkpoints in the table are not
+examined again. Rows of other --batches, --samples or --seed stay in the table, but are left out of
+the other two files.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from tune_scripts.examine.examination_figure import (
 from tune_scripts.options import SeveralValues
 
 Row = dict[str, str | int | float]
-"""A checkpoint: task, method, seed, step, quarter of training, how it was examined, measures."""
+"""Row of a checkpoint: task, method, seed, step, quarter, settings of the examination, measures."""
 
 TABLE = "examination.csv"
 _KEY = ("task", "method", "seed", "step", *OF_EXAMINATION)
@@ -58,13 +59,13 @@ def main(
     ] = None,
     every: Annotated[
         int,
-        typer.Option(min=1, help="Steps: the first checkpoint from each multiple on is looked at."),
+        typer.Option(min=1, help="Steps: the first checkpoint from each multiple on is examined."),
     ] = 1000,
     batches: Annotated[int, typer.Option(min=1, help="Minibatches of each checkpoint.")] = 4,
     samples: Annotated[
         int, typer.Option(min=2, help="Samples of each whose effect on the entropy is computed.")
     ] = 32,
-    seed: Annotated[int, typer.Option(min=0, help="Of minibatches and actions.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of minibatches and actions.")] = 0,
     debug: Debug = False,
 ) -> None:
     """Examine the selection in the checkpoints of comparisons."""
@@ -104,11 +105,11 @@ def main(
 def _found(
     folders: Sequence[Path], methods: Sequence[str] | None, every: int
 ) -> list[tuple[Trial, int, Path]]:
-    """The checkpoints to look at, with their trials and steps; says which trials have none.
+    """Return the checkpoints to examine, with their trials and steps, and report missing ones.
 
     Raises:
         ExaminationError: There is no checkpoint.
-        ComparisonError: A folder is none of a comparison.
+        ComparisonError: A folder is not that of a comparison.
     """
     trials = [
         trial for trial in read_comparison(folders).trials if not methods or trial.method in methods
@@ -116,7 +117,7 @@ def _found(
     found = [(trial, *one) for trial in trials for one in _checkpoints(trial, every)]
     if not found:
         raise ExaminationError(
-            f"There is no checkpoint to look at in {', '.join(map(str, folders))}. Train with "
+            f"There is no checkpoint to examine in {', '.join(map(str, folders))}. Train with "
             f"--set checkpoint.every_steps={every} checkpoint.keep=100, or give --every."
         )
     if without := len(trials) - len({trial.key for trial, *_ in found}):
@@ -129,7 +130,7 @@ def _found(
 
 
 def _checkpoints(trial: Trial, every: int) -> Iterator[tuple[int, Path]]:
-    """The first at or after each multiple of some steps: after a resume, they are at odd ones."""
+    """Yield the first checkpoint from each multiple on; resumed runs have theirs at odd steps."""
     before = 0
     for path in trial.run.checkpoints().all():
         step = CheckpointStore.step_of(path)
@@ -139,7 +140,7 @@ def _checkpoints(trial: Trial, every: int) -> Iterator[tuple[int, Path]]:
 
 
 def _refuse_other_columns(path: Path, columns: Sequence[str]) -> None:
-    """Refuses a table that the rows to come cannot stand in, before any of them is computed.
+    """Refuse a table with other columns, before any row is computed.
 
     Raises:
         ExaminationError: It has other columns.
@@ -152,14 +153,14 @@ def _refuse_other_columns(path: Path, columns: Sequence[str]) -> None:
     strange = [name for name in there if name not in columns]
     if lacking or strange:
         raise ExaminationError(
-            f"{path} is of another version, and cannot be gone on with: it lacks the columns "
+            f"{path} is of another version, and cannot be extended: it lacks the columns "
             f"{', '.join(lacking) or 'none'}, and has in addition {', '.join(strange) or 'none'}. "
-            "Name another folder with --out, or remove the file to examine all checkpoints anew."
+            "Name another folder with --out, or remove the file to examine all checkpoints again."
         )
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of an examination; none where there is no file."""
+    """Read the rows of an examination; none where there is no file."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:

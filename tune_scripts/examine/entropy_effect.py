@@ -1,8 +1,8 @@
-"""What a gradient step on one sample really does to the policy's entropy, to first order.
+"""True effect of a gradient step on one sample on the policy's entropy, to first order.
 
-The influence c(s) predicts it from K actions with a tabular policy in mind (Eq. 9, 10 of the E2HiL
-paper); here it is the exact derivative of the network's entropy along the sample's own descent
-direction, so that the prediction can be held against it sample by sample.
+The influence c(s) predicts it from K actions for a tabular policy (Eq. 9, 10 of the E2HiL paper);
+here it is the exact derivative of the network's entropy along the sample's own descent direction,
+to compare with the prediction sample by sample.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class EntropyEffects:
     """Change of entropy for a step of plain gradient descent of size 1 on each of n samples.
 
     Attributes:
-        own: At the sample's own state [nats], shape (n,).
-        whole: Of the mean over all states of the batch [nats], shape (n,).
+        own: Change at the sample's own state [nats], shape (n,).
+        whole: Change of the mean over all states of the batch [nats], shape (n,).
     """
 
     own: Tensor
@@ -37,18 +37,18 @@ def entropy_effects(
     draws: int,
     generator: torch.Generator,
 ) -> EntropyEffects:
-    """The effects of some samples of a batch.
+    """Compute the effects of some samples of a batch.
 
     A sample's loss is that of the actor, its mean over many reparametrised actions; entropies are
     means of −log π over as many. With L_i and H the loss of sample i and an entropy, a step of size
     1 along −∇L_i changes H by −⟨∇H, ∇L_i⟩.
 
     Args:
-        module: Its parameters stay as they are.
-        latent: Of the batch's states, shape (B, L).
+        module: Module, whose parameters are not changed.
+        latent: Latents of the batch's states, shape (B, L).
         chosen: Rows of the samples.
-        draws: Actions for each state.
-        generator: Where they are drawn from.
+        draws: Number of actions for each state.
+        generator: Random generator of the actions.
     """
     parameters = list(module.actor.parameters())
     size = module.actor.action_size

@@ -1,4 +1,4 @@
-"""What the selection does at one checkpoint of a run: its noise, its meaning, its effect."""
+"""Examination of the selection at one checkpoint of a run: its noise, its meaning, its effect."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tune_scripts.examine.entropy_effect import entropy_effects
 from tune_scripts.examine.mask_noise import above, agreement, below, mean_of, rank_correlation
 
 MANY = 256
-"""Draws that an influence is taken for known by."""
+"""Number of draws whose influence is taken as exact."""
 _MODULE = Path("learner_group/learner/rl_module/default_policy")
 
 MEASURES = (
@@ -42,18 +42,18 @@ MEASURES = (
     "whole_kept", "whole_above", "whole_below",
     *(f"{what}_{name}" for name in SOURCE_NAMES for what in ("upper", "bias", "prefers")),
 )  # fmt: skip
-"""What `examine` measures, in its order: a table's columns are known before the first of them."""
+"""Measures of ``examine``, in order, so that a table's columns are known before the first row."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """How thoroughly a checkpoint is looked at.
+    """Settings of an examination.
 
     Attributes:
-        batches: Minibatches, each drawn as training draws them.
-        samples: Of each of them whose effect on the entropy is computed.
-        draws: Actions for each state in that.
-        seed: Of the minibatches and of the actions.
+        batches: Number of minibatches, drawn as in training.
+        samples: Samples of each minibatch whose effect on the entropy is computed.
+        draws: Actions for each state in that computation.
+        seed: Seed of the minibatches and of the actions.
     """
 
     batches: int = 4
@@ -63,25 +63,25 @@ class Examined:
 
 
 def examine(run: RunFolder, checkpoint: Path, wanted: Examined) -> dict[str, float]:
-    """The `MEASURES` of one checkpoint, means over its minibatches.
+    """Return the ``MEASURES`` of one checkpoint, means over its minibatches.
 
     ``agree_8``, ``chance_8``, ``pruned_again_8``, ``rank_8``: the selection by the run's own K
-    against one by `MANY` draws; with ``_many`` behind them, a second one by `MANY` draws, which is
-    the best that can be had. ``clipped``: share of the densities above the clip. ``rank_density``,
+    against one by ``MANY`` draws; with the suffix ``_many``, a second one by ``MANY`` draws, the
+    best achievable. ``clipped``: share of the densities above the clip. ``rank_density``,
     ``rank_advantage``, ``rank_log``: rank correlation of |c| with the mean log density of the
     state, with the spread of the advantage, and with the influence without the density.
     ``upper_SOURCE``: share of a source's samples above the upper bound. ``effect_own_8``,
-    ``effect_own_many``, ``effect_own_log``, ``effect_whole_…``: rank correlation of c with what
-    a step on the sample does to the entropy at its state and of the whole batch. ``own_kept``,
+    ``effect_own_many``, ``effect_own_log``, ``effect_whole_…``: rank correlation of c with the
+    effect of a step on the sample on the entropy at its state and of the whole batch. ``own_kept``,
     ``own_above``, ``own_below``, ``whole_…``: the mean of these effects in each part of the batch.
-    ``bias_SOURCE``: mean of Q minus the discounted reward that was got from there.
-    ``prefers_SOURCE``: mean of Q at the policy's mode minus Q at the action that was taken.
-    ``entropy``, ``temperature``: of the policy.
+    ``bias_SOURCE``: mean of Q minus the discounted reward that followed. ``prefers_SOURCE``: mean
+    of Q at the policy's mode minus Q at the action that was taken. ``entropy``, ``temperature``:
+    those of the policy.
 
     Args:
-        run: Folder of the run; its episodes tell what reward was got.
-        checkpoint: Of that run, with its buffers.
-        wanted: How thoroughly.
+        run: Run folder, whose episodes hold the rewards that followed.
+        checkpoint: Checkpoint of that run, with its buffers.
+        wanted: Settings of the examination.
 
     Raises:
         ValueError: The checkpoint holds no buffers.
@@ -107,7 +107,7 @@ def examine(run: RunFolder, checkpoint: Path, wanted: Examined) -> dict[str, flo
 
 
 class _Batch:
-    """A minibatch under a policy and its critics."""
+    """Minibatch under a policy and its critics."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class _Batch:
             self._part = module.critics.observation_part(self._latent)
 
     def measures(self, wanted: Examined, outcomes: dict[int, tuple[int, bool]]) -> dict[str, float]:
-        # By influence also where training pruned others or nothing.
+        # By influence, whatever the rule of training was.
         settings = self._config.selection.model_copy(update={"rule": "entropy"})
         log_prob, q = self._draw(MANY)
         few = self._select(settings, *self._draw(settings.num_action_samples))
@@ -153,7 +153,7 @@ class _Batch:
 
     @torch.no_grad()
     def _draw(self, draws: int) -> tuple[Tensor, Tensor]:
-        """Log densities and values of drawn actions, both (draws, B)."""
+        """Return log densities and values of drawn actions, both of shape (draws, B)."""
         policy = self._module.policy(self._latent)
         shape = (draws, *policy.mean.shape)
         actions, log_prob = policy.sample(torch.randn(shape, generator=self._generator))
@@ -207,9 +207,9 @@ class _Batch:
 
 @lru_cache(maxsize=1)
 def _outcomes(run: RunFolder) -> dict[int, tuple[int, bool]]:
-    """Length and success of each episode on disk; demonstration n has the number −1 − n.
+    """Return length and success of each episode on disk; demonstration n has the number −1 − n.
 
-    They are those of all checkpoints of a run, which are looked at one after the other.
+    They are cached for the checkpoints of a run, which are examined one after the other.
     """
     outcomes = {}
     demonstrations = demonstration_folder(run.settings(), run)
@@ -224,10 +224,10 @@ def _outcomes(run: RunFolder) -> dict[int, tuple[int, bool]]:
 
 
 def _return_to_go(outcome: tuple[int, bool] | None, step: int, gamma: float) -> float:
-    """Discounted reward of an episode from a step on: 1 at its last step, if it succeeded.
+    """Return the discounted reward of an episode from a step on: 1 at the last step of a success.
 
-    NaN for an episode that is not on disk, being still open, and for one that failed by running
-    out of time: what it would have got later is not known.
+    NaN for an open episode, which is not on disk, and for one without success, whose later reward
+    is unknown.
     """
     if outcome is None or not outcome[1]:
         return math.nan

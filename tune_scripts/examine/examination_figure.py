@@ -1,4 +1,4 @@
-"""The picture and the phases of an examination."""
+"""Figure and table of an examination over the phases of training."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from e2hil_rllib.report.comparison.statistics import mean_known
 from e2hil_rllib.report.style import BLUE, GREEN, GREY, ORANGE, STYLE
 
 Row = Mapping[str, str | int | float]
-"""A checkpoint: `OF_CHECKPOINT`, `OF_EXAMINATION`, and the measures."""
+"""Row of a checkpoint: ``OF_CHECKPOINT``, ``OF_EXAMINATION``, and the measures."""
 
 OF_CHECKPOINT = ("task", "method", "seed", "step", "quarter")
 OF_EXAMINATION = ("batches", "samples", "draws", "drawn_from")
-"""How a checkpoint was examined; `drawn_from` is the seed of that, `seed` the trial's."""
+"""Settings of an examination; ``drawn_from`` is its seed, ``seed`` that of the trial."""
 
-# Title, then the measures with label, colour and dashes.
+# Titles, each with measures, labels, colours and dashes.
 _PANELS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
     (
         "pruned again, of what\nK = 256 prunes",
         (
-            ("pruned_again_many", "K = 256, drawn anew", GREY, "--"),
+            ("pruned_again_many", "K = 256, drawn again", GREY, "--"),
             ("pruned_again_8", "K of the run", BLUE, "-"),
         ),
     ),
@@ -83,11 +83,11 @@ _PANELS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
 
 
 def draw_examination(rows: Sequence[Row], path: Path) -> None:
-    """Draws each measure over the steps: a line is the mean over seeds, a dot a seed.
+    """Draw each measure over the steps: a line is the mean over seeds, a dot a seed.
 
     Args:
-        rows: At least one, all examined alike.
-        path: The PNG to write.
+        rows: Rows of the same settings of examination, at least one.
+        path: PNG file to write.
 
     Raises:
         WriteError: The disk is full, or the file cannot be written for another reason.
@@ -121,7 +121,7 @@ def _draw(axes: Axes, rows: Sequence[Row], measures: Sequence[tuple[str, str, st
 
 
 def _mean_over_seeds(rows: Sequence[Row], name: str, steps: Sequence[int]) -> list[float]:
-    """At each step; a seed whose checkpoints are at others, after a resume, goes straight."""
+    """Return the mean at each step; a seed with other steps, being resumed, is interpolated."""
     lines: list[list[float]] = []
     for seed in {row["seed"] for row in rows}:
         there = {int(row["step"]): float(row[name]) for row in rows if row["seed"] == seed}
@@ -134,11 +134,11 @@ def _mean_over_seeds(rows: Sequence[Row], name: str, steps: Sequence[int]) -> li
 
 
 def write_phases(rows: Sequence[Row], path: Path) -> None:
-    """Writes the mean of each measure by task, method and quarter of training.
+    """Write the mean of each measure by task, method and quarter of training.
 
     Args:
-        rows: At least one, all examined alike.
-        path: The CSV file to write.
+        rows: Rows of the same settings of examination, at least one.
+        path: CSV file to write.
 
     Raises:
         WriteError: The disk is full, or the file cannot be written for another reason.

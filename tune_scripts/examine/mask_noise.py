@@ -1,4 +1,4 @@
-"""How much of a selection is the draw of its K actions: two selections of one batch compared."""
+"""Noise of a selection from drawing K actions: agreement of two selections of one batch."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from e2hil_rllib.report.comparison.statistics import spearman
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two selections of one batch.
+    """Agreement of two selections of one batch.
 
     Attributes:
         verdicts: Share of the samples that both keep or both prune.
-        by_chance: What that share is expected to be of two masks that know nothing of each other.
+        by_chance: Expected share for two independent masks.
         pruned_again: Share of the samples pruned by the second that the first prunes too.
         rank: Spearman's correlation of |c|.
     """
@@ -29,7 +29,7 @@ class Agreement:
 
 
 def agreement(first: Selection, second: Selection) -> Agreement:
-    """Compares two selections of the same batch.
+    """Compare two selections of the same batch.
 
     Raises:
         ValueError: They are of batches of different sizes.
@@ -49,21 +49,21 @@ def agreement(first: Selection, second: Selection) -> Agreement:
 
 
 def above(selection: Selection) -> Tensor:
-    """The samples above the upper bound, bool (B,)."""
+    """Return the mask of the samples above the upper bound, bool (B,)."""
     return selection.influence.abs() > selection.upper
 
 
 def below(selection: Selection) -> Tensor:
-    """The samples below the lower bound, bool (B,)."""
+    """Return the mask of the samples below the lower bound, bool (B,)."""
     return selection.influence.abs() < selection.lower
 
 
 def rank_correlation(x: Tensor, y: Tensor) -> float:
-    """Spearman's correlation of two vectors of the same length."""
+    """Return Spearman's correlation of two vectors of the same length."""
     return spearman(x.double().cpu().numpy(), y.double().cpu().numpy())
 
 
 def mean_of(values: Tensor, chosen: Tensor) -> float:
-    """Mean of the chosen values; NaN where none is."""
+    """Return the mean of the chosen values; NaN if none is chosen."""
     picked = values[chosen]
     return float(picked.mean()) if len(picked) else torch.nan

@@ -1,1 +1,1 @@
-"""Published results: what is committed of comparisons."""
+"""Publishing of comparisons: the files that are committed."""

@@ -1,4 +1,4 @@
-"""`python -m tune_scripts.publish`."""
+"""``python -m tune_scripts.publish``."""
 
 from tune_scripts.publish.command import app
 

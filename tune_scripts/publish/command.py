@@ -1,16 +1,18 @@
-"""Writes what is committed of a comparison: its tables, figures and curves, and how it was made.
+"""Publishing of comparisons: the tables, figures and curves that are committed, and their origin.
 
     python -m tune_scripts.publish runs/methods --name touch_cube
 
-What it writes names no machine and no path of one. The same command writes it again, e.g. once
-more trials have finished; `python -m tune_scripts.publish.readme_table` then brings
-results/README.md up to date.
+The published files name no machine and no path of one. The same command writes them again, e.g.
+once more trials have finished; ``python -m tune_scripts.publish.readme_table`` then updates the
+tables of results/README.md.
 """
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import os
+import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -30,16 +32,37 @@ from e2hil_rllib.report.comparison.trials import ERRORS, RESULTS, Comparison, re
 from e2hil_rllib.report.page import Page
 from tune_scripts.commands import COMMANDS, CommandRow, without_machine
 from tune_scripts.compare.results import ErrorRow, ResultRow, read_table
-from tune_scripts.publish.about import ABOUT, About, commands_in_words
-from tune_scripts.publish.curves import CURVE_COLUMNS, curves
-from tune_scripts.publish.equal_cost import EQUAL_COST_COLUMNS, equal_cost
+from tune_scripts.publish.curves import CURVE_COLUMNS, EQUAL_COST_COLUMNS, EVERY, curves, equal_cost
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "results"
+ABOUT = "ABOUT.md"
 CURVES = "curves.csv"
 EQUAL_COST = "equal_cost.csv"
 
+NO_TABLE = "table: no"
+"""Line of ABOUT.md that keeps a table of these results out of the README."""
+
 LARGEST_PICTURE = 300_000
-"""A PNG above this gets a palette [bytes]."""
+"""Size above which a PNG gets a palette [bytes]."""
+
+_CPU_INFO = Path("/proc/cpuinfo")
+
+_FILES = {
+    RESULTS: "A row for each finished trial; `compare/results.py` describes the columns",
+    ERRORS: "A row for each trial that failed",
+    "comparison.csv": "Table I: figures of each method with the ends of their 95 % intervals",
+    "influence_by_source.csv": "Table II: magnitude of c of logged samples by method and source",
+    CURVES: f"Each trial at its evaluations and every {EVERY} steps: success of the "
+    "evaluation, human steps and takeovers so far, share of the last 100 training episodes that "
+    "succeeded without a human step, entropy of the policy [nats], temperature, mean Q "
+    "of the policy's actions",
+    EQUAL_COST: "Success of the evaluations at equal human cost: at half and at all of the "
+    "human steps that the median hil_serl trial used, and its mean up to there",
+    "fig4_curves_*.png": "Success, interventions and entropy over training (the paper's Figure 4)",
+    "fig5_entropy_change_*.png": "Predicted and measured change of entropy (Figure 5, left)",
+    "fig5_influence_*.png": "Magnitude of c by source (Figure 5, right)",
+    "fig6_workspace_*.png": "Where pruned and kept samples lie (Figure 6)",
+}
 
 
 class PublishError(UserError):
@@ -54,10 +77,10 @@ def main(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR…", help="Folders of comparisons, pooled.")
     ],
-    name: Annotated[str, typer.Option(help="Of the published results.")],
+    name: Annotated[str, typer.Option(help="Name of the published results.")],
     command: Annotated[
         str | None,
-        typer.Option(help=f"That made the comparison, where a folder has no {COMMANDS}."),
+        typer.Option(help=f"Command that made the comparison, if a folder has no {COMMANDS}."),
     ] = None,
     table: Annotated[
         bool, typer.Option(help="Whether results/README.md is to have a table of these results.")
@@ -67,7 +90,7 @@ def main(
     ] = PUBLISHED,
     debug: Debug = False,
 ) -> None:
-    """Write what is committed of a comparison into tune_scripts/results/NAME."""
+    """Write the files to commit of a comparison into tune_scripts/results/NAME."""
     with user_errors(debug):
         about = publish(folders, name, command, table, out)
         for note in about.notes:
@@ -82,17 +105,17 @@ def publish(
     table: bool = True,
     out: Path = PUBLISHED,
 ) -> About:
-    """Writes `results.csv`, the report's tables and figures, `curves.csv` and `ABOUT.md`.
+    """Write ``results.csv``, the report's tables and figures, ``curves.csv`` and ``ABOUT.md``.
 
     Args:
-        folders: Of comparisons, pooled; nothing is written there.
-        name: Of the folder that is written; what was published under it is replaced.
-        command: That made the comparison, where a folder has no `commands.csv`.
+        folders: Folders of comparisons, pooled; nothing is written there.
+        name: Name of the folder to write; earlier results of that name are replaced.
+        command: Command that made the comparison, if a folder has no ``commands.csv``.
         table: Whether results/README.md is to have a table of these results.
-        out: Where the folder is.
+        out: Parent of the folder to write.
 
     Raises:
-        PublishError: The name is none of a folder, or it is not known how a folder was made.
+        PublishError: The name cannot name a folder, or the origin of a folder is unknown.
         ComparisonError: There are no results, or they cannot be pooled.
         TableError: A table is not one of a comparison.
         WriteError: The disk is full.
@@ -128,11 +151,11 @@ def publish(
 
 
 def make_small(picture: Path, largest: int = LARGEST_PICTURE) -> None:
-    """Gives a PNG above a size a palette; its colours and its number of pixels stay.
+    """Give a large PNG a palette; its size in pixels and its look stay.
 
     Args:
-        picture: The file, replaced.
-        largest: Size up to which it stays as it is [bytes].
+        picture: File to replace.
+        largest: Size up to which the file is left as it is [bytes].
     """
     if picture.stat().st_size <= largest:
         return
@@ -142,8 +165,90 @@ def make_small(picture: Path, largest: int = LARGEST_PICTURE) -> None:
         small.save(temporary, format="PNG", optimize=True)
 
 
+@dataclasses.dataclass(frozen=True)
+class About:
+    """Origin of published results.
+
+    Attributes:
+        name: Name of their folder.
+        date: Date of publishing, ISO 8601.
+        commands: Commands that made them, each with its start and code version where known.
+        code_versions: Code versions of the results.
+        trials: Number of finished trials.
+        notes: Caveats for the reader.
+        has_table: Whether the README has a table of them.
+    """
+
+    name: str
+    date: str
+    commands: Sequence[str]
+    code_versions: Sequence[str]
+    trials: int
+    notes: Sequence[str]
+    has_table: bool
+
+    def to_markdown(self, folder: Path) -> str:
+        """Return the text of ``ABOUT.md``.
+
+        Args:
+            folder: Folder of the results, with all other files in it.
+        """
+        files = {pattern: what for pattern, what in _FILES.items() if any(folder.glob(pattern))}
+        lines = [
+            f"# Comparison {self.name}",
+            "",
+            f"{self.trials} finished trials. Written on {self.date} by `python -m "
+            "tune_scripts.publish`, which replaces everything here; nothing is edited by hand.",
+            *([] if self.has_table else ["", NO_TABLE]),
+            "",
+            "Made by",
+            "",
+            *(f"- {command}" for command in self.commands),
+            "",
+            f"Code of the results: {', '.join(self.code_versions)}. "
+            f"Machine that published them: {machine_in_words()}.",
+            "",
+            "| File | Content |",
+            "|---|---|",
+            *(f"| `{pattern}` | {what} |" for pattern, what in files.items()),
+        ]
+        if self.notes:
+            lines += ["", "To be known before trusting them:", ""]
+            lines += [f"- {note}" for note in self.notes]
+        return "\n".join([*lines, ""])
+
+
+def commands_in_words(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return each command once, with its first start, number of starts and code versions.
+
+    Args:
+        rows: Rows of a ``commands.csv``.
+    """
+    found: dict[str, list[Mapping[str, str]]] = {}
+    for row in rows:
+        found.setdefault(row["command"], []).append(row)
+    lines = []
+    for command, starts in found.items():
+        versions = ", ".join(dict.fromkeys(row["code_version"] for row in starts))
+        often = "" if len(starts) == 1 else f", {len(starts)} times until {starts[-1]['time']}"
+        lines.append(f"`{command}` (started {starts[0]['time']}{often}; code {versions})")
+    return lines
+
+
+def machine_in_words() -> str:
+    """Return the number of cores and the processor's name."""
+    name = platform.machine()
+    if _CPU_INFO.exists():
+        for line in _CPU_INFO.read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                name = value.strip()
+                break
+    return f"{os.cpu_count()} cores, {name}"
+
+
 def _commands(folders: Sequence[Path], command: str | None) -> list[str]:
-    """In words, those of all folders.
+    """Return the commands of all folders in words.
 
     Raises:
         PublishError: A folder has none and none is given, or one is given and each folder has some.
@@ -164,7 +269,7 @@ def _commands(folders: Sequence[Path], command: str | None) -> list[str]:
 
 
 def _write_results(folders: Sequence[Path], comparison: Comparison, target: Path) -> None:
-    """The rows that count, in the comparison's order."""
+    """Write the rows that count, in the comparison's order."""
     rows = {
         (folder / row["run_dir"], row["config_hash"]): row
         for folder in folders

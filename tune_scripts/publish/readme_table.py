@@ -19,7 +19,7 @@ from e2hil_rllib.disk.files import swapped_in
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.report.comparison.method_table import as_markdown, method_rows, warnings
 from e2hil_rllib.report.comparison.trials import RESULTS, read_comparison
-from tune_scripts.publish.about import ABOUT, NO_TABLE
+from tune_scripts.publish.command import ABOUT, NO_TABLE
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "results"
 README = PUBLISHED / "README.md"

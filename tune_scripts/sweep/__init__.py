@@ -1,1 +1,1 @@
-"""Sweeps: a search over the selection's settings."""
+"""Sweep: a search over the selection's settings."""

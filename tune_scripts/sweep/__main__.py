@@ -1,4 +1,4 @@
-"""`python -m tune_scripts.sweep`."""
+"""``python -m tune_scripts.sweep``."""
 
 from tune_scripts.sweep.command import app
 

@@ -1,20 +1,20 @@
-"""Searches the selection's settings on a task in simulation, as one Ray Tune experiment.
+"""Sweep over the selection's settings on a task in simulation, as one Ray Tune experiment.
 
     python -m tune_scripts.sweep --task touch_cube --samples 20 --out runs/selection
 
-What is searched, and where, is `tune_scripts.sweep.space.SEARCHED`. Optuna's TPE proposes the
-points, the first of which has the paper's values; ASHA prunes trials.
+The searched settings and their ranges are in ``tune_scripts.sweep.space.SEARCHED``. Optuna's TPE
+proposes the points, the first of which has the paper's values; ASHA prunes trials.
 
-The objective is success at equal human cost: the mean, over the first H human-controlled steps of
-training, of the success of the policy alone, which is evaluated at the end of each slice. It is 0
-before the first evaluation, and where a policy no longer needs the person before H, its last
-success stands for the rest. ASHA's time is the person's too: trials are compared where each of them
-has cost the same human steps, after the first evaluation of each: a slice should cost fewer human
-steps than a ninth of H. The trial with the paper's values is never pruned.
+The objective is success at equal human cost: the mean, over the first H human steps of training, of
+the success of the policy alone, which is evaluated at the end of each slice. It is 0 before the
+first evaluation; if a policy no longer needs the person before H, its last success is carried
+forward. ASHA compares trials at equal human steps, too, after the first evaluation of each: a slice
+should cost fewer human steps than a ninth of H. The trial with the paper's values is never pruned.
 
-The same command goes on where it was stopped or killed, with the same points; with more --samples,
-it adds trials. `e2hil report OUT/trials/trial_000` draws one of them. One seed is one draw of luck:
-settings that win here are to be compared over seeds by `tune_scripts.compare --set`.
+The same command resumes a sweep that was stopped or killed, with the same points; with more
+--samples, it adds trials. ``e2hil report OUT/trials/trial_000`` draws one of them. A single seed
+may be lucky: settings that win here are to be compared over seeds by ``tune_scripts.compare
+--set``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ HUMAN_STEPS = {
     # With the paper's values, the person led 87 to 1 446 of the 4 000 steps, seeds 0 to 9.
     "touch_cube": 1000,
 }
-"""H, where it is not given. It has to be known when policies of a task begin to succeed."""
+"""Default of H, for tasks whose policies are known to succeed by then."""
 
 _FIXED = ("entropy_selection.enabled", "seed", "stop.steps")
 
@@ -57,9 +57,9 @@ def main(
         Path, typer.Option(help="Folder of the sweep; on a cluster, one that all machines see.")
     ],
     samples: Annotated[
-        int, typer.Option(min=1, help="Trials, that with the paper's values among them.")
+        int, typer.Option(min=1, help="Trials, including the one with the paper's values.")
     ] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of all trials, and of the points.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all trials, and of the points.")] = 0,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -83,7 +83,7 @@ def main(
     ] = 500,
     concurrent: Annotated[
         int,
-        typer.Option(min=1, help="Trials at once at most; each is chosen by what has ended."),
+        typer.Option(min=1, help="Most trials at once; each is proposed from the ended ones."),
     ] = 4,
     address: Address = None,
     cpus_per_trial: CpusPerTrial = 1,
@@ -95,7 +95,7 @@ def main(
     """Search the selection's settings, by success at equal human cost.
 
     OUT/trials.csv gets a row as soon as a trial has ended, OUT/sweep.png shows them all at the end.
-    The same command goes on where it was stopped. Exit status 1: trials failed, see OUT/errors.csv.
+    The same command resumes a stopped sweep. Exit status 1: trials failed, see OUT/errors.csv.
     """
     from tune_scripts.cluster import Share
     from tune_scripts.sweep.run import SelectionSweep, run_selection_sweep
@@ -124,10 +124,10 @@ def _human_steps(task: str) -> int:
 
 
 def _refuse_searched(overrides: list[str]) -> None:
-    """Refuses what the sweep sets itself.
+    """Refuse overrides of settings that the sweep sets itself.
 
     Raises:
-        PlanError: A setting is searched, or an option of its own.
+        PlanError: A setting is searched, or belongs to another option.
     """
     from tune_scripts.sweep.space import SEARCHED
 

@@ -1,4 +1,4 @@
-"""The picture of a sweep over the selection: what it came to, over each searched value."""
+"""Figure of a sweep: the objective over each searched value."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _COLUMNS = 3
 
 
 def draw_sweep(trials: Sequence[EndedTrial], human_steps: int, path: Path) -> None:
-    """Draws the objective over each searched value, the paper's values marked.
+    """Draw the objective over each searched value, with the paper's values marked.
 
     Args:
-        trials: That have ended; the pruned ones are pale, since theirs is over fewer human steps.
+        trials: Ended trials; pruned ones are pale, since their objective is over fewer human steps.
         human_steps: H of the sweep.
-        path: The PNG to write; the old one stays until the new one is whole.
+        path: PNG file to write; the old one stays until the new one is whole.
 
     Raises:
         WriteError: The disk is full.
@@ -33,7 +33,7 @@ def draw_sweep(trials: Sequence[EndedTrial], human_steps: int, path: Path) -> No
 
 
 def sweep_figure(trials: Sequence[EndedTrial], human_steps: int) -> Figure:
-    """The figure that `draw_sweep` writes, a panel for each searched setting."""
+    """Return the figure that ``draw_sweep`` writes, with a panel for each searched setting."""
     rows = -(-len(SEARCHED) // _COLUMNS)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.4 * _COLUMNS, 2.8 * rows + 0.8), dpi=110, layout="constrained")
@@ -67,7 +67,7 @@ def _draw(axes: Axes, searched: Searched, trials: Sequence[EndedTrial]) -> None:
 
 
 def _scale(axes: Axes, searched: Searched) -> None:
-    """Shows all of the range, also where no trial was."""
+    """Show the whole range, also where no trial was."""
     low, high = searched.low, searched.high
     if not searched.log:
         margin = 0.04 * (high - low)

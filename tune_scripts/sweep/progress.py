@@ -1,4 +1,4 @@
-"""What a sweep over the selection shows and writes down of each trial that ends."""
+"""Progress of a sweep: a line and a row for each ended trial."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from tune_scripts.sweep.trial import Standing, run_dir
 
 @dataclasses.dataclass(frozen=True)
 class FailedTrial:
-    """A trial that failed: the columns of `errors.csv`.
+    """Failed trial: the columns of ``errors.csv``.
 
     Attributes:
-        time: When, ISO 8601 in UTC.
-        number: Of the trial.
-        error: Why.
-        values: Of the searched settings, as they are shown.
-        code_version: Of the code that worked on it.
-        run_dir: Its run folder, relative to the sweep's.
+        time: Time of the failure, ISO 8601 in UTC.
+        number: Number of the trial.
+        error: Error message.
+        values: Values of the searched settings in words.
+        code_version: Version of the code that worked on it.
+        run_dir: Run folder, relative to the sweep's.
     """
 
     time: str
@@ -43,14 +43,14 @@ class FailedTrial:
 
 
 class SelectionProgress(SweepProgress):
-    """Writes the row of each trial as it ends, and counts.
+    """Counter of a sweep's trials that writes a row for each ended one.
 
     Args:
-        console: Where to show it.
-        total: Trials of the sweep.
-        finished: Those that had ended before.
+        console: Console for the progress.
+        total: Number of trials of the sweep.
+        finished: Number of trials that ended in earlier processes.
         out: Folder of the sweep.
-        scheduler: Who prunes.
+        scheduler: Scheduler that prunes.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class SelectionProgress(SweepProgress):
     def on_trial_complete(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        """Writes down what a trial has come to, unless it only was interrupted."""
+        """Add the row of an ended trial, unless it was only interrupted."""
         fields = [field.name for field in dataclasses.fields(Standing)]
         result = trial.last_result
         if trial.trial_id in self._scheduler.pruned or result.get("ended"):
@@ -78,7 +78,7 @@ class SelectionProgress(SweepProgress):
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        """Shows a trial's error, and writes it down."""
+        """Show a trial's error, and add it to the table."""
         number, error = trial.config["number"], error_of(trial)
         self.failed.append((f"trial {number}", error))
         row = FailedTrial(
@@ -95,23 +95,23 @@ class SelectionProgress(SweepProgress):
 
 
 def ended_trial(out: Path, number: int, values: Values, standing: Standing) -> EndedTrial:
-    """The row of a trial."""
+    """Return the row of a trial."""
     versions = versions_in_words(out, number)
     return EndedTrial.of(number, values, standing, versions, run_dir(number))
 
 
 def versions_in_words(out: Path, number: int) -> str:
-    """The versions of the code that have worked on a trial."""
+    """Return the versions of the code that have worked on a trial."""
     return "+".join(versions_of(RunFolder(out / run_dir(number))))
 
 
 def values_in_words(values: Values) -> str:
-    """The searched values in a line."""
+    """Return the searched values in a line."""
     return ", ".join(f"{searched.name} {values[searched.key]:.3g}" for searched in SEARCHED)
 
 
 def in_words(trial: EndedTrial) -> str:
-    """A trial that has ended in a line."""
+    """Return an ended trial in a line."""
     return (
         f"trial {trial.number} ({values_in_words(trial.values)}): objective "
         f"{trial.objective:.3f}, last success {100 * trial.success_rate:.0f} %, "

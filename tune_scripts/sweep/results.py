@@ -1,4 +1,4 @@
-"""What the trials of a sweep over the selection came to: its tables, on disk and on the console."""
+"""Results of a sweep: its tables on disk and on the console."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _TEXTS = ("ended", "code_version", "run_dir")
 
 @dataclasses.dataclass(frozen=True)
 class EndedTrial:
-    """A trial that has ended: the columns of `trials.csv`, in their order.
+    """Ended trial: the columns of ``trials.csv``, in order.
 
     Attributes:
-        number: Of the trial; 0 has the paper's values.
-        upper_percentile: Value of a searched setting; see `selection_space.SEARCHED`.
-        lower_percentile: Another one.
-        num_action_samples: Another one.
-        utd_ratio: Another one.
-        initial_alpha: Another one.
-        demonstration_fraction: Another one.
-        steps: Of the environment in training.
-        human_steps: Human-controlled ones of them, without the demonstrations.
-        success_rate: Of the last evaluation, deterministic and without the operator.
-        objective: Mean success over the first H human steps. Of a pruned trial: over those that it
-            spent, which is not to be compared with the others'.
-        ended: Why: `BUDGET`, `HUMAN_STEPS_SPENT` or `PRUNED`.
-        code_version: Commit of the code, see `tune_scripts.compare.results.ResultRow`.
-        run_dir: Its run folder, relative to the sweep's.
+        number: Number of the trial; 0 has the paper's values.
+        upper_percentile: Searched setting, see ``tune_scripts.sweep.space.SEARCHED``.
+        lower_percentile: Searched setting.
+        num_action_samples: Searched setting.
+        utd_ratio: Searched setting.
+        initial_alpha: Searched setting.
+        demonstration_fraction: Searched setting.
+        steps: Environment steps of training.
+        human_steps: Human steps of training, without the demonstrations.
+        success_rate: Success of the last evaluation, deterministic and without the operator.
+        objective: Mean success over the first H human steps; for a pruned trial over those that it
+            spent, which is not comparable with the others.
+        ended: Reason of the end: ``BUDGET``, ``HUMAN_STEPS_SPENT`` or ``PRUNED``.
+        code_version: Commit of the code, see ``tune_scripts.compare.results.ResultRow``.
+        run_dir: Run folder, relative to the sweep's.
     """
 
     number: int
@@ -64,7 +64,7 @@ class EndedTrial:
     def of(
         cls, number: int, values: Values, standing: Standing, code_version: str, run_dir: str
     ) -> EndedTrial:
-        """The row of a trial; one that could go on was pruned."""
+        """Return the row of a trial; one that could continue was pruned."""
         by_name: dict[str, Any] = {searched.name: values[searched.key] for searched in SEARCHED}
         figures = ("steps", "human_steps", "success_rate", "objective")
         return cls(
@@ -78,17 +78,17 @@ class EndedTrial:
 
     @property
     def values(self) -> Values:
-        """The searched values by their settings' keys."""
+        """Searched values by the keys of their settings."""
         return {searched.key: getattr(self, searched.name) for searched in SEARCHED}
 
     @property
     def pruned(self) -> bool:
-        """Whether it ended before it was done."""
+        """Whether ASHA ended it early."""
         return self.ended == PRUNED
 
 
 def append_trial(out: Path, trial: EndedTrial) -> None:
-    """Adds a trial to the table, which is whole at every moment.
+    """Add a trial to the table, which is whole at every moment.
 
     Raises:
         TableError: The file has other columns.
@@ -98,11 +98,10 @@ def append_trial(out: Path, trial: EndedTrial) -> None:
 
 
 def read_trials(out: Path) -> list[EndedTrial]:
-    """The trials that have ended, by their number; none where there is no table.
+    """Read the ended trials, sorted by number; none where there is no table.
 
     Raises:
-        TableError: The file has other columns, a cell is not what it should be, or a trial has two
-            rows.
+        TableError: The file has other columns, a cell of a wrong type, or two rows of a trial.
     """
     path = out / TRIALS
     trials: dict[int, EndedTrial] = {}
@@ -122,20 +121,20 @@ def _value(name: str, cell: str) -> Any:
 
 
 def best_first(trials: Sequence[EndedTrial]) -> list[EndedTrial]:
-    """The trials that were not pruned, by their objective; of equals the one with less human work.
+    """Return the trials that were not pruned, sorted by objective, then by fewest human steps.
 
     Args:
-        trials: That have ended.
+        trials: Ended trials.
     """
     whole = [trial for trial in trials if not trial.pruned]
     return sorted(whole, key=lambda trial: (-trial.objective, trial.human_steps, trial.number))
 
 
 def best_table(trials: Sequence[EndedTrial], human_steps: int) -> Table:
-    """The best five, and the paper's values, which may be among them: a column each.
+    """Return a table of the best five trials and the one with the paper's values, a column each.
 
     Args:
-        trials: That have ended.
+        trials: Ended trials.
         human_steps: H of the sweep.
     """
     order = best_first(trials)

@@ -1,4 +1,4 @@
-"""Runs the open trials of a sweep over the selection as one Ray Tune experiment."""
+"""Run of a sweep's pending trials as one Ray Tune experiment."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ from tune_scripts.sweep.trial import (
 )
 
 PICTURE = "sweep.png"
-_METHOD = "e2hil_paper"  # of which the sweep varies the settings
+_METHOD = "e2hil_paper"  # method whose settings are varied
 
 
 @dataclass(frozen=True)
 class SelectionSweep:
-    """What a sweep is.
+    """Plan of a sweep.
 
     Attributes:
         task: Name of the settings file.
-        settings: Of the task, with its overrides.
-        goal: How far each trial goes.
-        samples: Trials, that with the paper's values among them.
-        seed: Of everything that is drawn, the points included.
+        settings: Settings of the task, with overrides.
+        goal: Ends and rungs of the trials.
+        samples: Number of trials, including the one with the paper's values.
+        seed: Seed of all random draws, including the points.
     """
 
     task: str
@@ -68,13 +68,13 @@ class SelectionSweep:
 
     @property
     def paper(self) -> Trial:
-        """The reference, as a trial of a comparison is."""
+        """Trial with the paper's values, as one of a comparison."""
         base = with_settings(apply_method(self.settings, _METHOD), f"seed={self.seed}")
         settings = settings_of(base, paper_values(), self.goal.steps)
         return Trial(self.task, _METHOD, self.seed, settings, config_hash(settings))
 
     def identity(self) -> dict[str, Any]:
-        """What may not change when it is gone on with; more samples may come."""
+        """Return the values that a resumed sweep must share; the number of samples may grow."""
         sections = self.paper.settings.resolved()
         for name in ("checkpoint", "resources", "stop"):
             del sections[name]
@@ -92,15 +92,15 @@ def run_selection_sweep(
     address: str | None = None,
     concurrent: int | None = None,
 ) -> Ended:
-    """Runs the trials that have not ended yet.
+    """Run the trials that have not ended yet.
 
     Args:
-        sweep: What to run.
-        out: Its folder, absolute; on a cluster one that all machines see.
-        console: Where progress is shown.
-        share: What a trial takes of a machine.
-        address: Of a Ray cluster; None starts Ray here, unless it is running in this process.
-        concurrent: Trials at once at most; None runs as many as fit.
+        sweep: Sweep to run.
+        out: Folder of the sweep, absolute; on a cluster one that all machines see.
+        console: Console for the progress.
+        share: Share of a machine for each trial.
+        address: Address of a Ray cluster; None starts Ray here, unless it runs in this process.
+        concurrent: Most trials at once; None runs as many as fit.
 
     Raises:
         UserError: The sweep cannot be run as asked; nothing has been started.
@@ -134,7 +134,7 @@ def _check_optuna() -> None:
 
 
 def _check_identity(sweep: SelectionSweep, out: Path) -> None:
-    """Refuses a folder in which another sweep has begun."""
+    """Refuse a folder in which another sweep was begun."""
     path = out / "sweep.json"
     if not path.exists():
         return
@@ -153,7 +153,7 @@ def _write_identity(sweep: SelectionSweep, out: Path) -> None:
 
 
 def _check_trainable(sweep: SelectionSweep, out: Path, here: bool) -> None:
-    """Finds what cannot be trained before anything is recorded or started."""
+    """Refuse settings that cannot be trained, before anything is recorded or started."""
     run = RunFolder(out / run_dir(0))
     check_settings(sweep.paper.settings, run, here)  # makes environments
     for end in ("low", "high"):
@@ -166,7 +166,7 @@ def _ended_of(sweep: SelectionSweep, out: Path) -> list[int]:
 
 
 def _end_finished(points: Points, sweep: SelectionSweep, out: Path) -> None:
-    """Adds the rows of trials that were done when a kill came."""
+    """Add missing rows of trials that had ended when the sweep was killed."""
     ended = {trial.number for trial in read_trials(out)}
     for number, values in enumerate(points.all):
         standing = _standing(sweep, out, number)
@@ -181,7 +181,7 @@ def _standing(sweep: SelectionSweep, out: Path, number: int) -> Standing:
     except ValueError as error:
         raise PlanError(
             f"A file of trial {number} cannot be read: {error}. Remove the lines that are damaged, "
-            f"or all of {run.root} to train this trial anew."
+            f"or all of {run.root} to train this trial again."
         ) from error
 
 
@@ -194,7 +194,7 @@ def _tune(
     address: str | None,
     concurrent: int | None,
 ) -> Sequence[tuple[str, str]]:
-    """One experiment; its own state is not needed to go on. Returns the trials that failed."""
+    """Run one experiment and return the failed trials; resuming does not need Tune's own state."""
     ended = read_trials(out)
     numbers = {trial.number for trial in ended}
     begun = range(min(len(points.all), sweep.samples))
@@ -236,7 +236,7 @@ def _name_of(trial: tune.experiment.Trial) -> str:
 
 
 def _conclude(sweep: SelectionSweep, out: Path, console: Console) -> None:
-    """Shows the best trials against the paper's, and draws all of them."""
+    """Show the best trials next to the paper's values, and draw all of them."""
     trials = read_trials(out)
     if not trials:
         return

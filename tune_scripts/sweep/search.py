@@ -1,8 +1,9 @@
-"""Who proposes the points of a sweep and who prunes trials: Optuna's TPE, and ASHA.
+"""Search algorithm and scheduler of a sweep: Ray Tune's OptunaSearch and ASHAScheduler.
 
-Both are filled anew from the sweep's folder whenever it is gone on with, from the list of points
-that is on disk before a trial begins, from the rows of those that ended, and from run folders. What
-Tune stores of them is not needed, so that a kill between two of its writes loses nothing.
+Both are subclassed where a sweep differs. A resumed sweep fills them from its own folder: the
+points, on disk before their trials begin; the rows of the trials that ended; the run folders.
+Tune's own state is written now and then, so that a kill between two writes would lose trials; and
+OptunaSearch takes either points to run or points with results, but a resumed sweep has both.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from e2hil_rllib.disk.files import swapped_in
@@ -24,15 +25,15 @@ from tune_scripts.sweep.space import SEARCHED, Values, paper_values
 from tune_scripts.sweep.trial import Goal
 
 REFERENCE = 0
-"""Number of the trial that has the paper's values."""
+"""Number of the trial with the paper's values."""
 OBJECTIVE, HUMAN_STEPS = "objective", "human_steps"
 
 
 class Points:
-    """The points of a sweep by their trial's number, on disk before their trials begin.
+    """Points of a sweep by the number of their trial, on disk before the trials begin.
 
     Args:
-        path: The file; it is made with the paper's values as its only point if there is none.
+        path: File of the points; a missing one is created with the paper's values as only point.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +45,7 @@ class Points:
             self.append(paper_values())
 
     def append(self, values: Values) -> int:
-        """Adds a point; returns its number."""
+        """Add a point and return its number."""
         self.all.append(values)
         with swapped_in(self._path) as new:
             new.write_text(json.dumps(self.all, indent=1) + "\n", encoding="utf-8")
@@ -52,13 +53,13 @@ class Points:
 
 
 class PointSearch(OptunaSearch):
-    """TPE over `SEARCHED`, seeded; the first points are those whose trials have not ended.
+    """TPE over ``SEARCHED``, seeded; the points of unfinished trials come first.
 
     Args:
         points: All points so far.
-        ended: What trials have come to.
-        open_numbers: Of the points whose trials are to be run or gone on with, in their order.
-        seed: Of the sweep.
+        ended: Trials that have ended.
+        open_numbers: Numbers of the points to run or to resume, in their order.
+        seed: Seed of the sweep.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class PointSearch(OptunaSearch):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        # What goes on draws other points than what began: the same ones would come twice.
+        # A resumed sweep must not draw the points of its beginning again.
         state = np.random.SeedSequence((seed, len(points.all))).generate_state(1)
         super().__init__(
             {searched.key: searched.distribution() for searched in SEARCHED},
@@ -82,7 +83,11 @@ class PointSearch(OptunaSearch):
             self._add(trial)
 
     def _add(self, trial: EndedTrial) -> None:
-        """Tells Optuna what an earlier process has found out."""
+        """Add a trial of an earlier process to the study.
+
+        ``add_evaluated_point`` would number a pruned trial's intermediate value by its place in a
+        list, but TPE ranks pruned trials by their human steps.
+        """
         from optuna.trial import TrialState, create_trial
 
         pruned = trial.pruned
@@ -96,28 +101,22 @@ class PointSearch(OptunaSearch):
             )
         )
 
-    def set_search_properties(
-        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
-    ) -> bool:
-        """Accepts what Tune's configuration holds beside the space: it is the same for all."""
-        return True
-
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        """The next point and its number."""
+        """Return the next point and its number."""
         values = super().suggest(trial_id)
         number = self._waiting.pop(0) if self._waiting else self._points.append(dict(values))
         return {"number": number, "values": self._points.all[number]}
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Nothing: ASHA prunes, and TPE learns from what trials end with."""
+        """Ignore a result: ASHA prunes, and TPE learns from the ends of trials."""
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tells what a trial has come to.
+        """Tell Optuna the end of a trial.
 
-        The objective of a pruned one is over fewer human steps, so that it is no value: TPE ranks
-        it below all that were not pruned, among its like by the human steps it came to.
+        The objective of a pruned trial is over fewer human steps and thus no value of the study:
+        TPE ranks the trial below all complete ones, and among pruned ones by its human steps.
         """
         if result is not None and not result["ended"]:
             self._ot_trials[trial_id].report(result[OBJECTIVE], result[HUMAN_STEPS])
@@ -125,21 +124,22 @@ class PointSearch(OptunaSearch):
         super().on_trial_complete(trial_id, result, error)
 
 
-class EqualCostASHA(AsyncHyperBandScheduler):
-    """ASHA whose time is the person's: at a rung, all trials have cost the same human steps.
+class EqualCostASHA(ASHAScheduler):
+    """ASHA over human steps: at a rung, all trials have cost the person the same.
 
-    A slice ends somewhere behind a rung; what is compared is the mean success up to the rung
-    itself. Trials that ended count at every rung behind their first evaluation. The reference is
-    compared, but never pruned: the sweep is held against it.
+    A slice of training ends somewhere after a rung; the trials are compared by their mean success
+    up to the rung itself, which ASHA, given one objective a result, cannot know. Rungs before a
+    trial's first evaluation are left out. Ended trials count at every rung after it. The trial with
+    the paper's values is compared, but never pruned: the others are held against it.
 
     Args:
-        goal: Of the sweep.
-        earlier: Rungs of each trial that an earlier process has run, by number. They count, and are
-            not decided again.
-        ended: Numbers of those that have ended.
+        goal: Goal of the sweep.
+        earlier: Rungs that each trial of an earlier process has passed, by its number. They count,
+            and are not decided again.
+        ended: Numbers of the trials that have ended.
 
     Attributes:
-        pruned: Tune's ids of the trials that were pruned.
+        pruned: Tune's ids of the pruned trials.
     """
 
     def __init__(
@@ -152,23 +152,21 @@ class EqualCostASHA(AsyncHyperBandScheduler):
             max_t=goal.human_steps,
             grace_period=goal.first_rung,
             reduction_factor=goal.reduction_factor,
+            # Otherwise a trial at its rung again is taken to a lower one that it was not at.
+            stop_last_trials=False,
         )
         self._earlier = dict(earlier)
         self.pruned: set[str] = set()
         for number in ended:
             self.on_trial_add(None, Trial("ended", config={"number": number}, stub=True))
 
-    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """They are set already."""
-        return True
-
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Takes in the rungs that a trial has passed."""
+        """Record the rungs that a trial passed in an earlier process."""
         super().on_trial_add(tune_controller, trial)
         self._at_rungs(trial, self._earlier.get(trial.config["number"], ()))
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Decides at the rungs that a trial has come to."""
+        """Decide on a trial at the rungs that it has reached."""
         stop = self._at_rungs(trial, result["rungs"])
         if not stop or trial.config["number"] == REFERENCE:
             return TrialScheduler.CONTINUE
@@ -176,11 +174,11 @@ class EqualCostASHA(AsyncHyperBandScheduler):
         return TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """Takes in the rungs of a trial that has ended, for the others."""
+        """Record the rungs of an ended trial for the others."""
         self._at_rungs(trial, result["rungs"])
 
     def _at_rungs(self, trial: Trial, rungs: Sequence[Point]) -> bool:
-        """Whether a trial is among the worse ones at a rung that it has not been at before."""
+        """Return whether a trial is among the worse ones at a rung that is new to it."""
         decisions = [
             super(EqualCostASHA, self).on_trial_result(
                 None, trial, {HUMAN_STEPS: human_steps, OBJECTIVE: objective}

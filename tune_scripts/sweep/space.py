@@ -1,4 +1,4 @@
-"""The settings that a sweep over the selection searches, and where."""
+"""Search space of a sweep: settings and ranges."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Values = dict[str, float | int]
-"""A value for each searched setting, by its key."""
+"""Value of each searched setting, by its key."""
 
 
 @dataclass(frozen=True)
 class Searched:
-    """A setting that is searched.
+    """Searched setting.
 
     Attributes:
-        key: Of the settings file, dotted.
+        key: Dotted key of the settings file.
         low: Lowest value.
-        high: Highest one, itself among them.
-        step: Distance of two values; None draws any. A whole one makes whole numbers of those
-            settings whose default is whole.
-        log: Draw the logarithm evenly.
-        help: What it is.
-        reason: Why this range.
+        high: Highest value, included.
+        step: Distance of two values; None draws any. Settings with a whole default stay whole.
+        log: Whether to draw evenly on a logarithmic scale.
+        help: Meaning of the setting.
+        reason: Reason for the range.
     """
 
     key: str
@@ -40,17 +39,17 @@ class Searched:
 
     @property
     def name(self) -> str:
-        """The key without its section, as columns bear it."""
+        """Key without its section, the name of the column."""
         return self.key.rsplit(".", 1)[-1]
 
     @property
     def paper(self) -> float | int:
-        """The paper's value."""
+        """Value of the paper."""
         value: float | int = getattr(E2HiLConfig().preset(PAPER), self.name)
         return value
 
     def distribution(self) -> BaseDistribution:
-        """The range as Optuna has it."""
+        """Return the range as a distribution of Optuna."""
         from optuna.distributions import FloatDistribution, IntDistribution
 
         if isinstance(self.paper, int):
@@ -76,7 +75,7 @@ SEARCHED = (
     ),
     Searched(
         "training.utd_ratio", 1, 8, None, True,
-        help="Minibatches per step of the environment.",
+        help="Minibatches per environment step.",
         reason="1 is plain SAC; beyond 8 an arm at 10 Hz would wait for its learner.",
     ),
     Searched(
@@ -87,12 +86,12 @@ SEARCHED = (
     Searched(
         "human_in_the_loop.demonstration_fraction", 0.0, 0.75, 0.05, False,
         help="Share of every batch that comes from the demonstration buffer.",
-        reason="0 leaves the demonstrations out; above 0.75, hardly anything new is learned from.",
+        reason="0 leaves the demonstrations out; above 0.75, new samples are hardly learned from.",
     ),
 )  # fmt: skip
-"""All of them, in the order of columns."""
+"""Searched settings, in the order of columns."""
 
 
 def paper_values() -> Values:
-    """The point that every sweep is held against."""
+    """Return the reference point of every sweep."""
     return {searched.key: searched.paper for searched in SEARCHED}

@@ -1,4 +1,4 @@
-"""A trial of a sweep over the selection, a slice of training at a time."""
+"""Trial of a sweep, a slice of training at a time."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from tune_scripts.compare.trial import train_logged
 from tune_scripts.sweep.space import Values
 
 BUDGET, HUMAN_STEPS_SPENT, PRUNED = "budget", "human steps spent", "pruned by ASHA"
-"""Why a trial ended."""
+"""Reasons for the end of a trial."""
 
 _HUMAN_STEPS = "num_human_steps_lifetime"
-_REDUCTION = 3  # of three trials at a rung, ASHA lets the best one go on
+_REDUCTION = 3  # one of three trials passes a rung
 
 
 class UnknownSuccessError(UserError):
-    """An environment that does not tell success, so that there is nothing to compare by."""
+    """An environment that does not tell success, so that trials cannot be compared."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """How far every trial of a sweep goes.
+    """Ends and rungs of a sweep's trials.
 
     Attributes:
-        steps: Of the environment; a trial that no longer needs the person ends there.
-        human_steps: H, human-controlled steps that are compared; a trial ends once it spent them.
-        slice: Steps between two evaluations.
+        steps: Budget of environment steps; a trial that no longer needs the person ends there.
+        human_steps: Human steps H to compare over; a trial ends once it has spent them.
+        slice: Environment steps between two evaluations.
     """
 
     steps: int
@@ -67,16 +67,16 @@ class Goal:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a trial has come, and what it has come to.
+    """Progress of a trial, and its result so far.
 
     Attributes:
-        steps: Of training, at the last evaluation; 0 before the first one.
-        human_steps: Spent by then, without the demonstrations.
-        success_rate: Of the last evaluation.
+        steps: Environment steps of training at the last evaluation; 0 before the first one.
+        human_steps: Human steps spent by then, without the demonstrations.
+        success_rate: Success of the last evaluation, 0 to 1.
         objective: Mean success over the human steps spent so far; over all H once it has ended.
-        rungs: Human steps and mean success up to there, of each rung that it has come to after its
+        rungs: Human steps and mean success up to there of each rung that it has reached after its
             first evaluation.
-        ended: `BUDGET` or `HUMAN_STEPS_SPENT`; "" while there is more to train.
+        ended: ``BUDGET`` or ``HUMAN_STEPS_SPENT``; "" while there is more to train.
     """
 
     steps: int
@@ -88,9 +88,9 @@ class Standing:
 
 
 def standing_of(run: RunFolder, goal: Goal) -> Standing:
-    """Reads how far a trial has come.
+    """Read the progress of a trial from its run folder.
 
-    An evaluation counts once a checkpoint knows of it: of later ones a resumed run knows nothing.
+    An evaluation counts once a checkpoint follows it: a resumed run forgets later ones.
 
     Raises:
         UnknownSuccessError: The environment does not tell success.
@@ -104,8 +104,8 @@ def standing_of(run: RunFolder, goal: Goal) -> Standing:
         ended = HUMAN_STEPS_SPENT
     elif steps >= goal.steps:
         ended = BUDGET
-    # Who needs nobody any more has come to every rung: the last success is carried forward. What a
-    # policy could do before its first evaluation is not known, which is no reason to prune it.
+    # A policy that no longer needs the person has reached every rung: its last success is carried
+    # forward. Its success before the first evaluation is unknown, which is no reason to prune it.
     first = points[0][0] if points else math.inf
     reached = [rung for rung in goal.rungs if first <= rung and (ended or rung <= human_steps)]
     return Standing(
@@ -119,7 +119,7 @@ def standing_of(run: RunFolder, goal: Goal) -> Standing:
 
 
 def _evaluated(run: RunFolder) -> list[tuple[int, int, float]]:
-    """Steps, human steps and success of each evaluation, in their order."""
+    """Return steps, human steps and success of each evaluation, in order."""
     checkpoint = run.checkpoints().latest()
     if checkpoint is None or not run.progress.exists():
         return []
@@ -140,12 +140,12 @@ def _evaluated(run: RunFolder) -> list[tuple[int, int, float]]:
 
 @dataclass(frozen=True)
 class SweepAssignment:
-    """What the processes of all trials have to know, as plain values.
+    """Assignment that the processes of all trials share, as plain values.
 
     Attributes:
-        settings: `Settings.resolved()` of the task, with the paper's values.
-        goal: Fields of `Goal`.
-        code_version: Of the code, where the process cannot find it out itself.
+        settings: ``Settings.resolved()`` of the task, with the paper's values.
+        goal: Fields of ``Goal``.
+        code_version: Version of the code, where the process cannot find it out itself.
         out: Folder of the sweep.
     """
 
@@ -156,17 +156,17 @@ class SweepAssignment:
 
 
 def run_dir(number: int) -> str:
-    """Run folder of a trial, relative to the sweep's."""
+    """Return the run folder of a trial, relative to the sweep's."""
     return f"trials/trial_{number:03d}"
 
 
 def settings_of(base: Settings, values: Values, steps: int) -> Settings:
-    """The settings of a trial.
+    """Return the settings of a trial.
 
     Args:
-        base: Of the task.
-        values: Of the searched settings.
-        steps: Where training ends.
+        base: Settings of the task.
+        values: Values of the searched settings.
+        steps: Environment steps at which training ends.
 
     Raises:
         SettingsError: A value is of a wrong type.
@@ -178,35 +178,35 @@ def settings_of(base: Settings, values: Values, steps: int) -> Settings:
 class SelectionTrial(tune.Trainable):
     """Ray Tune's view of a trial: a step is a slice of training and the evaluation at its end.
 
-    All that it needs to go on lies in its run folder, so that Tune keeps nothing.
+    The run folder holds all that resuming needs, so that Tune's checkpoints are empty.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Takes what all trials share, and the trial's number and values."""
+        """Unpack the assignment, and the trial's number and values."""
         self._assignment = SweepAssignment(**config["assignment"])
         self._number: int = config["number"]
         self._values: Values = config["values"]
 
     def step(self) -> dict[str, Any]:
-        """Trains a slice further."""
+        """Train a slice further."""
         standing = train_slice(self._assignment, self._number, self._values)
         return dataclasses.asdict(standing) | {"done": bool(standing.ended)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """Nothing: Tune saves what has ended."""
+        """Save nothing."""
         return {}
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Nothing."""
+        """Load nothing."""
 
 
 def train_slice(assignment: SweepAssignment, number: int, values: Values) -> Standing:
-    """Trains to the end of the slice that a trial is in; one that has ended stays as it is.
+    """Train a trial to the end of its slice; an ended trial is left as it is.
 
     Args:
-        assignment: What all trials share.
-        number: Of the trial.
-        values: Of the searched settings.
+        assignment: Assignment that all trials share.
+        number: Number of the trial.
+        values: Values of the searched settings.
 
     Raises:
         UserError: Training is impossible or was stopped; the message says why.
@@ -216,7 +216,8 @@ def train_slice(assignment: SweepAssignment, number: int, values: Values) -> Sta
     standing = standing_of(run, goal)
     if standing.ended:
         return standing
-    # By the last evaluation, not by the last checkpoint: a kill in between leaves one to be made.
+    # Counted from the last evaluation, not from the last checkpoint: a kill in between leaves a
+    # pending evaluation.
     end = min((standing.steps // goal.slice + 1) * goal.slice, goal.steps)
     settings = settings_of(Settings.model_validate(assignment.settings), values, end)
     train_logged(settings, run, assignment.code_version)

@@ -1,1 +1,1 @@
-"""The report of a comparison: tables and figures over trials."""
+"""Report of a comparison: tables and figures over trials."""

@@ -1,4 +1,4 @@
-"""The figures of a comparison on its page, each with its table, and what is missing for them."""
+"""Figures of a comparison on its page, each with its table and a note on missing data."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from e2hil_rllib.report.comparison.entropy_prediction import (
     EntropyChanges,
     Measure,
     correlation_table,
+    draw_predictions,
 )
-from e2hil_rllib.report.comparison.entropy_prediction_figure import draw_predictions
 from e2hil_rllib.report.comparison.influence_by_source import draw_sources, source_table
 from e2hil_rllib.report.comparison.method_curves import (
     EVALUATED,
@@ -27,9 +27,9 @@ from e2hil_rllib.report.comparison.method_curves import (
     band_of,
     draw_methods,
     evaluated_series,
+    looks_of,
     trained_series,
 )
-from e2hil_rllib.report.comparison.method_looks import looks_of
 from e2hil_rllib.report.comparison.method_table import BASELINE
 from e2hil_rllib.report.comparison.trials import Comparison, Trial
 from e2hil_rllib.report.page import Page, Table
@@ -44,20 +44,20 @@ from e2hil_rllib.settings.yaml_file import SettingsError
 
 T = TypeVar("T")
 
-#: Methods whose predictions are drawn: the paper's, then ours; the table has them all.
+# Methods whose predictions are drawn: the paper's, then ours; the table has them all.
 _DRAWN = (BASELINE, "e2hil", "e2hil_paper", "default")
 
 
 class Figures:
-    """Adds figures to a page, from the run folders of a comparison.
+    """Figures of a page, from the run folders of a comparison.
 
-    What a run folder lacks is left out, and the page says so in a line.
+    Missing data are left out, and the page says so in a line.
 
     Args:
-        comparison: The trials.
-        page: Gets the figures.
+        comparison: Trials to draw.
+        page: Page that gets the figures.
         out: Folder of the PNG files.
-        reach_of: What the arm of a run reaches; None where it is not known.
+        reach_of: Function from a run's settings to its arm's reach; None where it is unknown.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Figures:
         self._samples = cache(self._read_samples)
 
     def add_curves(self) -> None:
-        """Figure 4 of each task."""
+        """Add Figure 4 of each task."""
         self._page.heading("Figure 4: success, interventions and entropy over training")
         self._page.paragraph(
             "Lines: mean over seeds; bands: from the lowest to the highest seed, over the steps "
@@ -97,7 +97,7 @@ class Figures:
         self._flush_notes()
 
     def add_predictions(self) -> None:
-        """Figure 5, left, of each task, and the correlations."""
+        """Add Figure 5, left, of each task, and the correlations."""
         self._page.heading("Figure 5, left: predicted and measured change of entropy")
         self._page.paragraph(
             "Predicted: mean c of the judged minibatches of an iteration (Eq. 9, for a step of "
@@ -132,7 +132,7 @@ class Figures:
         self._flush_notes()
 
     def add_sources(self) -> Table | None:
-        """Figure 5, right, of each task, and Table II, which is returned if there is one."""
+        """Add Figure 5, right, of each task and Table II, and return the table if there is one."""
         self._page.heading("Figure 5, right, and Table II: |c| by source")
         self._page.paragraph(
             "All logged samples of all seeds. The largest tenth: samples with |c| above the 90th "
@@ -158,7 +158,7 @@ class Figures:
         return (head, rows) if rows else None
 
     def add_places(self) -> None:
-        """Figure 6 of each task, of the methods that prune."""
+        """Add Figure 6 of each task, of the methods that prune."""
         self._page.heading("Figure 6: where pruned and kept samples lie")
         self._page.paragraph(
             "From above. Dashed: the workspace; thin arcs: from where to where the arm reaches "
@@ -178,7 +178,7 @@ class Figures:
         self._flush_notes()
 
     def _bands(self, task: str, panel: Panel) -> dict[str, Band]:
-        """By method; where there are any, says which seeds and methods are not in them."""
+        """Return the bands by method, and note which seeds and methods are left out of them."""
         bands, missing = {}, []
         for method in self._comparison.methods:
             trials = self._comparison.of(task, method)
@@ -214,7 +214,7 @@ class Figures:
         return f"{task}: '{panel.title}' is left out, no progress.csv has it twice."
 
     def _predictions(self, task: str) -> dict[str, dict[Measure, list[EntropyChanges]]]:
-        """Of each method, by what the predictions are set against; what no seed has is left out."""
+        """Return the changes of the seeds by method and measure, where any seed has them."""
         found: dict[str, dict[Measure, list[EntropyChanges]]] = {}
         for measure in MEASURES:
 
@@ -248,7 +248,7 @@ class Figures:
         }
 
     def _reach(self, task: str) -> Reach | None:
-        """Of the first of a task's trials whose settings can be read."""
+        """Return the reach of the first of a task's trials whose settings can be read."""
         for trial in self._comparison.trials:
             if trial.task == task:
                 try:
@@ -258,7 +258,7 @@ class Figures:
         return None
 
     def _by_method(self, task: str, of: Callable[[Trial], T | None]) -> dict[str, list[T]]:
-        """What there is of each trial, by method; methods without any are left out."""
+        """Return the known values of the trials by method; methods without any are left out."""
         found = {
             method: [one for t in self._comparison.of(task, method) if (one := of(t)) is not None]
             for method in self._comparison.methods
@@ -272,7 +272,7 @@ class Figures:
         return logged_samples(trial.run, self._notes)
 
     def _picture(self, name: str, task: str) -> Path:
-        """The file of a figure; a task's name may hold what a file's must not."""
+        """Return the file of a figure, without the characters of a task that no file may have."""
         return self._out / f"{name}_{re.sub(r'[^A-Za-z0-9_-]', '_', task)}.png"
 
     def _show(self, title: str, path: Path) -> None:

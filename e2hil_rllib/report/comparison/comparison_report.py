@@ -1,4 +1,4 @@
-"""From the folders of comparisons to tables, figures and one page."""
+"""Report of comparisons: tables, figures and one page with all of them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ SOURCES = "influence_by_source.csv"
 
 @dataclass(frozen=True)
 class WrittenComparison:
-    """A report on disk.
+    """Report on disk.
 
     Attributes:
-        page: `index.html`.
-        notes: What a reader has to know of it; the page says them too.
+        page: Path of ``index.html``.
+        notes: Caveats for the reader, which are also on the page.
     """
 
     page: Path
@@ -40,7 +40,7 @@ class WrittenComparison:
 
 
 def markdown_table(folders: Sequence[Path]) -> str:
-    """Table I as Markdown, from the `results.csv` of one or more comparisons alone.
+    """Return Table I as Markdown, from the ``results.csv`` of one or more comparisons alone.
 
     Raises:
         ComparisonError: There are no results, or they cannot be pooled.
@@ -53,12 +53,12 @@ def markdown_table(folders: Sequence[Path]) -> str:
 def write_comparison(
     folders: Sequence[Path], out: Path, reach_of: Callable[[Settings], Reach | None]
 ) -> WrittenComparison:
-    """Writes `comparison.csv`, `influence_by_source.csv`, the figures and `index.html`.
+    """Write ``comparison.csv``, ``influence_by_source.csv``, the figures and ``index.html``.
 
     Args:
-        folders: Of comparisons, pooled.
+        folders: Folders of comparisons, pooled.
         out: Folder to write; figures of an earlier report are replaced.
-        reach_of: What the arm of a run reaches; None where it is not known.
+        reach_of: Function from a run's settings to its arm's reach; None where it is unknown.
 
     Raises:
         ComparisonError: There are no results, or they cannot be pooled.
@@ -79,13 +79,13 @@ def write_comparison(
 def write_tables_and_figures(
     comparison: Comparison, page: Page, out: Path, reach_of: Callable[[Settings], Reach | None]
 ) -> None:
-    """Writes `comparison.csv`, `influence_by_source.csv` and the figures, and adds them to a page.
+    """Write ``comparison.csv``, ``influence_by_source.csv`` and figures, and add them to a page.
 
     Args:
-        comparison: The trials.
-        page: Gets tables and figures, and a line for what is missing for them.
-        out: Folder to write; what an earlier report wrote there is replaced.
-        reach_of: What the arm of a run reaches; None where it is not known.
+        comparison: Trials to report.
+        page: Page that gets tables and figures, and a line for missing data.
+        out: Folder to write; the files of an earlier report are replaced.
+        reach_of: Function from a run's settings to its arm's reach; None where it is unknown.
 
     Raises:
         WriteError: The disk is full, or the folder cannot be written to.

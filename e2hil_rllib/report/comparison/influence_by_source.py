@@ -18,7 +18,6 @@ from e2hil_rllib.report.page import Table
 from e2hil_rllib.report.run.logged_samples import LoggedSamples
 from e2hil_rllib.report.style import COLOUR_OF_SOURCE, STYLE
 
-#: In percent of the samples.
 PERCENTILES = (5, 25, 50, 75, 90, 95)
 _TAIL = 90
 
@@ -35,7 +34,7 @@ class Judged:
 
 
 def judged_by_source(seeds: Sequence[LoggedSamples]) -> dict[str, Judged]:
-    """All samples of all seeds by source; "all" comes first, absent sources are left out."""
+    """Pool all seeds and return their samples by source, "all" first, without missing sources."""
     magnitude = np.concatenate([samples.magnitude for samples in seeds])
     kept = np.concatenate([samples.kept for samples in seeds])
     source = np.concatenate([samples.source for samples in seeds])
@@ -48,9 +47,9 @@ def judged_by_source(seeds: Sequence[LoggedSamples]) -> dict[str, Judged]:
 
 
 def source_table(by_method: Mapping[str, Sequence[LoggedSamples]], task: str) -> Table:
-    """Percentiles of |c| by method and source, who fills the upper tail, and who is pruned.
+    """Return percentiles of |c| by method and source, with shares of the tail and of the pruned.
 
-    The tail are the samples with the largest tenth of |c| of a method.
+    The tail is the tenth of a method's samples with the largest |c|.
     """
     rows = []
     for method, seeds in by_method.items():
@@ -78,15 +77,15 @@ def source_table(by_method: Mapping[str, Sequence[LoggedSamples]], task: str) ->
 
 
 def draw_sources(by_method: Mapping[str, Sequence[LoggedSamples]], title: str, path: Path) -> bool:
-    """Draws, for each method and source, |c| from its 5th to its 95th percentile.
+    """Draw for each method and source the range of |c| from its 5th to its 95th percentile.
 
     Args:
-        by_method: At least one method with at least one seed.
-        title: Of the figure.
-        path: The PNG to write.
+        by_method: Samples of the seeds by method, at least one.
+        title: Title of the figure.
+        path: PNG file to write.
 
     Returns:
-        Whether there was a |c| above zero to draw; without one, nothing is written.
+        False if every |c| is zero, and nothing is written.
 
     Raises:
         WriteError: The disk is full, or the file cannot be written for another reason.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,21 +13,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from e2hil_rllib.disk.files import save_figure
-from e2hil_rllib.report.comparison.method_looks import Look
 from e2hil_rllib.report.run.curves import Columns
-from e2hil_rllib.report.style import STYLE
+from e2hil_rllib.report.style import BLUE, GREEN, GREY, ORANGE, STYLE
 from e2hil_rllib.run.evaluation_log import EvaluatedEpisode
 from e2hil_rllib.run.progress import STEP
 
-#: Steps [environment steps] and values, each of shape (n,), all finite.
 Series = tuple[np.ndarray, np.ndarray]
+"""Environment steps and values, each of shape (n,), all finite."""
 
 _POINTS = 200
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A part of the figure: title, axis, and the column of `progress.csv` with its factor."""
+    """Part of the figure: title, axis, and a column of ``progress.csv`` with its factor."""
 
     title: str
     axis: str
@@ -55,8 +54,45 @@ PANELS = (
 
 
 @dataclass(frozen=True)
+class Look:
+    """Colour, dashes and marker of a method, each of them enough to tell it from the others."""
+
+    colour: str
+    dashes: str | tuple[int, tuple[float, ...]]
+    marker: str
+
+
+# Okabe and Ito's palette without its yellow, which is too pale for lines.
+_KNOWN = {
+    "default": Look("#882255", "-", "*"),
+    "e2hil": Look(BLUE, "-", "o"),
+    "e2hil_paper": Look("#332288", (0, (9, 1)), "<"),
+    "hil_serl": Look(ORANGE, (0, (5, 1.5)), "s"),
+    "hil_serl_repaired": Look("#999933", (0, (5, 1, 1, 1)), "h"),
+    "bc": Look("#117733", (0, (2, 2)), "p"),
+    "random": Look(GREY, (0, (1.2, 1.2)), "^"),
+    "upper_only": Look(GREEN, (0, (6, 1.5, 1.2, 1.5)), "D"),
+    "lower_only": Look("#CC79A7", (0, (3, 1)), "v"),
+    "log_influence": Look("#56B4E9", (0, (8, 2)), "P"),
+    "rlpd10": Look("#D55E00", (0, (4, 1, 1, 1, 1, 1)), "X"),
+}
+_OTHERS = tuple(
+    Look("#000000", dashes, marker)
+    for dashes, marker in zip(("-", "--", ":", "-."), "d8>1", strict=True)
+)
+
+
+def looks_of(methods: Iterable[str]) -> dict[str, Look]:
+    """Return a look for each method, the same in every comparison for those of ``_KNOWN``."""
+    given = list(methods)
+    others = [method for method in given if method not in _KNOWN]
+    spare = {name: _OTHERS[i % len(_OTHERS)] for i, name in enumerate(others)}
+    return {name: _KNOWN.get(name) or spare[name] for name in given}
+
+
+@dataclass(frozen=True)
 class Band:
-    """Mean, lowest and highest over seeds, each of shape (n,) as `steps`."""
+    """Mean, lowest and highest value over seeds, each of shape (n,) as ``steps``."""
 
     steps: np.ndarray
     mean: np.ndarray
@@ -65,7 +101,7 @@ class Band:
 
 
 def evaluated_series(episodes: Sequence[EvaluatedEpisode]) -> Series:
-    """Success rate of the episodes that were evaluated at each step, where it is known."""
+    """Return the success rate of the evaluation at each step, where it is known."""
     known = [episode for episode in episodes if episode.success is not None]
     steps = sorted({episode.step for episode in known})
     rates = [np.mean([e.success for e in known if e.step == step]) for step in steps]
@@ -73,17 +109,17 @@ def evaluated_series(episodes: Sequence[EvaluatedEpisode]) -> Series:
 
 
 def trained_series(columns: Columns, panel: Panel) -> Series:
-    """What `progress.csv` says of a panel."""
+    """Return the finite values of a panel's column of ``progress.csv``."""
     values = columns.get(panel.column, np.full(len(columns[STEP]), np.nan))
     finite = np.isfinite(values) & np.isfinite(columns[STEP])
     return columns[STEP][finite], values[finite]
 
 
 def band_of(series: Sequence[Series]) -> Band | None:
-    """Pools seeds over the steps that all of them have; between its steps, a seed goes straight.
+    """Pool seeds over the steps that all of them cover, interpolating linearly.
 
     Returns:
-        The band; None where a seed has fewer than two values, or they share no steps.
+        None where a seed has fewer than two values, or they share no steps.
     """
     if not series or any(len(steps) < 2 for steps, _ in series):
         return None
@@ -102,13 +138,13 @@ def draw_methods(
     title: str,
     path: Path,
 ) -> None:
-    """Draws a line for each method's mean, in a band from its lowest to its highest seed.
+    """Draw a line for each method's mean, in a band from its lowest to its highest seed.
 
     Args:
-        panels: At least one, each with bands by method.
-        looks: Of every method that occurs.
-        title: Of the figure.
-        path: The PNG to write.
+        panels: Bands by panel and method, at least one.
+        looks: Looks of all methods that occur.
+        title: Title of the figure.
+        path: PNG file to write.
 
     Raises:
         WriteError: The disk is full, or the file cannot be written for another reason.
@@ -135,7 +171,7 @@ def draw_methods(
 def _draw_panel(
     axes: Axes, panel: Panel, bands: Mapping[str, Band], looks: Mapping[str, Look]
 ) -> dict[str, Line2D]:
-    """Returns the line of each method for the legend."""
+    """Draw a panel and return the line of each method for the legend."""
     lines = {}
     for number, (method, band) in enumerate(bands.items()):
         look, scale = looks[method], panel.scale
@@ -143,7 +179,7 @@ def _draw_panel(
             band.steps, scale * band.low, scale * band.high,
             color=look.colour, alpha=0.1, linewidth=0,
         )  # fmt: skip
-        # Markers stand at other steps for each method, so that lines on each other show both.
+        # Markers are at other steps for each method, so that overlapping lines show both.
         every = _POINTS // 5
         (lines[method],) = axes.plot(
             band.steps, scale * band.mean, color=look.colour, linestyle=look.dashes, linewidth=1.7,

@@ -18,8 +18,9 @@ from e2hil_rllib.report.comparison.trials import Comparison, Trial
 from e2hil_rllib.report.page import Table
 from e2hil_rllib.run.evaluation_log import LASTING_EVALUATIONS
 
-#: Whom the others are compared with.
 BASELINE = "hil_serl"
+"""Method that the others are compared with."""
+
 ALL_TASKS = "all tasks"
 
 _HEAD = (
@@ -56,27 +57,28 @@ EXPLANATION = (
 
 @dataclass(frozen=True)
 class MethodRow:
-    """A method on a task, or on all of them.
+    """Method on a task, or on all of them.
 
     Attributes:
-        task: The task, or `ALL_TASKS`.
-        method: The method.
-        seeds: Of each task; the fewest, where there are several tasks.
-        success: 0 to 1.
-        interventions: Of steps, 0 to 1.
-        human_steps: In training; None over all tasks, whose lengths differ.
-        human_steps_to_90: Median; infinite if at least half of the seeds never got there. None
-            over all tasks.
-        reached_90: Seeds that got there.
-        takeovers: In training; None over all tasks, or where a seed's were not counted.
+        task: Name of the task, or ``ALL_TASKS``.
+        method: Name of the method.
+        seeds: Number of seeds; the smallest, where there are several tasks.
+        success: Success rate, 0 to 1.
+        interventions: Share of steps led by the human, 0 to 1.
+        human_steps: Human steps of training; None over all tasks, whose lengths differ.
+        human_steps_to_90: Median of the human steps to 90 %; infinite if at least half of the
+            seeds never got there. None over all tasks.
+        reached_90: Number of seeds that got there.
+        takeovers: Takeovers in training; None over all tasks, or where a seed's were not counted.
         to_lasting_90: Human steps until success alone held; infinite where it never did. None over
             all tasks, or where a seed was not evaluated often enough to tell.
-        takeovers_to_lasting_90: The same of takeovers.
-        reached_lasting_90: Seeds in which it held; None as `to_lasting_90`.
-        fell_back: Seeds of them that fell below 90 % later; None as `to_lasting_90`.
-        lowest_after: The lowest success of these; NaN without one.
+        takeovers_to_lasting_90: Takeovers until then.
+        reached_lasting_90: Number of seeds in which it held; None as ``to_lasting_90``.
+        fell_back: Number of these seeds that fell below 90 % later; None as ``to_lasting_90``.
+        lowest_after: Lowest success of these; NaN without one.
         more_success: Chance to succeed more often than the baseline; None for itself or without it.
-        fewer_human_steps: Chance to need fewer human steps in training than the baseline; the same.
+        fewer_human_steps: Chance to need fewer human steps in training than the baseline; None for
+            itself or without it.
     """
 
     task: str
@@ -98,7 +100,7 @@ class MethodRow:
 
 
 def method_rows(comparison: Comparison) -> list[MethodRow]:
-    """A row for each task and method; then one for each method that was run on all tasks."""
+    """Return a row for each task and method, then one for each method that was run on all tasks."""
     rows = []
     for task in comparison.tasks:
         for method in comparison.methods:
@@ -114,7 +116,7 @@ def method_rows(comparison: Comparison) -> list[MethodRow]:
 
 
 def warnings(comparison: Comparison) -> list[str]:
-    """What a reader has to know before trusting the table."""
+    """Return caveats for the reader of the table."""
     found = []
     for task in comparison.tasks:
         few = {m: len(comparison.of(task, m)) for m in comparison.methods}
@@ -133,7 +135,7 @@ def warnings(comparison: Comparison) -> list[str]:
 
 
 def as_table(rows: Sequence[MethodRow]) -> Table:
-    """Head and cells, for people, without the columns that have no cell."""
+    """Return head and cells for people, without empty columns."""
     cells = [
         (
             row.task,
@@ -161,12 +163,12 @@ def as_table(rows: Sequence[MethodRow]) -> Table:
 
 
 def as_markdown(rows: Sequence[MethodRow], notes: Sequence[str], explained: bool = True) -> str:
-    """The table for a README, with what has to be said of it.
+    """Return the table as Markdown, with notes.
 
     Args:
-        rows: Of the table.
+        rows: Rows of the table.
         notes: Paragraphs below it.
-        explained: Whether the first of them says what the columns are.
+        explained: Whether an explanation of the columns precedes the notes.
     """
     head, cells = as_table(rows)
     rule = ["---"] * 2 + ["---:"] * (len(head) - 2)
@@ -176,7 +178,7 @@ def as_markdown(rows: Sequence[MethodRow], notes: Sequence[str], explained: bool
 
 
 def as_numbers(rows: Sequence[MethodRow]) -> Table:
-    """Head and cells, for programs: a column a number, empty where there is none."""
+    """Return head and cells for programs: a number in each column, empty where there is none."""
     estimates = (
         "success", "interventions", "human_steps", "more_success", "fewer_human_steps",
         "takeovers", "to_lasting_90", "takeovers_to_lasting_90",
@@ -206,7 +208,7 @@ def _row(
         return interquartile_mean_estimate(_values(groups, name))
 
     def known(name: str) -> Estimate | None:
-        """Of one task, where every seed knows it; infinite ones never got there."""
+        """Return the estimate of one task if every seed has a value; infinite ones got nowhere."""
         if not single or np.isnan(_values(groups, name)[0]).any():
             return None
         return interquartile_mean_estimate(_values(groups, name), infinite=True)

@@ -1,6 +1,6 @@
-"""What few seeds say of methods: interquartile means, bootstrap intervals, who is better.
+"""Statistics over few seeds: interquartile means, bootstrap intervals, probability of improvement.
 
-As Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice",
+As in Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice",
 and their library rliable: scores are a group of runs for each task; the bootstrap draws runs with
 replacement within each task (stratified), and its interval is that of the percentiles.
 """
@@ -14,19 +14,18 @@ from statistics import fmean
 
 import numpy as np
 
-#: Below this many seeds an interval is too short more often than it says.
 FEWEST_SEEDS = 5
-#: Draws of a bootstrap.
+"""Number of seeds below which an interval is too short more often than it claims."""
 RESAMPLES = 5000
+"""Draws of a bootstrap."""
 
 _CONFIDENCE = 0.95
-#: Numbers that a block of resamples holds at most, so that many runs do not fill the memory.
-_BLOCK = 2_000_000
+_BLOCK = 2_000_000  # numbers in a block of resamples, so that many runs do not fill the memory
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and the ends of its 95 % interval; they are NaN where one run says nothing of it."""
+    """Value and the ends of its 95 % interval, which are NaN for a single run."""
 
     value: float
     low: float = math.nan
@@ -34,13 +33,13 @@ class Estimate:
 
 
 def interquartile_mean(values: np.ndarray) -> np.ndarray:
-    """Mean of the middle half: a quarter of the values, rounded down, is left out at each end.
+    """Return the mean of the middle half: a quarter, rounded down, is left out at each end.
 
     Args:
-        values: Shape (..., n).
+        values: Values, shape (..., n).
 
     Returns:
-        Shape (...).
+        Means, shape (...).
 
     Raises:
         ValueError: There are no values.
@@ -53,7 +52,7 @@ def interquartile_mean(values: np.ndarray) -> np.ndarray:
 
 
 def mean_known(values: Iterable[float]) -> float:
-    """Mean of those that are not NaN; NaN where there is none."""
+    """Return the mean of the values that are not NaN; NaN where there is none."""
     known = [value for value in values if not math.isnan(value)]
     return fmean(known) if known else math.nan
 
@@ -65,14 +64,14 @@ def interquartile_mean_estimate(
     seed: int = 0,
     infinite: bool = False,
 ) -> Estimate:
-    """Interquartile mean over all runs of all tasks, with its stratified-bootstrap interval.
+    """Return the interquartile mean over all runs of all tasks, with its bootstrap interval.
 
     Args:
-        groups: For each task the scores of its runs, shape (runs,); they may differ in length.
-        infinite: Whether scores may be infinite, of runs that never got there; the mean is, if one
-            of them is in the middle half.
+        groups: Scores of the runs of each task, shapes (runs,); they may differ in length.
         resamples: Draws of the bootstrap.
-        seed: Of the draws.
+        seed: Seed of the draws.
+        infinite: Whether scores may be infinite, for runs that never got there; the mean is, if
+            one of them is in the middle half.
 
     Raises:
         ValueError: There is no task, or one has no runs.
@@ -95,16 +94,16 @@ def probability_of_improvement(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Chance that a run of ours scores higher than one of theirs, averaged over the tasks.
+    """Return the chance that a run of ours scores higher than one of theirs, mean over the tasks.
 
     On each task it is Mann and Whitney's U divided by the number of pairs; a tie counts half.
 
     Args:
-        ours: For each task the scores of our runs, shape (runs,); they may be infinite, and
-            infinite scores of the same sign tie.
-        theirs: The same for theirs, with the same tasks in the same order.
+        ours: Scores of our runs on each task, shapes (runs,); they may be infinite, and infinite
+            scores of the same sign tie.
+        theirs: Scores of their runs, with the same tasks in the same order.
         resamples: Draws of the bootstrap.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Raises:
         ValueError: The tasks differ in number, there is none, or one has no runs.
@@ -122,10 +121,10 @@ def probability_of_improvement(
 
 
 def pearson(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's correlation of two arrays of shape (n,).
+    """Return Pearson's correlation of two arrays of shape (n,).
 
     Returns:
-        From -1 to 1; NaN for fewer than three pairs, or where one array does not vary.
+        Correlation from -1 to 1; NaN for fewer than three pairs, or where one array is constant.
     """
     if len(x) < 3:
         return math.nan
@@ -135,10 +134,10 @@ def pearson(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation of two arrays of shape (n,); ties share their mean rank.
+    """Return Spearman's rank correlation of two arrays of shape (n,); ties share their mean rank.
 
     Returns:
-        As `pearson`.
+        As ``pearson``.
     """
     return pearson(_ranks(x), _ranks(y))
 
@@ -150,7 +149,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _share_of_wins(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Of the pairs of x (..., n) and y (..., m): shape (...)."""
+    """Return the share of pairs of x (..., n) and y (..., m) that x wins, shape (...)."""
     x, y = x[..., :, None], y[..., None, :]
     return ((x > y) + 0.5 * (x == y)).mean(axis=(-2, -1))
 
@@ -167,7 +166,7 @@ def _check(groups: Sequence[np.ndarray], infinite: bool = False) -> None:
 def _resampled(
     groups: Sequence[np.ndarray], random: np.random.Generator, count: int
 ) -> list[np.ndarray]:
-    """Each group drawn with replacement, shape (count, runs)."""
+    """Draw from each group with replacement, shapes (count, runs)."""
     return [group[random.integers(len(group), size=(count, len(group)))] for group in groups]
 
 
@@ -177,7 +176,7 @@ def _interval(
     resamples: int,
     seed: int,
 ) -> tuple[float, float]:
-    """Percentiles of a statistic over resamples; NaN if every group is a single run."""
+    """Return the percentiles of a statistic over resamples; NaN if every group is a single run."""
     if all(len(group) == 1 for group in groups):
         return math.nan, math.nan
     random = np.random.default_rng(seed)

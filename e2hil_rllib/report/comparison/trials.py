@@ -1,4 +1,4 @@
-"""The finished trials of a comparison: rows of `results.csv`, one or more folders pooled."""
+"""Finished trials of a comparison: rows of ``results.csv``, pooled over one or more folders."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ RESULTS = "results.csv"
 ERRORS = "errors.csv"
 _RUNS = ("trials/*/*/seed_*", "trials/*/*/*/seed_*")  # without and with a person
 
-#: The methods of the comparison in the order of tables and legends; others follow by name. "e2hil"
-#: is the name of "e2hil_paper" in results from before there were presets.
+# Order of tables and legends; other methods follow by name. "e2hil" is the name of "e2hil_paper" in
+# results from before there were presets.
 METHODS = (
     "default", "e2hil", "e2hil_paper", "hil_serl", "hil_serl_repaired", "bc", "random",
     "upper_only", "lower_only", "log_influence", "rlpd10",
@@ -26,35 +26,35 @@ METHODS = (
 
 
 class ComparisonError(UserError):
-    """A comparison cannot be reported; the message says why and what to do."""
+    """A comparison that cannot be reported; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial.
+    """Finished trial.
 
     Attributes:
-        task: What was learned, e.g. touch_cube; where persons were compared also with whom, e.g.
+        task: Name of the task, e.g. touch_cube; where persons are compared, with the person, e.g.
             touch_cube_patience_0.6, since methods are compared under one person.
-        method: How, e.g. e2hil.
-        seed: Of everything that is drawn.
-        steps: Of training.
-        success_rate: In the last deterministic evaluation without the operator, 0 to 1.
-        intervention_rate: Human-controlled steps of training over all of them, 0 to 1.
-        human_steps: Human-controlled steps of training.
-        human_steps_to_90: Those until 90 % of the last 20 episodes succeeded without a human step;
-            infinite if that was never so.
+        method: Name of the method, e.g. e2hil.
+        seed: Seed of all random draws.
+        steps: Steps of training.
+        success_rate: Success of the last deterministic evaluation without the operator, 0 to 1.
+        intervention_rate: Human steps of training over all of them, 0 to 1.
+        human_steps: Human steps of training.
+        human_steps_to_90: Human steps until 90 % of the last 20 episodes succeeded without one;
+            infinite if they never did.
         takeovers: Changes of control to the human; NaN where they were not counted.
-        human_steps_to_lasting_90: Human-controlled steps until success alone held, in
-            `LASTING_EVALUATIONS` consecutive evaluations; infinite if it never did, NaN where
+        human_steps_to_lasting_90: Human steps until success alone held, in
+            ``LASTING_EVALUATIONS`` consecutive evaluations; infinite if it never did, NaN where
             there were fewer evaluations.
-        takeovers_to_lasting_90: The same of takeovers.
+        takeovers_to_lasting_90: Takeovers until then.
         fell_back: Lowest success of a later evaluation below 90 %; NaN if there was none.
-        evaluation_episodes: Behind `success_rate`.
-        config_hash: Of the trial's settings.
-        code_version: By which it was trained.
-        run: Its run folder.
-        origin: Its file and line, for messages.
+        evaluation_episodes: Number of episodes behind ``success_rate``.
+        config_hash: Hash of the trial's settings.
+        code_version: Version of the code that trained it.
+        run: Run folder.
+        origin: File and line, for messages.
     """
 
     task: str
@@ -77,17 +77,17 @@ class Trial:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What there may be only once in a comparison."""
+        """Identity of the trial, which a comparison holds once."""
         return self.task, self.method, self.seed
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Trials, and what has to be said of them.
+    """Trials, with notes on them.
 
     Attributes:
-        trials: Sorted by task, method and seed.
-        notes: What was left out and why, and what makes trials hard to compare.
+        trials: Trials sorted by task, method and seed.
+        notes: Rows left out, with the reason, and differences that make trials hard to compare.
     """
 
     trials: Sequence[Trial]
@@ -95,33 +95,33 @@ class Comparison:
 
     @property
     def tasks(self) -> list[str]:
-        """In their order."""
+        """Names of the tasks, in order."""
         return list(dict.fromkeys(trial.task for trial in self.trials))
 
     @property
     def methods(self) -> list[str]:
-        """In their order."""
+        """Names of the methods, in order."""
         return sorted({trial.method for trial in self.trials}, key=method_order)
 
     def of(self, task: str, method: str) -> list[Trial]:
-        """A method's trials on a task, by seed."""
+        """Return a method's trials on a task, by seed."""
         return [t for t in self.trials if (t.task, t.method) == (task, method)]
 
 
 def method_order(method: str) -> tuple[int, str]:
-    """Sorts methods."""
+    """Return the sorting key of a method."""
     return METHODS.index(method) if method in METHODS else len(METHODS), method
 
 
 def read_comparison(folders: Sequence[Path]) -> Comparison:
-    """Reads and pools the results of comparisons.
+    """Read and pool the results of comparisons.
 
-    A row that cannot be read is left out and named. Of rows of the same task, method, seed and
-    settings the last one counts, since a trial that was run again is appended; so it does of those
-    of one run folder, which was gone on with for more steps.
+    A row that cannot be read is left out and named. Among rows of the same task, method, seed and
+    settings the last one counts, since a trial that was run again is appended; the same holds among
+    rows of one run folder, which was resumed for more steps.
 
     Args:
-        folders: Each with a `results.csv`.
+        folders: Folders with a ``results.csv`` each.
 
     Raises:
         ComparisonError: A folder has no results, no row can be read, or two rows are of the same
@@ -147,13 +147,13 @@ def read_comparison(folders: Sequence[Path]) -> Comparison:
 
 
 def _repeated(earlier: Trial, trial: Trial) -> str:
-    """Says which of two rows counts.
+    """Return a note on which of two rows counts.
 
     Raises:
         ComparisonError: They are of different settings.
     """
     what = f"task {trial.task}, method {trial.method}, seed {trial.seed}"
-    same_run = earlier.run.root == trial.run.root  # which was gone on with
+    same_run = earlier.run.root == trial.run.root  # it was resumed
     if earlier.config_hash != trial.config_hash and not same_run:
         raise ComparisonError(
             f"Two rows are of {what}, but of different settings: {earlier.origin} (config_hash "
@@ -207,7 +207,7 @@ def _trial_of(row: Mapping[str, str], folder: Path, origin: str) -> Trial:
         return value
 
     def known(name: str, otherwise: float, highest: float = math.inf) -> float:
-        """A number that may be missing, as in tables of before there was its column."""
+        """Return a number that may be missing, as in tables older than its column."""
         return number(name, highest) if row.get(name) else otherwise
 
     for name in ("task", "method", "config_hash", "run_dir"):
@@ -241,7 +241,7 @@ def _trial_of(row: Mapping[str, str], folder: Path, origin: str) -> Trial:
 
 
 def _unfinished(folder: Path, trials: Iterable[Trial]) -> list[str]:
-    """Names the run folders that have no row: still running, or crashed."""
+    """Return a note that names the run folders without a row: still running, or crashed."""
     finished = {trial.run.root.resolve() for trial in trials}
     runs = sorted(run for runs in _RUNS for run in folder.glob(runs) if run.is_dir())
     names = [str(run.relative_to(folder)) for run in runs if run.resolve() not in finished]
@@ -252,7 +252,7 @@ def _unfinished(folder: Path, trials: Iterable[Trial]) -> list[str]:
 
 
 def _differences(trials: Sequence[Trial]) -> list[str]:
-    """Says what differs between trials that should be alike."""
+    """Return notes on differences between trials that should be alike."""
     notes = []
     versions = sorted({trial.code_version for trial in trials})
     if len(versions) > 1:

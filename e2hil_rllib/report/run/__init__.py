@@ -1,1 +1,1 @@
-"""The report of one run."""
+"""Report of one run."""

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from e2hil_rllib.disk.files import save_figure
 from e2hil_rllib.report.run.footage import Frames
 
-#: Frames side by side.
 COLUMNS = 8
+"""Frames of a row."""
 
-# All in inches.
+# Sizes [inches].
 _FRAME = 1.3
 _GAP = 0.06
 _LEFT = 0.25
@@ -26,12 +26,12 @@ _DPI = 150
 
 @dataclass(frozen=True)
 class Shot:
-    """A moment, as every camera saw it.
+    """Frames of a moment, with a caption.
 
     Attributes:
-        frames: By camera.
-        caption: Below the frames; two lines at most.
-        colour: Of the frame around them.
+        frames: Frames by camera.
+        caption: Text below the frames; two lines at most.
+        colour: Colour of the border around them.
     """
 
     frames: Frames
@@ -41,18 +41,18 @@ class Shot:
 
 @dataclass(frozen=True)
 class Strip:
-    """A title, and shots from left to right, the cameras below each other."""
+    """Titled row of shots from left to right, the cameras below each other."""
 
     title: str
     shots: Sequence[Shot]
 
 
 def draw_strips(strips: Sequence[Strip], path: Path) -> None:
-    """Draws strips below each other.
+    """Draw strips below each other.
 
     Args:
-        strips: Each with 1 to `COLUMNS` shots, all with the same cameras.
-        path: The PNG to write.
+        strips: Strips of 1 to ``COLUMNS`` shots, all with the same cameras.
+        path: PNG file to write.
 
     Raises:
         WriteError: The disk is full, or the file cannot be written for another reason.
@@ -68,7 +68,7 @@ def draw_strips(strips: Sequence[Strip], path: Path) -> None:
 
 
 def _camera_heights(strip: Strip) -> dict[str, float]:
-    """Of each camera's row; frames are all as wide."""
+    """Return the height of each camera's row [inches]; all frames have the same width."""
     frames = strip.shots[0].frames
     return {name: _FRAME * image.shape[0] / image.shape[1] for name, image in frames.items()}
 
@@ -79,7 +79,7 @@ def _height(strip: Strip) -> float:
 
 
 def _draw_strip(figure: Figure, strip: Strip, top: float) -> None:
-    """Draws a strip downwards from a height [inches] of the figure."""
+    """Draw a strip downwards from a height [inches] of the figure."""
     width, height = figure.get_size_inches()
     figure.text(_LEFT / width, (top - 0.22) / height, strip.title, fontsize=10, fontweight="bold")
     row_top = top - _TITLE

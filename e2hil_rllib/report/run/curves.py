@@ -1,4 +1,4 @@
-"""The curves of a run over its steps, each figure a PNG."""
+"""Curves of a run over its steps, each figure a PNG."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LEARNER = "learners/default_policy/"
 
 @dataclass(frozen=True)
 class Curve:
-    """A line of a figure: its column, its name and its look."""
+    """Line of a figure: its column, its name and its look."""
 
     column: str
     label: str
@@ -36,7 +36,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure: file name, title, axis and lines."""
+    """Figure: file name, title, axis and lines."""
 
     name: str
     title: str
@@ -134,15 +134,15 @@ PLOTS = (
 
 
 def draw(plot: Plot, columns: Columns, path: Path) -> bool:
-    """Draws a figure of the columns that a run has.
+    """Draw a figure of the columns that a run has.
 
     Args:
-        plot: What to draw.
-        columns: Columns of `progress.csv`; NaN where a row has no figure.
-        path: The PNG to write.
+        plot: Figure to draw.
+        columns: Columns of ``progress.csv``; NaN where a row has no value.
+        path: PNG file to write.
 
     Returns:
-        Whether there was a finite number to draw; without one, nothing is written.
+        False if there was no finite number to draw, and nothing is written.
 
     Raises:
         WriteError: The disk is full, or the file cannot be written for another reason.

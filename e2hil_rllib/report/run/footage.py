@@ -1,4 +1,4 @@
-"""The frames of an episode on disk, only those that are asked for."""
+"""Single frames of an episode file, decoded on demand."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from e2hil_rllib.disk.parquet_columns import (
     step_column,
 )
 
-#: By camera, uint8 of shape (height, width, 3).
 Frames = Mapping[str, np.ndarray]
+"""Frames of a moment by camera, uint8, shape (height, width, 3)."""
 
 
 class Footage:
-    """An episode file, of which frames are decoded one by one.
+    """Episode file whose frames are decoded one by one.
 
-    A report shows a few frames of many episodes; reading these whole would take it seconds.
+    A report shows a few frames of many episodes; reading them whole would take seconds.
 
     Args:
-        path: An episode file, see `e2hil_rllib.data.episodes`.
+        path: Episode file, see ``e2hil_rllib.data.episodes``.
 
     Attributes:
-        path: The file.
+        path: Episode file.
         episode: Index of the episode in its recording.
         is_human: Whether a human led each of the T steps, bool (T,).
         succeeded: Whether the task was solved.
-        cameras: Names of the cameras; none where the episode has no frames.
+        cameras: Names of the cameras; empty for an episode without frames.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -68,11 +68,11 @@ class Footage:
 
     @property
     def num_steps(self) -> int:
-        """T, the number of steps; there are T + 1 frames."""
+        """Number of steps T; there are T + 1 frames."""
         return len(self.is_human)
 
     def frames(self, steps: Sequence[int]) -> list[Frames]:
-        """What each camera saw before some steps; before step T is after the last one.
+        """Return the frames before some steps; the one before step T is after the last step.
 
         Raises:
             DamagedEpisodeError: A frame is missing or cannot be decoded.

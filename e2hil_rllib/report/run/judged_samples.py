@@ -1,20 +1,23 @@
-"""Kept and pruned samples side by side: their frames, and their influence by source."""
+"""Kept and pruned samples of a minibatch: their influence by source, and their frames."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from e2hil_rllib.data.episodes import DamagedEpisodeError, episode_path
 from e2hil_rllib.data.transitions import SOURCE_NAMES
-from e2hil_rllib.disk.files import remove_file
-from e2hil_rllib.report.page import Page
+from e2hil_rllib.disk.files import remove_file, save_figure
+from e2hil_rllib.report.page import Page, Table
 from e2hil_rllib.report.run.contact_sheet import COLUMNS, Shot, Strip, draw_strips
 from e2hil_rllib.report.run.footage import Footage, Frames
-from e2hil_rllib.report.run.influence_figure import draw_influence, influence_table
-from e2hil_rllib.report.style import COLOUR_OF_SOURCE
+from e2hil_rllib.report.run.logged_samples import demonstrations_of
+from e2hil_rllib.report.style import COLOUR_OF_SOURCE, GREY, STYLE
 from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.run.selection_log import (
     DamagedSelectionError,
@@ -25,23 +28,20 @@ from e2hil_rllib.run.selection_log import (
 
 
 class _FrameFinder:
-    """Finds the frames of samples; says what could not be read.
+    """Frames of samples, read from the episode files of a run.
 
     Attributes:
-        notes: Why samples were passed over.
+        notes: Reasons why samples were passed over.
     """
 
     def __init__(self, run: RunFolder) -> None:
-        given = run.settings().demonstrations
         self._episodes = run.episodes
-        self._demonstrations = (
-            Path(given.path) if given is not None and given.path else run.demonstrations
-        )
+        self._demonstrations = demonstrations_of(run)
         self._open: dict[int, Footage | None] = {}
         self.notes: list[str] = []
 
     def frames_of(self, episode: int, step: int) -> Frames | None:
-        """What each camera saw; None without cameras, for an open episode or a damaged file."""
+        """Return the frames of a step; None without cameras or a whole episode file."""
         if episode not in self._open:
             self._open[episode] = self._opened(episode)
         footage = self._open[episode]
@@ -60,7 +60,7 @@ class _FrameFinder:
         try:
             footage = Footage(path)
         except FileNotFoundError:
-            return None  # still open, or taken away by somebody
+            return None  # still open, or deleted
         except DamagedEpisodeError as error:
             self.notes.append(str(error))
             return None
@@ -71,7 +71,7 @@ class _FrameFinder:
 
 
 def add_judged_samples(page: Page, run: RunFolder) -> None:
-    """Adds how the newest logged minibatch was judged; nothing where none was logged.
+    """Add the judgement of the newest logged minibatch to a page; nothing where none was logged.
 
     Damaged files are left out with a note.
     """
@@ -111,7 +111,7 @@ def _readable(folder: Path, notes: list[str]) -> Iterator[tuple[int, JudgedSampl
 
 
 def _rule(samples: JudgedSamples) -> str:
-    """What the bounds meant to the actor."""
+    """Return the effect of the bounds on the actor, in words."""
     if not samples.enabled:
         return (
             "The selection is off: the actor learned from all of them. Bounds, and what is kept, "
@@ -130,7 +130,7 @@ def _rule(samples: JudgedSamples) -> str:
 
 
 def _strips(samples: JudgedSamples, finder: _FrameFinder) -> list[Strip]:
-    """Frames of the samples with the smallest, with middling, and with the largest |c|."""
+    """Return frames of the samples with the smallest, the middle and the largest |c|."""
     magnitude = np.abs(samples.influence)
     order = np.argsort(magnitude, kind="stable")
     below = order[magnitude[order] < samples.lower]
@@ -154,7 +154,7 @@ def _strips(samples: JudgedSamples, finder: _FrameFinder) -> list[Strip]:
 def _shots(
     samples: JudgedSamples, candidates: np.ndarray, finder: _FrameFinder, *, tell_kept: bool
 ) -> list[Shot]:
-    """The first candidates that have frames, each moment once, by their |c|."""
+    """Return the first candidates that have frames, each moment once, by their |c|."""
     found: dict[tuple[int, int], tuple[float, Shot]] = {}
     for row in candidates:
         moment = (int(samples.episode[row]), int(samples.step[row]))
@@ -172,3 +172,72 @@ def _shots(
         if len(found) == COLUMNS:
             break
     return [shot for _, shot in sorted(found.values(), key=lambda pair: pair[0])]
+
+
+def by_source(samples: JudgedSamples) -> dict[str, np.ndarray]:
+    """Return a mask of the samples of each source that occurs, bool (B,)."""
+    chosen = {name: samples.source == code for code, name in enumerate(SOURCE_NAMES)}
+    return {name: mask for name, mask in chosen.items() if mask.any()}
+
+
+def influence_table(samples: JudgedSamples) -> Table:
+    """Return number, median |c| and shares below, above and within the bounds, by source."""
+    magnitude = np.abs(samples.influence)
+    sources = by_source(samples)
+    rows = [
+        (
+            name,
+            str(mask.sum()),
+            f"{np.median(magnitude[mask]):.2g}",
+            f"{np.mean(magnitude[mask] < samples.lower):.1%}",
+            f"{np.mean(magnitude[mask] > samples.upper):.1%}",
+            f"{samples.kept[mask].mean():.1%}",
+        )
+        for name, mask in ({"all": np.ones(len(samples), bool)} | sources).items()
+    ]
+    return ("source", "samples", "median |c|", "below ℓ", "above u", "kept"), rows
+
+
+def draw_influence(samples: JudgedSamples, path: Path) -> bool:
+    """Draw for each source the share of its samples up to each |c|, with both bounds.
+
+    Returns:
+        False if every |c| is zero, and nothing is written.
+
+    Raises:
+        WriteError: The disk is full, or the file cannot be written for another reason.
+    """
+    magnitude = np.abs(samples.influence)
+    if not magnitude.any():
+        return False
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.4), dpi=150, layout="constrained")
+        axes = figure.subplots()
+        for name, mask in by_source(samples).items():
+            values = np.sort(magnitude[mask])  # zeros lie left of all of a logarithmic axis
+            share = 100 * np.arange(1, len(values) + 1) / len(values)
+            axes.step(
+                np.r_[values[0], values], np.r_[0, share], where="post", linewidth=1.6,
+                color=COLOUR_OF_SOURCE[name], label=name,
+            )  # fmt: skip
+        axes.set_xscale("log")
+        _shade_pruned(axes, samples)
+        axes.set(
+            title="Influence on the entropy by source", xlabel="|c|", ylabel="samples up to |c| [%]"
+        )
+        axes.set_ylim(-2, 102)
+        axes.legend(loc="best", fontsize=9)
+        save_figure(figure, path)
+    return True
+
+
+def _shade_pruned(axes: Axes, samples: JudgedSamples) -> None:
+    """Mark the bounds and shade the range outside; a bound of 0 is off."""
+    left, right = axes.get_xlim()
+    if samples.lower > left:
+        axes.axvspan(left, samples.lower, color=GREY, alpha=0.12, linewidth=0)
+        axes.axvline(samples.lower, color=GREY, linestyle=":", label="lower bound ℓ")
+    if samples.upper < right:
+        axes.axvspan(samples.upper, right, color=GREY, alpha=0.12, linewidth=0)
+        axes.axvline(samples.upper, color=GREY, linestyle="--", label="upper bound u")
+    axes.set_xlim(left, right)

@@ -1,4 +1,4 @@
-"""All samples that a run logged in `selection/`, and where the arm was in them."""
+"""All samples that a run logged in ``selection/``, and the arm's positions in them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from e2hil_rllib.disk.parquet_columns import EPISODE, UNREADABLE, named_column
 from e2hil_rllib.run.run_folder import RunFolder
 from e2hil_rllib.run.selection_log import DamagedSelectionError, read_samples, selection_files
 
-#: LeRobot's name of the entry `state` of an observation.
-_STATE = "observation.state"
+_STATE = "observation.state"  # LeRobot's name of the observation's entry `state`
 
 
 class _NoPositionError(Exception):
-    """The observations of a run do not say where the arm was."""
+    """Observations of a run without the arm's position."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +25,11 @@ class LoggedSamples:
     """Samples of all minibatches that a run logged.
 
     Attributes:
-        episode: Of each sample, int64 (n,); -1 - m is episode m of the demonstrations.
-        step: Of each sample within its episode, int64 (n,).
-        source: Codes of `transitions.SOURCE_NAMES`, uint8 (n,).
+        episode: Episode of each sample, int64 (n,); -1 - m is episode m of the demonstrations.
+        step: Step of each sample within its episode, int64 (n,).
+        source: Source of each sample, an index of ``SOURCE_NAMES``, uint8 (n,).
         magnitude: |c|, float32 (n,).
-        kept: The selection's mask, bool (n,).
+        kept: Mask of the selection, bool (n,).
         enabled: Whether the actor learned from the kept samples alone.
     """
 
@@ -46,11 +45,14 @@ class LoggedSamples:
 
 
 def logged_samples(run: RunFolder, notes: list[str]) -> LoggedSamples | None:
-    """Reads the whole log of a run; None where there is nothing that can be read.
+    """Read the whole log of a run.
 
     Args:
-        run: Its folder.
-        notes: Gets a line for each damaged file.
+        run: Run folder.
+        notes: List that gets a line for each damaged file.
+
+    Returns:
+        None where there is no readable file.
     """
     read = []
     for _, path in selection_files(run.selection):
@@ -70,21 +72,27 @@ def logged_samples(run: RunFolder, notes: list[str]) -> LoggedSamples | None:
     )
 
 
-def tcp_positions(run: RunFolder, samples: LoggedSamples, notes: list[str]) -> np.ndarray:
-    """Where the arm's tool centre point was when each sample was taken.
+def demonstrations_of(run: RunFolder) -> Path:
+    """Return the folder of a run's demonstrations, recorded in it or given."""
+    given = run.settings().demonstrations
+    return Path(given.path) if given is not None and given.path else run.demonstrations
 
-    The last three entries of an episode's `state` are its x, y and z.
+
+def tcp_positions(run: RunFolder, samples: LoggedSamples, notes: list[str]) -> np.ndarray:
+    """Return the positions of the arm's tool centre point at samples.
+
+    They are the last three entries of the observation's ``state``.
 
     Args:
-        run: With the episodes of training and the demonstrations.
-        samples: Of that run.
-        notes: Gets a line for each damaged file, and one that counts what was not found.
+        run: Run folder with the episodes of training and the demonstrations.
+        samples: Samples of that run.
+        notes: List that gets a line for each damaged file, and one that counts missing samples.
 
     Returns:
-        Shape (n, 3) [m] in the base's frame; NaN for a sample whose episode is not on disk.
+        Positions in the base's frame [m], shape (n, 3); NaN for a sample whose episode is not on
+        disk.
     """
-    given = run.settings().demonstrations
-    demonstrations = Path(given.path) if given is not None and given.path else run.demonstrations
+    demonstrations = demonstrations_of(run)
     positions = np.full((len(samples), 3), np.nan)
     missing = 0
     episodes, place = np.unique(samples.episode, return_inverse=True)
@@ -97,7 +105,7 @@ def tcp_positions(run: RunFolder, samples: LoggedSamples, notes: list[str]) -> n
             if steps.max() >= len(track):
                 raise ValueError(f"it has no step {steps.max()}")
         except FileNotFoundError:
-            missing += len(rows)  # still open at the end, or taken away by somebody
+            missing += len(rows)  # still open at the end, or deleted
             continue
         except _NoPositionError as error:
             notes.append(f"{run.root}: {error}.")
@@ -114,12 +122,12 @@ def tcp_positions(run: RunFolder, samples: LoggedSamples, notes: list[str]) -> n
 
 
 def _track(path: Path, index: int) -> np.ndarray:
-    """The TCP's positions in an episode of T steps, shape (T + 1, 3) [m].
+    """Return the TCP's positions in an episode of T steps [m], shape (T + 1, 3).
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file holds another episode.
-        _NoPositionError: Its observations do not say where the arm was.
+        _NoPositionError: Its observations have no position of the arm.
     """
     if not path.exists():
         raise FileNotFoundError(path)

@@ -1,4 +1,4 @@
-"""What the policy sees: frames of the newest episodes, from start to end."""
+"""Observations of the policy: frames of the newest episodes, from start to end."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from e2hil_rllib.report.style import COLOUR_OF_SOURCE, GREY
 from e2hil_rllib.run.run_folder import RunFolder
 
 _EPISODES = 3
-#: Newest episodes among which one with a human step is looked for.
-_SEARCHED = 100
+_SEARCHED = 100  # newest episodes to search for one with a human step
 
 
 def add_observations(page: Page, run: RunFolder) -> None:
-    """Adds strips of the newest episodes; nothing where none of them has frames.
+    """Add strips of the newest episodes to a page; nothing where none of them has frames.
 
-    One of them is the newest with a step that a human led, if there is one among the last hundred.
+    One of them is the newest with a human step, if there is one among the last hundred.
     Damaged files are left out with a note.
     """
     picture = run.report / "observations.png"
@@ -51,7 +50,7 @@ def add_observations(page: Page, run: RunFolder) -> None:
 
 
 def _chosen(folder: Path, notes: list[str]) -> list[Footage]:
-    """The newest episodes with frames, in their order, one of them with a human's step."""
+    """Return the newest episodes with frames, in their order, one of them with a human step."""
     newest: list[Footage] = []
     paths = reversed(episode_files(folder)) if folder.is_dir() else iter(())
     for path in islice(paths, _SEARCHED):
@@ -90,11 +89,11 @@ def _strip_of(footage: Footage) -> Strip:
 
 
 def _steps(is_human: np.ndarray) -> list[int]:
-    """Steps from 0 to T at even distances, and among them one of the human's if there is one."""
+    """Return evenly spaced steps from 0 to T, one of them a human step if there is any."""
     steps = np.unique(np.linspace(0, len(is_human), COLUMNS).round().astype(int))
     led = np.flatnonzero(is_human)
     if len(led) and not np.isin(led, steps).any():
         shown = led[len(led) // 2]
-        inner = steps[1:-1]  # there are some: otherwise the human's step would be among them
+        inner = steps[1:-1]  # not empty: otherwise the human step would be among the steps
         steps[1 + int(np.abs(inner - shown).argmin())] = shown
     return [int(step) for step in steps]

@@ -1,4 +1,4 @@
-"""From a run folder to its report: pictures, and one page that holds them."""
+"""Report of a run: its figures, and one page with all of them."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _FIGURES = (
 
 
 class ReportError(UserError):
-    """A report cannot be made of a run; the message says why."""
+    """A run that cannot be reported; the message says why."""
 
 
 def write_report(run: RunFolder) -> Path:
-    """Draws the curves of a run and writes the page; earlier ones are replaced.
+    """Draw the curves of a run and write the page; earlier ones are replaced.
 
     Returns:
-        The page, `report/index.html`.
+        Path of the page, ``report/index.html``.
 
     Raises:
-        RunFolderError: The folder is none of a run.
+        RunFolderError: The folder is not that of a run.
         ReportError: The run has not written a whole row yet, or its files are damaged.
     """
     settings = run.settings()
@@ -120,7 +120,7 @@ def _add_crops(page: Page, run: RunFolder) -> None:
 
 
 def _figure_rows(columns: Columns) -> list[list[str]]:
-    """Last value and means over the quarters of the run, of each figure that there is."""
+    """Return the last value and the means over the run's quarters of each known figure."""
     steps = columns[STEP]
     quarter = np.minimum(4 * (steps - 1e-9) // max(steps[-1], 1), 3)
     rows = []

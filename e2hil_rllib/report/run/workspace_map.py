@@ -1,4 +1,4 @@
-"""Figure 6: where over the table pruned and kept samples lie."""
+"""Figure 6: positions of pruned and kept samples over the table."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from e2hil_rllib.report.page import Table
 from e2hil_rllib.report.style import GREY, STYLE
 
 _CELL = 0.01  # [m]
-#: Samples that a cell needs for its share of pruned ones to be drawn.
-_FEWEST = 10
+_FEWEST = 10  # samples that a cell needs for its share of pruned ones
 
 _COLUMNS = (
     ("kept", "Blues", "kept samples that lie in a cell [%]"),
@@ -29,13 +28,14 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Reach:
-    """What an arm reaches, seen from above in its base's frame [m, degrees].
+    """Reach of an arm, seen from above in its base's frame.
 
     Attributes:
-        box: Corners of the workspace: lowest x and y, highest x and y.
-        axis: x of the axis that the arm turns about; its y is 0.
-        radii: From that axis, how near and how far the TCP comes with the jaws straight down.
-        turn: How far the arm turns to each side.
+        box: Corners of the workspace: lowest x and y, highest x and y [m].
+        axis: x of the axis that the arm turns about [m]; its y is 0.
+        radii: Shortest and longest distance of the TCP from that axis with the jaws straight
+            down [m].
+        turn: Largest turn of the arm to each side [degrees].
     """
 
     box: tuple[float, float, float, float]
@@ -46,10 +46,10 @@ class Reach:
 
 @dataclass(frozen=True, eq=False)
 class PlacedSamples:
-    """Samples of a method on a task, of all of its seeds.
+    """Samples of a method on a task, over all seeds.
 
     Attributes:
-        place: x and y of the TCP, shape (n, 2) [m].
+        place: x and y of the TCP [m], shape (n, 2).
         kept: Whether the selection kept each, bool (n,).
     """
 
@@ -57,13 +57,13 @@ class PlacedSamples:
     kept: np.ndarray
 
     def inside(self, reach: Reach) -> np.ndarray:
-        """Which of them lie in the workspace, bool (n,)."""
+        """Return which of them lie in the workspace, bool (n,)."""
         low, high = np.array(reach.box[:2]), np.array(reach.box[2:])
         return np.asarray(((self.place >= low) & (self.place <= high)).all(axis=1))
 
 
 def place_table(by_method: Mapping[str, PlacedSamples], reach: Reach, task: str) -> Table:
-    """How many samples of each method lie in and out of the workspace, and are pruned there."""
+    """Return the samples of each method in and out of the workspace, and their pruned shares."""
     rows = []
     for method, samples in by_method.items():
         inside = samples.inside(reach)
@@ -76,13 +76,13 @@ def place_table(by_method: Mapping[str, PlacedSamples], reach: Reach, task: str)
 def draw_places(
     by_method: Mapping[str, PlacedSamples], reach: Reach, title: str, path: Path
 ) -> None:
-    """Draws for each method the kept samples, the pruned ones, and the share of pruned ones.
+    """Draw for each method the kept samples, the pruned ones, and the share of pruned ones.
 
     Args:
-        by_method: At least one method with at least one sample.
-        reach: Of the arm.
-        title: Of the figure.
-        path: The PNG to write.
+        by_method: Samples by method, at least one.
+        reach: Reach of the arm.
+        title: Title of the figure.
+        path: PNG file to write.
 
     Raises:
         WriteError: The disk is full, or the file cannot be written for another reason.
@@ -124,7 +124,7 @@ def draw_places(
 def _maps(
     samples: PlacedSamples, edges: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each cell, in percent: of the kept samples, of the pruned ones, pruned of its own."""
+    """Return each cell's share of the kept and of the pruned samples, and its pruned share [%]."""
     x, y = samples.place.T
     kept, pruned = (
         np.histogram2d(x[chosen], y[chosen], bins=edges)[0]
@@ -136,12 +136,12 @@ def _maps(
 
 
 def _percent_of(counts: np.ndarray) -> np.ndarray:
-    """Shares of the sum in percent; NaN where there is nothing."""
+    """Return shares of the sum [%]; NaN where a count is 0."""
     return np.where(counts > 0, 100 * counts / max(counts.sum(), 1), np.nan)
 
 
 def _edges(places: np.ndarray, reach: Reach) -> tuple[np.ndarray, np.ndarray]:
-    """Edges of the cells along x and along y, around the samples and what the arm reaches."""
+    """Return the edges of the cells along x and y, around the samples and the arm's reach [m]."""
     furthest = reach.radii[1]
     of_arm = [(reach.axis, -furthest), (reach.axis + furthest, furthest)]
     corners = np.concatenate([places, np.reshape(reach.box, (2, 2)), of_arm])
@@ -152,7 +152,7 @@ def _edges(places: np.ndarray, reach: Reach) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw_reach(axes: Axes, reach: Reach) -> None:
-    """Dashed: the workspace; thin: from where to where the arm reaches."""
+    """Draw the workspace (dashed) and the arm's nearest and farthest reach (thin)."""
     x, y, last_x, last_y = reach.box
     axes.add_patch(
         Rectangle((y, x), last_y - y, last_x - x, fill=False, linestyle="--", edgecolor="black")

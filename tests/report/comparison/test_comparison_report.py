@@ -67,7 +67,7 @@ def test_every_figure_and_table_is_there(whole: Path, tmp_path: Path) -> None:
     assert [(row["method"], row["seeds"]) for row in rows] == [("e2hil", "2"), ("hil_serl", "2")]
 
 
-def test_what_a_folder_lacks_is_left_out_and_said(tmp_path: Path) -> None:
+def test_missing_data_are_left_out_and_noted(tmp_path: Path) -> None:
     write_results(tmp_path, [result("e2hil", 0), result("hil_serl", 0)])
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "fig4_curves_other.png").write_text("of an earlier report")
@@ -120,7 +120,7 @@ def test_damaged_files_are_named_and_the_rest_is_drawn(whole: Path, tmp_path: Pa
     assert "Left out:" in below[5] and "e2hil/seed_0/config.yaml" in below[5]
 
 
-def test_trials_evaluated_once_have_no_curve_of_it(whole: Path, tmp_path: Path) -> None:
+def test_trials_evaluated_once_have_no_curve_of_success(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(whole, folder)
     for path in folder.glob("trials/*/*/*/evaluation.csv"):

@@ -1,9 +1,13 @@
-"""Predicted and measured change of entropy: how they are taken from a run's rows."""
+"""Predicted and measured change of entropy from a run's rows, and their figure."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from e2hil_rllib.report.comparison.entropy_prediction import (
     ENTROPY,
@@ -13,8 +17,10 @@ from e2hil_rllib.report.comparison.entropy_prediction import (
     PREDICTED_LEARNED,
     UPDATES,
     EntropyChanges,
+    _symmetric_log,
     correlation_table,
     correlations,
+    draw_predictions,
     slope_changes,
     update_changes,
 )
@@ -56,7 +62,7 @@ def test_the_slope_is_that_around_an_iteration() -> None:
     assert np.allclose(correlations(changes), 1)
 
 
-def test_updates_are_set_against_what_they_did_themselves() -> None:
+def test_updates_are_compared_with_their_own_effect() -> None:
     columns = opposed()
     changes = known(update_changes(columns))
     assert np.array_equal(changes.steps, columns[STEP])
@@ -71,7 +77,7 @@ def test_updates_are_set_against_what_they_did_themselves() -> None:
     assert np.allclose(correlations(known(slope_changes(columns))), 1)
 
 
-def test_iterations_without_a_judged_minibatch_still_tell_the_entropy() -> None:
+def test_iterations_without_a_judged_minibatch_still_have_an_entropy() -> None:
     columns = quadratic()
     sparse = np.arange(41) % 2 == 0
     columns[PREDICTED] = np.where(sparse, columns[PREDICTED], np.nan)
@@ -101,7 +107,7 @@ def test_without_a_column_there_is_no_slope(missing: str) -> None:
 
 
 @pytest.mark.parametrize("missing", [PREDICTED_LEARNED, MEASURED, UPDATES])
-def test_without_a_column_nothing_is_known_of_updates(missing: str) -> None:
+def test_without_a_column_there_are_no_update_changes(missing: str) -> None:
     columns = opposed()
     del columns[missing]
     assert update_changes(columns) is None
@@ -111,7 +117,7 @@ def test_without_a_column_nothing_is_known_of_updates(missing: str) -> None:
     assert 3 not in (known(update_changes(some)).steps / 100 - 1).round().tolist()
 
 
-def test_iterations_before_learning_begins_are_passed_over() -> None:
+def test_iterations_before_learning_starts_are_skipped() -> None:
     columns = opposed()
     columns[UPDATES][:5] = columns[UPDATES][4]
     slope, updates = known(slope_changes(columns)), known(update_changes(columns))
@@ -119,7 +125,7 @@ def test_iterations_before_learning_begins_are_passed_over() -> None:
     assert updates.steps.tolist() == [columns[STEP][0], *columns[STEP][5:]]
 
 
-def test_the_table_says_of_each_row_what_was_measured() -> None:
+def test_the_table_names_the_measure_of_each_row() -> None:
     random = np.random.default_rng(0)
     one, other = opposed(), opposed()
     other[MEASURED] = random.normal(size=40) * np.exp(random.normal(0, 4, 40))
@@ -139,3 +145,37 @@ def test_the_table_says_of_each_row_what_was_measured() -> None:
         means = np.mean([correlations(changes)[part] for changes in updates], axis=0)
         assert rows[0][5 + part] == f"{means[0]:+.2f} / {means[1]:+.2f}"
     assert rows[1][5] == "+1.00 / +1.00"
+
+
+def changes(seed: int) -> EntropyChanges:
+    """Over many decades, as early and late training have them."""
+    random = np.random.default_rng(seed)
+    predicted = random.normal(size=40) * np.exp(random.normal(0, 4, 40))
+    return EntropyChanges(100.0 * np.arange(40), predicted, predicted * 0.01, np.arange(40) // 10)
+
+
+def coloured(path: Path) -> np.ndarray:
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    return (pixels.max(axis=-1) - pixels.min(axis=-1)) > 80
+
+
+def test_each_method_has_its_own_part_of_the_figure(tmp_path: Path) -> None:
+    seeds = [changes(0), changes(1)]
+    draw_predictions({"e2hil": (MEASURES[0], seeds)}, "reach", tmp_path / "one.png")
+    both = {"e2hil": (MEASURES[0], seeds), "hil_serl": (MEASURES[1], [changes(2)])}
+    draw_predictions(both, "reach", tmp_path / "two.png")
+    one, two = coloured(tmp_path / "one.png"), coloured(tmp_path / "two.png")
+    assert one.shape[1] > 1000 and two.shape[0] > 1.8 * one.shape[0]
+    middle = two.shape[0] // 2
+    assert one.sum() > 1000 and two[:middle].sum() > 1000 and two[middle:].sum() > 1000
+
+
+def test_the_largest_values_are_not_cut_off() -> None:
+    axes = Figure().subplots()
+    values = np.array([-2.0, 1e-4, 2e-4, 3e-4, 50.0])
+    axes.scatter(values, values)
+    _symmetric_log(axes, values, "x")
+    low, high = axes.get_xlim()
+    assert low < -2.5 and high > 60
+    _symmetric_log(axes, np.linspace(1, 2, 5), "y")
+    assert (axes.get_xscale(), axes.get_yscale()) == ("symlog", "linear")

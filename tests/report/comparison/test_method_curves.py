@@ -1,4 +1,4 @@
-"""Curves of methods: how seeds are pooled, and that every method can be seen."""
+"""Curves of methods: pooling of seeds, and the visibility of every method."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from e2hil_rllib.report.comparison.method_curves import (
     band_of,
     draw_methods,
     evaluated_series,
+    looks_of,
     trained_series,
 )
-from e2hil_rllib.report.comparison.method_looks import looks_of
 from e2hil_rllib.report.comparison.trials import METHODS
 from e2hil_rllib.run.evaluation_log import EvaluatedEpisode
 from e2hil_rllib.run.progress import STEP
@@ -46,7 +46,7 @@ def test_evaluations_are_rates_by_step() -> None:
     assert len(evaluated_series([])[0]) == 0
 
 
-def test_rows_without_a_figure_are_passed_over() -> None:
+def test_rows_without_a_value_are_skipped() -> None:
     columns = {STEP: np.array([1.0, 2, 3]), PANELS[1].column: np.array([np.nan, 0.5, 0.6])}
     assert [x.tolist() for x in trained_series(columns, PANELS[1])] == [[2, 3], [0.5, 0.6]]
     assert len(trained_series(columns, PANELS[2])[0]) == 0
@@ -69,7 +69,7 @@ def test_all_methods_are_drawn_each_in_its_colour(tmp_path: Path) -> None:
         assert alike > 200, f"{method} is not to be seen"
 
 
-def test_looks_are_all_different_and_stay_the_same() -> None:
+def test_looks_are_distinct_and_stable() -> None:
     looks = looks_of([*METHODS, "mine", "yours"])
     assert len({(look.colour, look.dashes) for look in looks.values()}) == len(METHODS) + 2
     assert len({look.marker for look in looks.values()}) == len(METHODS) + 2

@@ -52,7 +52,7 @@ def test_each_figure_is_the_statistic_of_its_seeds(tmp_path: Path) -> None:
     assert cells[1][6] == "never (0 of 5 seeds)" and cells[1][7:] == ("", "")
 
 
-def test_success_that_lasts_has_its_cost_and_says_who_never_got_there(tmp_path: Path) -> None:
+def test_lasting_success_shows_its_cost_and_the_seeds_that_reached_it(tmp_path: Path) -> None:
     ours = [
         result("e2hil", seed, takeovers=40 + seed, evaluations=8, human_steps_to_lasting_90=steps,
                takeovers_to_lasting_90=taken, fell_back=lowest)
@@ -81,7 +81,7 @@ def test_success_that_lasts_has_its_cost_and_says_who_never_got_there(tmp_path: 
     assert [line["reached_lasting_90"] for line in numbers] == ["4", "0", ""]
 
 
-def test_columns_that_nobody_measured_are_left_out(tmp_path: Path) -> None:
+def test_unmeasured_columns_are_left_out(tmp_path: Path) -> None:
     head, _ = as_table(method_rows(comparison_of(tmp_path, five("e2hil", [0.5] * 5))))
     assert "takeovers" not in head and "fell back" not in head and len(head) == 9
 
@@ -127,7 +127,7 @@ def test_all_tasks_have_a_row_for_methods_that_were_run_on_all(tmp_path: Path) -
     assert row.human_steps is None and row.human_steps_to_90 is None
 
 
-def test_few_and_uneven_seeds_and_a_missing_baseline_are_said(tmp_path: Path) -> None:
+def test_few_or_uneven_seeds_and_a_missing_baseline_are_warned_of(tmp_path: Path) -> None:
     comparison = comparison_of(tmp_path, [*five("e2hil", [0.5] * 5), result("random", 0)])
     few, uneven, missing = warnings(comparison)
     assert "fewer than 5 seeds on touch_cube (random 1)" in few
@@ -143,7 +143,7 @@ def test_few_and_uneven_seeds_and_a_missing_baseline_are_said(tmp_path: Path) ->
     assert warnings(comparison_of(tmp_path / "b", enough)) == []
 
 
-def test_forms_have_as_many_cells_as_heads(tmp_path: Path) -> None:
+def test_every_form_has_as_many_cells_as_heads(tmp_path: Path) -> None:
     rows = method_rows(comparison_of(tmp_path, [result("e2hil", 0), result("hil_serl", 0)]))
     for head, cells in (as_table(rows), as_numbers(rows)):
         assert {len(line) for line in cells} == {len(head)}

@@ -38,7 +38,9 @@ def test_the_mean_is_scipys_trimmed_one_whatever_the_order(values: np.ndarray) -
 
 @given(groups, groups)
 @settings(deadline=None)
-def test_improvement_is_mann_and_whitneys(a: list[np.ndarray], b: list[np.ndarray]) -> None:
+def test_probability_of_improvement_is_that_of_mann_and_whitney(
+    a: list[np.ndarray], b: list[np.ndarray]
+) -> None:
     a, b = a[: len(b)], b[: len(a)]
     expected = np.mean(
         [
@@ -154,7 +156,7 @@ def test_a_seed_makes_it_repeatable() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=3, max_size=30))
-def test_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
+def test_correlations_agree_with_scipy(pairs: list[tuple[int, int]]) -> None:
     x, y = np.array(pairs, float).T
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         assert math.isnan(pearson(x, y)) and math.isnan(spearman(x, y))
@@ -163,11 +165,11 @@ def test_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
     assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
 
 
-def test_two_pairs_always_lie_on_a_line_and_say_nothing() -> None:
+def test_two_pairs_have_no_correlation() -> None:
     assert math.isnan(pearson(np.array([1.0, 2.0]), np.array([3.0, 5.0])))
 
 
-def test_what_cannot_be_estimated_is_refused() -> None:
+def test_invalid_scores_are_refused() -> None:
     some = np.array([0.5, 0.6])
     with pytest.raises(ValueError, match="no values"):
         interquartile_mean(np.array([]))

@@ -1,4 +1,4 @@
-"""Finished trials: what is read, pooled, refused, and said of what is left out."""
+"""Finished trials: reading, pooling, refusals and notes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_rows_are_read_and_sorted_by_task_method_and_seed(tmp_path: Path) -> Non
     assert not comparison.notes and not comparison.of("reach", "random")
 
 
-def test_what_older_tables_lack_is_not_known(tmp_path: Path) -> None:
+def test_missing_columns_of_older_tables_are_unknown(tmp_path: Path) -> None:
     write_results(tmp_path, [result("e2hil", 0)])
     (trial,) = read_comparison([tmp_path]).trials
     unknown = (
@@ -49,7 +49,7 @@ def test_what_older_tables_lack_is_not_known(tmp_path: Path) -> None:
     ("evaluations", "to_lasting", "expected"),
     [(8, (300, 20), (300, 20)), (8, ("", ""), (math.inf, math.inf)), (2, ("", ""), None)],
 )
-def test_success_held_or_never_did_or_nobody_can_tell(
+def test_lasting_success_is_reached_never_reached_or_unknown(
     tmp_path: Path, evaluations: int, to_lasting: tuple[Any, Any], expected: Any
 ) -> None:
     columns = ("human_steps_to_lasting_90", "takeovers_to_lasting_90")
@@ -61,7 +61,7 @@ def test_success_held_or_never_did_or_nobody_can_tell(
     assert all(map(math.isnan, found)) if expected is None else found == expected
 
 
-def test_persons_are_tasks_of_their_own(tmp_path: Path) -> None:
+def test_each_person_makes_a_separate_task(tmp_path: Path) -> None:
     run = "trials/touch_cube/e2hil/patience_{}/seed_0"
     rows = [
         result("e2hil", 0, person=f"patience_{p}", run_dir=run.format(p), config_hash=f"{p}")
@@ -93,14 +93,14 @@ def test_the_same_trial_of_other_settings_is_refused_naming_both(tmp_path: Path)
     assert f"{tmp_path / 'b' / 'results.csv'}, line 2 (config_hash other)" in text
 
 
-def test_of_a_trial_that_was_run_again_the_last_row_counts(tmp_path: Path) -> None:
+def test_the_last_row_of_a_repeated_trial_counts(tmp_path: Path) -> None:
     write_results(tmp_path, [result("e2hil", 0, 0.1), result("e2hil", 0, 0.9, code_version="new")])
     comparison = read_comparison([tmp_path])
     assert [trial.success_rate for trial in comparison.trials] == [0.9]
     assert len(comparison.notes) == 1 and "line 2: left out" in comparison.notes[0]
 
 
-def test_of_a_run_that_was_gone_on_with_for_more_steps_the_last_row_counts(tmp_path: Path) -> None:
+def test_the_last_row_of_a_resumed_run_counts(tmp_path: Path) -> None:
     longer = result("e2hil", 0, 0.9, config_hash="longer")
     write_results(tmp_path, [result("e2hil", 0, 0.1), longer])
     assert [trial.success_rate for trial in read_comparison([tmp_path]).trials] == [0.9]
@@ -151,7 +151,7 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
         read_comparison([tmp_path])
 
 
-def test_what_differs_between_trials_is_said(tmp_path: Path) -> None:
+def test_differences_between_trials_are_noted(tmp_path: Path) -> None:
     rows = [result("e2hil", 0), result("e2hil", 1, steps=99, code_version="x", task="reach")]
     write_results(tmp_path, [*rows, result("random", 0, steps=5000, evaluation_episodes=10)])
     notes = read_comparison([tmp_path]).notes

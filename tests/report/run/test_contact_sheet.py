@@ -31,7 +31,7 @@ def blobs(pixels: np.ndarray, colour: tuple[int, int, int]) -> tuple[list[int], 
     return runs(like.any(axis=0)), runs(like.any(axis=1))
 
 
-def test_frames_stand_beside_and_cameras_below_each_other(tmp_path: Path) -> None:
+def test_frames_are_next_to_and_cameras_below_each_other(tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
     draw_strips([Strip("A", [shot(RED)] * COLUMNS), Strip("B", [shot(GREEN)] * 2)], path)
     pixels = np.asarray(Image.open(path).convert("RGB"))

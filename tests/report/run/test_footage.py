@@ -29,7 +29,7 @@ def test_an_episode_without_cameras_has_no_frames(tmp_path: Path) -> None:
     assert not footage.succeeded
 
 
-def test_a_missing_file_and_a_damaged_one_are_told_apart(tmp_path: Path) -> None:
+def test_a_missing_and_a_damaged_file_raise_different_errors(tmp_path: Path) -> None:
     path = add_episode(tmp_path, 0, 5)
     with pytest.raises(FileNotFoundError, match="episode_000001"):
         Footage(tmp_path / "episode_000001.parquet")

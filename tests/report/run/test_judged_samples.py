@@ -1,4 +1,4 @@
-"""Kept and pruned samples: which frames are shown, and what is said of them."""
+"""Kept and pruned samples: shown frames and their captions."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_smallest_middle_and_largest_are_shown_with_their_frames(
         ("log_entropy", True, "c taken without the density"),
     ],
 )
-def test_it_is_said_what_the_bounds_meant(
+def test_the_page_explains_the_bounds(
     tmp_path: Path, drawn: list[Strip], rule: str, enabled: bool, said: str
 ) -> None:
     run = run_in(tmp_path)
@@ -110,7 +110,7 @@ def test_demonstrations_are_found_in_their_own_folder(tmp_path: Path, drawn: lis
     assert len(drawn) == 3
 
 
-def test_a_moment_is_shown_once_and_open_episodes_are_passed_over(
+def test_a_moment_is_shown_once_and_open_episodes_are_skipped(
     tmp_path: Path, drawn: list[Strip]
 ) -> None:
     run = run_in(tmp_path)

@@ -39,7 +39,7 @@ def test_damaged_files_are_left_out_with_a_note(tmp_path: Path) -> None:
     assert logged_samples(RunFolder(tmp_path / "none"), notes) is None
 
 
-def test_a_sample_stands_where_the_arm_was(tmp_path: Path) -> None:
+def test_a_sample_is_placed_at_the_arms_position(tmp_path: Path) -> None:
     run = write_run(tmp_path, "e2hil", 0)
     notes: list[str] = []
     samples = logged_samples(run, notes)
@@ -75,7 +75,7 @@ def test_episodes_that_are_missing_damaged_or_renamed_leave_their_samples_out(
     assert any("it has no step 31" in note for note in notes)
 
 
-def test_observations_without_a_position_are_told_once(tmp_path: Path) -> None:
+def test_observations_without_a_position_are_noted_once(tmp_path: Path) -> None:
     run = runs.run_in(tmp_path)
     for episode in range(4):
         runs.add_episode(run.episodes, episode, 10, cameras=False)  # a state of two entries

@@ -1,4 +1,4 @@
-"""The strips of the newest episodes."""
+"""Strips of the newest episodes."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def whole_run() -> list[Row]:
 
 
 class Tags(HTMLParser):
-    """Collects the pictures of a page, and checks that its tags are closed."""
+    """Parser that collects the pictures of a page, and checks that its tags are closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_every_figure_is_drawn_and_the_page_needs_nothing_beside_it(tmp_path: Path) -> None:
+def test_every_figure_is_drawn_and_the_page_is_self_contained(tmp_path: Path) -> None:
     run = run_in(tmp_path, whole_run())
     page = write_report(run)
     text = page.read_text()
@@ -97,7 +97,7 @@ def test_the_page_tells_figures_settings_and_evaluation(tmp_path: Path) -> None:
     assert "<td>left</td><td>80 %</td>" in text and "<td>right</td><td>100 %</td>" in text
 
 
-def test_frames_stand_on_the_page_too(tmp_path: Path) -> None:
+def test_the_page_shows_frames(tmp_path: Path) -> None:
     run = run_in(tmp_path, whole_run())
     runs.add_episode(run.episodes, 0, 10)
     runs.log_selection(run, 400, runs.judged_samples([0]))
@@ -132,7 +132,7 @@ def test_an_old_figure_does_not_outlive_its_run(tmp_path: Path) -> None:
     assert [path.name for path in run.report.glob("*.png")] == ["temperature.png"]
 
 
-def test_a_full_disk_is_told_with_the_picture_and_leaves_the_old_report(
+def test_a_full_disk_is_reported_with_the_picture_and_keeps_the_old_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_in(tmp_path, whole_run())
@@ -149,7 +149,7 @@ def test_a_full_disk_is_told_with_the_picture_and_leaves_the_old_report(
     assert {path.name: path.read_bytes() for path in run.report.iterdir()} == before
 
 
-def test_a_picture_that_cannot_be_removed_is_told_by_name(
+def test_a_picture_that_cannot_be_removed_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, missing_ok: bool = False) -> None:
@@ -162,7 +162,7 @@ def test_a_picture_that_cannot_be_removed_is_told_by_name(
 
 
 @pytest.mark.parametrize("text", ["", f"{STEP}\n", f"{STEP},x\n100"])
-def test_a_run_without_a_row_is_told_plainly(tmp_path: Path, text: str) -> None:
+def test_a_run_without_a_row_is_refused(tmp_path: Path, text: str) -> None:
     run = run_in(tmp_path, [])
     run.progress.write_text(text)
     with pytest.raises(ReportError, match="nothing to report yet"):

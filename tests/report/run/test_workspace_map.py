@@ -1,4 +1,4 @@
-"""Where pruned and kept samples lie: the figures, and the picture over the arm's reach."""
+"""Positions of pruned and kept samples: the table, and the picture over the arm's reach."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def colours(picture: Path, column: int, half: int) -> np.ndarray:
     return part.reshape(-1, 3).mean(axis=0)
 
 
-def test_left_of_the_arm_is_left_in_the_picture(tmp_path: Path) -> None:
+def test_the_arms_left_is_left_in_the_picture(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     place = random.uniform((0.15, -0.14), (0.29, 0.14), (20_000, 2))
     kept = place[:, 1] < 0  # what lies left of the arm, y > 0, is pruned
@@ -48,7 +48,7 @@ def test_left_of_the_arm_is_left_in_the_picture(tmp_path: Path) -> None:
     assert pruned_left[2] < pruned_right[2] - 15  # orange: less blue
 
 
-def test_few_samples_have_no_share_and_are_drawn_all_the_same(tmp_path: Path) -> None:
+def test_cells_with_few_samples_are_drawn_without_a_share(tmp_path: Path) -> None:
     few = PlacedSamples(np.array([[0.2, 0.0], [0.21, 0.0]]), np.array([True, False]))
     all_kept = PlacedSamples(np.array([[0.2, 0.0]]), np.array([True]))
     for number, by_method in enumerate(({"e2hil": few}, {"e2hil": all_kept})):

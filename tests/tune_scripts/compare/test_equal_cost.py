@@ -17,7 +17,7 @@ BUDGET = st.integers(0, 60)
 
 @st.composite
 def evaluations(draw: st.DrawFn) -> list[tuple[float, float]]:
-    """Of a run: whole human steps that never decrease, many of them the same."""
+    """Points of a run: whole human steps that never decrease, many of them equal."""
     steps = itertools.accumulate(draw(st.lists(st.integers(0, 8), max_size=12)))
     return [(float(h), draw(SUCCESS)) for h in steps]
 
@@ -42,14 +42,14 @@ def test_closed_form_cases(points, budget, expected):
 
 
 @given(evaluations(), BUDGET.filter(bool))
-def test_it_is_the_mean_of_the_step_function(points, budget):
+def test_mean_success_is_the_mean_of_the_step_function(points, budget):
     # Stairs begin at whole steps, so that the sum over them is the integral.
     by_hand = np.mean([success_at(points, h) for h in range(budget)])
     assert mean_success(points, budget) == pytest.approx(by_hand)
 
 
 @given(evaluations(), BUDGET)
-def test_it_lies_between_0_and_the_best_evaluation(points, budget):
+def test_mean_success_is_between_0_and_the_best_evaluation(points, budget):
     best = max((success for _, success in points), default=0.0)
     assert -1e-12 <= mean_success(points, budget) <= best + 1e-12
 
@@ -80,14 +80,14 @@ def test_the_last_success_is_carried_forward(points, budget, longer):
 
 
 @given(evaluations(), SUCCESS, SUCCESS, BUDGET)
-def test_of_evaluations_at_the_same_human_steps_the_last_one_counts(points, first, last, budget):
+def test_the_last_evaluation_at_the_same_human_steps_counts(points, first, last, budget):
     at = points[-1][0] if points else 0.0
     assert mean_success([*points, (at, first), (at, last)], budget) == mean_success(
         [*points, (at, last)], budget
     )
 
 
-def test_human_steps_neither_decrease_nor_lie_below_0():
+def test_decreasing_or_negative_human_steps_are_refused():
     with pytest.raises(ValueError, match="decrease from 5 to 4"):
         mean_success([(5, 0.0), (4, 1.0)], 10)
     with pytest.raises(ValueError, match="decrease from 5 to 4"):

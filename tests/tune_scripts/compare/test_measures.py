@@ -1,4 +1,4 @@
-"""What a run comes to."""
+"""Measures of a run."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def test_success_that_never_held_or_never_fell_back_has_no_figure(tmp_path):
     assert (held.human_steps_to_lasting_90, held.fell_back) == (10, None)
 
 
-def test_a_run_from_before_takeovers_were_counted_has_none(tmp_path):
+def test_a_run_without_counted_takeovers_has_none(tmp_path):
     measures = measure(evaluated_run(tmp_path, [1.0, 1.0, 1.0], taken=False))
     assert (measures.human_steps_to_lasting_90, measures.takeovers_to_lasting_90) == (10, None)
     assert measures.takeovers is None
 
 
-def test_an_evaluation_counts_what_had_happened_by_then(tmp_path):
+def test_an_evaluation_counts_the_steps_up_to_it(tmp_path):
     def evaluate(*steps):
         of_steps = [EvaluatedEpisode(step, n, True, 5, 1.0) for step in steps for n in range(2)]
         write_evaluations(run.evaluation, of_steps)
@@ -132,7 +132,7 @@ def test_a_finished_run_is_measured(tmp_path):
     assert measures.human_steps_to_90 is None
 
 
-def test_where_the_environment_does_not_tell_success_there_is_none(tmp_path):
+def test_without_success_of_the_environment_there_is_no_rate(tmp_path):
     measures = measure(finished_run(tmp_path, success=(None, None)))
     assert (measures.success_rate, measures.success_low, measures.success_high) == (None,) * 3
     assert measures.evaluation_episodes == 2
@@ -146,7 +146,7 @@ def test_episodes_are_read_in_their_order_without_frames(tmp_path):
         list(training_episodes(run))
 
 
-def test_a_run_that_has_not_come_to_its_end_is_refused(tmp_path):
+def test_an_unfinished_run_is_refused(tmp_path):
     with pytest.raises(MeasureError, match="has no row"):
         measure(RunFolder(tmp_path))
     run = finished_run(tmp_path)

@@ -44,7 +44,7 @@ PUBLISHED = (
 
 @dataclass
 class Update:
-    """One actor update: how its batch was judged, and which of it the actor's loss uses.
+    """One actor update: the judgement of its batch, and the samples in the actor's loss.
 
     Attributes:
         selection: How the batch was judged.
@@ -163,7 +163,7 @@ def test_only_rlpd10_has_more_critics_and_takes_two_of_them_for_the_target(updat
 
 
 def test_first_episodes_and_the_operators_draws_are_the_same_for_published_methods(tmp_path):
-    """Until learning starts nothing but the seed decides: a method draws from no other stream."""
+    """Until learning starts, only the seed matters: a method uses no other random stream."""
     values = SETTINGS.model_dump(exclude_unset=True) | {
         "task": "envs:SO101TouchCube-v0",
         "env": {"operator": {"skill": 0.8, "attention": 0.9}},
@@ -203,14 +203,14 @@ def test_a_method_begins_with_its_preset_and_changes_learning_alone(method):
 
 
 @pytest.mark.parametrize("method", PUBLISHED)
-def test_published_methods_have_nothing_of_ours(method):
+def test_published_methods_have_none_of_our_additions(method):
     config = algorithm_config(apply_method(SETTINGS, method), RunFolder("not made"))
     for name, value in PRESETS["e2hil_paper"].items():
         if name != "selection_enabled":
             assert getattr(config, name) == value, name
 
 
-def test_behaviour_cloning_never_asks_the_critics(tmp_path, monkeypatch):
+def test_behaviour_cloning_never_uses_the_critics(tmp_path, monkeypatch):
     """The actor's loss and the selection are not called, the critics do not move."""
     for name in ("actor_loss", "select_samples", "critic_target"):
         monkeypatch.setattr(learner, name, None)

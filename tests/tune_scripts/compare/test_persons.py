@@ -1,4 +1,4 @@
-"""The persons that a comparison sets side by side."""
+"""Simulated persons of a comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which trials there are, and which of them are still to be run."""
+"""Plan of a comparison: its trials, finished and begun ones."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_each_person_has_trials_of_their_own():
         ("entropy_selection.upper_percentile=91", False),
     ],
 )
-def test_the_hash_tells_settings_apart_that_make_another_result(override, same):
+def test_the_hash_differs_for_settings_that_change_the_result(override, same):
     assert (config_hash(with_settings(reach(), override)) == config_hash(reach())) == same
 
 
@@ -105,7 +105,7 @@ def row_of(trial, **values):
         ({"person": "patience_3"}, True, False),
     ],
 )
-def test_finished_is_what_has_a_row_of_these_settings_and_this_code(other, any_version, finished):
+def test_a_trial_is_finished_with_a_row_of_its_settings_and_this_code(other, any_version, finished):
     trial = plan()[0]
     assert is_finished(trial, [row_of(trial, **other)], "abc", any_version) == finished
 
@@ -117,7 +117,7 @@ def begun(trial, out, steps=20.0, **values):
     write_rows(run.progress, [{STEP: steps}])
 
 
-def test_a_run_that_was_begun_is_gone_on_with(tmp_path):
+def test_a_begun_run_is_resumed(tmp_path):
     trial = plan(demonstrations={"record": 3})[0]
     check_begun(trial, tmp_path, [], "abc")
     begun(trial, tmp_path)
@@ -129,8 +129,8 @@ def test_a_run_that_was_begun_is_gone_on_with(tmp_path):
     check_begun(plan(stop={"steps": 100}, demonstrations={"record": 3})[0], tmp_path, [], "abc")
 
 
-def test_a_run_that_ended_later_than_asked_is_gone_on_with(tmp_path):
-    """One that was killed counts the episodes since its checkpoint, and then ends an iteration."""
+def test_a_run_that_ended_later_than_asked_is_resumed(tmp_path):
+    """A killed run counts the episodes since its checkpoint, and ends after a whole iteration."""
     begun(plan()[0], tmp_path, steps=79.0)
     check_begun(plan()[0], tmp_path, ["abc"], "abc")
 
@@ -140,11 +140,11 @@ def test_damaged_progress_is_named(tmp_path):
     progress = RunFolder(tmp_path / plan()[0].run_dir).progress
     with progress.open("a") as file:
         file.write("\0\0\0\n")
-    with pytest.raises(PlanError, match=f"{progress} cannot be read.*train this trial anew"):
+    with pytest.raises(PlanError, match=f"{progress} cannot be read.*train this trial again"):
         check_begun(plan()[0], tmp_path, ["abc"], "abc")
 
 
-def test_a_run_of_other_settings_more_steps_or_other_code_is_not(tmp_path):
+def test_a_run_of_other_settings_more_steps_or_other_code_is_refused(tmp_path):
     begun(plan()[0], tmp_path, steps=60.0)
     with pytest.raises(PlanError, match=r"other values of evaluation_env|other values of env"):
         check_begun(plan(env={"human_every": 3})[0], tmp_path, [], "abc")

@@ -1,4 +1,4 @@
-"""What a comparison writes down of trials that end, also where that cannot be written."""
+"""Rows of ended trials, also where they cannot be written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROW = ResultRow(
 
 
 def ended(out: Path, row: ResultRow = ROW) -> SimpleNamespace:
-    """A trial as Tune has it."""
+    """Return a trial of Tune."""
     assignment = Assignment(
         row.task, row.method, row.seed, {}, row.config_hash, row.code_version, str(out),
         row.run_dir,
@@ -56,7 +56,7 @@ def test_a_row_of_other_code_is_not_taken_for_the_trials(tmp_path: Path) -> None
     assert [row["code_version"] for row in read_results(tmp_path / RESULTS)] == ["old", "abc"]
 
 
-def test_an_error_that_cannot_be_noted_is_shown_and_stops_nothing(
+def test_an_error_that_cannot_be_written_is_shown_and_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, row: object) -> None:

@@ -1,4 +1,4 @@
-"""The tables of a comparison."""
+"""Tables of a comparison."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_rows_are_read_back(tmp_path):
     assert not any(is_of(row, "touch_cube", "e2hil", 1, "patience_3") for row in rows)
 
 
-def test_a_table_from_before_there_were_all_columns_is_read_and_goes_on(tmp_path):
+def test_a_table_with_fewer_columns_is_read_and_extended(tmp_path):
     path = tmp_path / "results.csv"
     append_row(path, ROW)
     header, row = path.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""A whole comparison: killed and gone on with, with a trial that crashes, and what it refuses."""
+"""A whole comparison: killed and resumed, with a trial that crashes, and its refusals."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ITERATION = 20  # steps, as in tests/tune_scripts/reach.py
 
 @pytest.fixture
 def trials(tmp_path: Path) -> list[Trial]:
-    """One that trains for some seconds, from demonstrations, and one whose environment breaks."""
+    """A trial of some seconds, with demonstrations, and one with a broken environment."""
     configs = tmp_path / "configs"
     write_task(
         configs, "reach", env={"human_every": 1}, demonstrations={"record": 2},
@@ -51,7 +51,7 @@ def trials(tmp_path: Path) -> list[Trial]:
 
 
 def kill_in_the_middle(arguments: list[str], checkpoints: Path, patience: float = 90.0) -> None:
-    """Runs a comparison and kills it as soon as a trial has checkpoints behind it."""
+    """Run a comparison and kill it as soon as a trial has checkpoints."""
     process = subprocess.Popen([sys.executable, "-m", "tune_scripts.compare", *arguments], cwd=ROOT)
     end = time.monotonic() + patience
     try:
@@ -65,7 +65,7 @@ def kill_in_the_middle(arguments: list[str], checkpoints: Path, patience: float 
 
 
 @pytest.mark.slow
-def test_a_killed_comparison_goes_on_and_a_trial_that_crashes_stops_no_other(tmp_path, trials):
+def test_a_killed_comparison_resumes_and_a_crashed_trial_stops_no_other(tmp_path, trials):
     out = tmp_path / "out"
     run = RunFolder(out / trials[0].run_dir)
     arguments = ["--tasks", "reach", "--methods", "hil_serl", "--seeds", "1", "--out", str(out)]
@@ -105,7 +105,7 @@ def test_a_killed_comparison_goes_on_and_a_trial_that_crashes_stops_no_other(tmp
 
 @pytest.fixture
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
-    """Trials that would have been run, by name; Ray and its resources are stood in for."""
+    """Names of the trials that would have run; Ray and its resources are replaced."""
     started: list[list[str]] = []
     monkeypatch.setattr(sweep, "ray_running", lambda address, share: contextlib.nullcontext())
     monkeypatch.setattr(
@@ -114,12 +114,12 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
     yield started
 
 
-def test_what_somebody_stopped_is_said_to_be_open(tmp_path, trials, without_ray):
+def test_stopped_trials_are_reported_as_open(tmp_path, trials, without_ray):
     said = io.StringIO()
     ended = run_sweep(trials, tmp_path / "out", Console(file=said, width=200))
     assert without_ray == [["reach", "broken"]]
     assert ended.exit_status == 130
-    assert "2 trials are open; the same command goes on with them" in said.getvalue()
+    assert "2 trials are open; the same command resumes them" in said.getvalue()
 
 
 def test_two_comparisons_cannot_use_one_folder(tmp_path, trials, without_ray):
@@ -154,7 +154,7 @@ def test_options_take_several_values_and_errors_name_what_to_do(tmp_path):
 
 @pytest.fixture
 def planned(monkeypatch):
-    """The trials that the command plans, which does not run them."""
+    """Trials that the command plans, without running them."""
     planned: list[Trial] = []
 
     def run(trials, *rest):
@@ -216,7 +216,7 @@ def test_an_override_that_would_have_no_effect_is_refused(tmp_path, override, in
     assert f"--set {override} would have no effect: {instead}" in said
 
 
-def test_only_a_start_that_was_not_refused_is_noted(tmp_path, trials, without_ray):
+def test_only_an_accepted_start_is_noted(tmp_path, trials, without_ray):
     out, console = tmp_path / "out", Console(quiet=True)
     typed = ["--tasks", "reach", "--out", str(out)]
     wrong = [replace(trials[0], settings=with_settings(trials[0].settings, "env={limmit: 3}"))]

@@ -1,4 +1,4 @@
-"""The table of a screening: a row for each evaluation, and what a run differed in."""
+"""Table of a screening: a row for each evaluation, and the factor of a run."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""Examining the checkpoints of a comparison that was really run."""
+"""Examination of the checkpoints of a real comparison."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def examine(comparison: Path, out: Path, *options: str) -> tuple[int, str]:
 
 
 def named_checkpoints(folder: Path, *steps_of_seeds: Sequence[int]) -> Path:
-    """A comparison whose checkpoints are named and empty, for each seed those of some steps."""
+    """A comparison with empty checkpoint folders, at some steps of each seed."""
     write_results(folder, [result("e2hil", seed) for seed in range(len(steps_of_seeds))])
     for seed, steps in enumerate(steps_of_seeds):
         for step in steps:
@@ -59,7 +59,7 @@ def named_checkpoints(folder: Path, *steps_of_seeds: Sequence[int]) -> Path:
 
 @pytest.fixture
 def looked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The checkpoints that are looked at, each measure being 0.5 and the n-th entropy n."""
+    """The examined checkpoints, with each measure 0.5 and the n-th entropy n."""
     paths: list[Path] = []
 
     def examine(run: Any, path: Path, wanted: Any) -> dict[str, float]:
@@ -116,15 +116,13 @@ def test_the_same_seed_measures_the_same(comparison: Path, tmp_path: Path):
     assert (tmp_path / "three" / TABLE).read_bytes() != one
 
 
-def test_without_checkpoints_the_way_to_have_some_is_said(comparison: Path, tmp_path: Path):
+def test_without_checkpoints_the_error_says_how_to_save_some(comparison: Path, tmp_path: Path):
     code, output = examine(comparison, tmp_path, "--every", "70")
     assert code == 2
     assert "checkpoint.every_steps=70" in " ".join(output.split())
 
 
-def test_the_first_checkpoint_from_each_multiple_on_is_looked_at(
-    tmp_path: Path, looked: list[Path]
-):
+def test_the_first_checkpoint_from_each_multiple_on_is_examined(tmp_path: Path, looked: list[Path]):
     # Killed and resumed: from there on, its checkpoints are at odd steps.
     odd = [0, 500, 1043, 1543, 2043, 2543, 2900, 5200]
     folder = named_checkpoints(tmp_path, odd, [], [1000, 2000], [500])
@@ -154,7 +152,7 @@ def test_a_table_with_other_columns_is_refused_before_anything_is_examined(
     assert "--out, or remove the file" in words
 
 
-def test_rows_of_other_settings_stay_in_the_table_alone(
+def test_rows_of_other_settings_stay_in_the_table_only(
     tmp_path: Path, looked: list[Path], monkeypatch: pytest.MonkeyPatch
 ):
     folder, out = named_checkpoints(tmp_path, [20]), tmp_path / "out"
@@ -176,7 +174,7 @@ def test_rows_of_other_settings_stay_in_the_table_alone(
     assert len(looked) == 3 and [row["entropy"] for row in drawn[-1]] == [1]
 
 
-def test_a_resumed_seed_counts_between_its_checkpoints():
+def test_a_resumed_seed_is_interpolated_between_its_checkpoints():
     nan = math.nan
     points = [
         (0, 1000, 1),
@@ -198,7 +196,7 @@ def test_published_phases_are_those_of_the_published_rows(tmp_path: Path):
     assert (tmp_path / "phases.csv").read_bytes() == (published / "phases.csv").read_bytes()
 
 
-def test_what_was_got_from_a_step_on():
+def test_return_to_go_from_a_step_on():
     assert _return_to_go((4, True), 3, 0.5) == 1
     assert _return_to_go((4, True), 1, 0.5) == 0.25
     assert math.isnan(_return_to_go((4, False), 1, 0.5))

@@ -1,4 +1,4 @@
-"""The exact effect of a sample on the entropy, against steps that are really taken."""
+"""Exact effect of a sample on the entropy, against real steps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def entropy(module: E2HiLTorchRLModule, latent: torch.Tensor, noise: torch.Tenso
     return -module.policy(latent).sample(noise)[1].mean()
 
 
-def test_it_is_the_change_of_a_step_that_is_taken():
+def test_effects_are_the_changes_of_real_steps():
     torch.set_default_dtype(torch.float64)
     try:
         whole = module()

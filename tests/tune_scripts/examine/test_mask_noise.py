@@ -21,7 +21,7 @@ def drawn(seed: int, rows: int = 4000) -> torch.Tensor:
     return torch.randn(rows, generator=torch.Generator().manual_seed(seed))
 
 
-def test_a_selection_agrees_with_itself_and_with_any_stretched_one():
+def test_a_selection_agrees_with_itself_and_with_a_scaled_one():
     first = selection(drawn(0))
     for second in (first, selection(-3 * drawn(0))):
         both = agreement(first, second)
@@ -42,7 +42,7 @@ def test_the_opposite_order_ranks_at_minus_one():
     assert agreement(selection(values), selection(values.flip(0))).rank == pytest.approx(-1)
 
 
-def test_the_parts_are_the_whole():
+def test_kept_above_and_below_make_up_the_batch():
     one = selection(drawn(0, 200))
     assert torch.equal(above(one) | below(one), ~one.mask)
     assert (above(one).sum(), below(one).sum()) == (20, 10)
@@ -53,6 +53,6 @@ def test_batches_of_different_sizes_are_refused():
         agreement(selection(drawn(0, 10)), selection(drawn(0, 20)))
 
 
-def test_the_mean_of_nothing_is_not_known():
+def test_the_mean_of_no_values_is_nan():
     assert mean_of(torch.tensor([1.0, 3.0, 8.0]), torch.tensor([True, True, False])) == 2
     assert math.isnan(mean_of(torch.ones(2), torch.zeros(2, dtype=torch.bool)))

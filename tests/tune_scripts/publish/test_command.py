@@ -1,9 +1,10 @@
-"""What is committed of a comparison."""
+"""Published files of a comparison."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,14 @@ from tests.report.comparisons import result, whole_comparison, write_results
 from tests.tune_scripts.compare.test_results import ROW
 from tune_scripts.commands import COMMANDS, CommandRow
 from tune_scripts.compare.results import ErrorRow, ResultRow, append_row
-from tune_scripts.publish.command import PublishError, app, make_small, publish
+from tune_scripts.publish.command import (
+    PublishError,
+    app,
+    commands_in_words,
+    machine_in_words,
+    make_small,
+    publish,
+)
 
 STARTED = CommandRow("2026-01-01T10:00:00+00:00", "abc1234", "python -m x --out touch")
 PICTURES = ["fig4_curves_touch_cube.png", "fig5_entropy_change_touch_cube.png",
@@ -82,7 +90,7 @@ def test_tables_figures_curves_and_their_origin_are_written(whole: Path, tmp_pat
         assert str(whole.parent) not in path.read_text()
 
 
-def test_folders_are_pooled_and_published_anew(whole: Path, tmp_path: Path) -> None:
+def test_folders_are_pooled_and_earlier_results_replaced(whole: Path, tmp_path: Path) -> None:
     more = tmp_path / "more"
     write_results(more, [result("e2hil", 5), result("e2hil", 1, 0.25, config_hash="e2hil-1")])
     old = tmp_path / "out" / "all"
@@ -118,7 +126,7 @@ def test_persons_are_published_apart(tmp_path: Path) -> None:
     assert tasks[:2] == ["touch_cube_patience_0.6", "touch_cube_patience_3"]
 
 
-def test_what_cannot_be_published_is_refused(whole: Path, tmp_path: Path) -> None:
+def test_an_invalid_name_or_command_is_refused(whole: Path, tmp_path: Path) -> None:
     with pytest.raises(PublishError, match="Leave --command out"):
         publish([whole], "touch", "python", out=tmp_path)
     with pytest.raises(PublishError, match="cannot name a folder"):
@@ -139,3 +147,22 @@ def test_large_pictures_get_a_palette_and_keep_their_look(tmp_path: Path) -> Non
     assert picture.stat().st_size < len(before) / 2
     small = np.asarray(Image.open(picture).convert("RGB")).astype(float)
     assert small.shape == pixels.shape and np.abs(small - pixels).mean() < 4
+
+
+def test_a_restarted_command_is_listed_once() -> None:
+    rows = [
+        {"time": time, "code_version": code, "command": command}
+        for time, code, command in (("t1", "a", "one"), ("t2", "a", "two"), ("t3", "b", "one"))
+    ]
+    assert commands_in_words(rows) == [
+        "`one` (started t1, 2 times until t3; code a, b)",
+        "`two` (started t2; code a)",
+    ]
+
+
+def test_the_machine_is_described_by_its_processor(tmp_path, monkeypatch) -> None:
+    assert re.fullmatch(r"\d+ cores, \S.*", machine_in_words())
+    info = tmp_path / "cpuinfo"
+    info.write_text("processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nmodel name\t: other\n")
+    monkeypatch.setattr("tune_scripts.publish.command._CPU_INFO", info)
+    assert machine_in_words().endswith(" cores, Some CPU @ 2 GHz")

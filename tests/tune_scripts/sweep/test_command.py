@@ -1,4 +1,4 @@
-"""A whole sweep over the selection: killed, gone on with, a trial that fails, what it refuses."""
+"""A whole sweep: killed and resumed, with a trial that fails, and its refusals."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def sweep_of(configs: Path, samples: int = 3, goal: Goal = GOAL) -> SelectionSwe
 
 
 def run(sweep: SelectionSweep, out: Path) -> tuple[Ended, str]:
-    """Runs a sweep in this process; returns how it ended, and what it said."""
+    """Run a sweep in this process; return its end and its output."""
     said = io.StringIO()
     ended = run_selection_sweep(sweep, out, Console(file=said, width=200))
     return ended, " ".join(said.getvalue().split())
 
 
 def kill_in_the_middle(arguments: list[str], reference: RunFolder, patience: float = 90.0) -> None:
-    """Runs a sweep and kills it as soon as its first trial has a row of progress behind it."""
+    """Run a sweep and kill it once its first trial has a checkpoint after a row of progress."""
     module = [sys.executable, "-m", "tune_scripts.sweep"]
     process = subprocess.Popen([*module, *arguments], cwd=ROOT)
     end = time.monotonic() + patience
@@ -75,7 +75,7 @@ def kill_in_the_middle(arguments: list[str], reference: RunFolder, patience: flo
 
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
-    """A sweep whose trial 1 was done, with success from the start, and whose trial 2 cannot be run.
+    """A sweep whose trial 1 has ended, with success from the start, and whose trial 2 cannot run.
 
     Trial 2 would be worse than trial 1 at its first rung.
     """
@@ -96,7 +96,7 @@ def one_ray() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_goes_on_with_its_points_and_a_trial_that_fails_stops_no_other(
+def test_a_killed_sweep_resumes_with_its_points_and_a_failed_trial_stops_no_other(
     begun, configs, request
 ):
     out, reference = begun, RunFolder(begun / run_dir(0))
@@ -126,7 +126,7 @@ def test_a_killed_sweep_goes_on_with_its_points_and_a_trial_that_fails_stops_no_
     assert (failed["number"], failed["run_dir"]) == ("2", "trials/trial_002")
     assert "holds files, but no run" in failed["error"]
     assert "failed: trial 2:" in said and "[3/3]" in said
-    assert "1 trials are open; the same command goes on with them." in said
+    assert "1 trials are open; the same command resumes them." in said
 
     (out / run_dir(2) / "notes.txt").unlink()
     table, worked_on = (out / "trials.csv").read_text(), reference.progress.stat().st_mtime_ns
@@ -143,7 +143,7 @@ def test_a_killed_sweep_goes_on_with_its_points_and_a_trial_that_fails_stops_no_
     assert json.loads((out / "points.json").read_text()) == points
 
 
-def test_a_trial_that_was_done_when_the_kill_came_gets_its_row_and_is_not_run(tmp_path, configs):
+def test_a_trial_that_ended_before_the_kill_gets_its_row_and_is_not_run(tmp_path, configs):
     Points(tmp_path / "points.json")
     evaluated_run(tmp_path / run_dir(0), [(40, 20, (True,)), (60, 20, (True,))], checkpoint=60)
     ended, said = run(sweep_of(configs, samples=1), tmp_path)
@@ -154,7 +154,7 @@ def test_a_trial_that_was_done_when_the_kill_came_gets_its_row_and_is_not_run(tm
     assert not (tmp_path / "demonstrations").exists()
 
 
-def test_a_folder_is_of_one_sweep_but_for_more_samples(tmp_path, configs):
+def test_a_folder_belongs_to_one_sweep_but_may_get_more_samples(tmp_path, configs):
     (tmp_path / "sweep.json").write_text(json.dumps(sweep_of(configs).identity()))
     evaluated_run(tmp_path / run_dir(0), [(60, 20, (True,))], checkpoint=60)
     Points(tmp_path / "points.json")
@@ -189,9 +189,7 @@ def test_a_folder_is_of_one_sweep_but_for_more_samples(tmp_path, configs):
         (["--set", "stop.autonomous_success_rate=0.9"], "Add --set stop.autonomous_success_rate="),
     ],
 )
-def test_what_cannot_be_swept_is_refused_before_anything_begins(
-    tmp_path, configs, arguments, message
-):
+def test_invalid_sweeps_are_refused_before_anything_begins(tmp_path, configs, arguments, message):
     common = ["--task", "reach", "--configs", str(configs), "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(app, [*common, *arguments])
     assert done.exit_code == 2

@@ -1,4 +1,4 @@
-"""The tables and the picture of a sweep over the selection."""
+"""Tables and figure of a sweep."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_trials_are_read_back_as_they_were_by_their_number(tmp_path):
     )
 
 
-def test_a_row_is_of_how_far_a_trial_came():
+def test_a_row_holds_the_progress_of_a_trial():
     standing = Standing(1000, 30, 0.5, 0.25, [(10, 0.0)], "")
     values = paper_values() | {"training.utd_ratio": 5}
     trial = EndedTrial.of(3, values, standing, "abc", "trials/trial_003")
@@ -67,7 +67,7 @@ def sweep_of_nine() -> list[EndedTrial]:
     return [ended_trial(0, objective=0.4), *better, ended_trial(8, ended=PRUNED, objective=0.99)]
 
 
-def test_the_best_five_stand_beside_the_paper_and_pruned_trials_do_not():
+def test_the_table_shows_the_best_five_next_to_the_paper_without_pruned_trials():
     trials = sweep_of_nine()
     assert [trial.number for trial in best_first(trials)] == [7, 6, 5, 4, 3, 2, 1, 0]
     frugal = ended_trial(9, objective=0.75, human_steps=1)
@@ -86,7 +86,7 @@ def test_the_best_five_stand_beside_the_paper_and_pruned_trials_do_not():
     assert rows[-1] == ["demonstration fraction", *["0.5"] * 6]
 
 
-def test_a_paper_that_is_among_the_best_stands_there_once():
+def test_the_paper_among_the_best_is_shown_once():
     columns = best_table([ended_trial(0), ended_trial(1, objective=0.1)], 900).columns
     assert [column.header for column in columns] == ["trial", "paper", "1"]
 

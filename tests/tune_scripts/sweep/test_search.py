@@ -1,4 +1,4 @@
-"""Who proposes points and who prunes: both go on from what is on disk."""
+"""Search algorithm and scheduler of a sweep, new and resumed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_points_follow_from_the_seed(tmp_path):
     assert first[0] == other[0] and first[1] != other[1]
 
 
-def test_what_goes_on_proposes_the_open_points_first_and_then_others_than_before(tmp_path):
+def test_a_resumed_search_proposes_the_open_points_first_and_then_new_ones(tmp_path):
     before = propose(searching(tmp_path), 4)
     ended = [ended_trial(n, objective=0.1) for n in (0, 2)]
     after = propose(searching(tmp_path, ended, open_numbers=[1, 3]), 5)
@@ -60,7 +60,7 @@ def test_what_goes_on_proposes_the_open_points_first_and_then_others_than_before
     assert len(json.loads((tmp_path / "points.json").read_text())) == 7
 
 
-def test_the_search_knows_what_earlier_trials_have_come_to(tmp_path):
+def test_a_resumed_search_knows_the_results_of_earlier_trials(tmp_path):
     ended = [ended_trial(0, objective=0.7), ended_trial(1, ended=PRUNED, human_steps=12)]
     study = searching(tmp_path, ended, open_numbers=[])._ot_study
     assert [t.state.name for t in study.trials] == ["COMPLETE", "PRUNED"]
@@ -69,7 +69,7 @@ def test_the_search_knows_what_earlier_trials_have_come_to(tmp_path):
     assert study.trials[0].params == paper_values()
 
 
-def test_a_pruned_trials_objective_is_no_value(tmp_path):
+def test_the_objective_of_a_pruned_trial_is_no_value_of_the_study(tmp_path):
     search = searching(tmp_path)
     for name in "abc":
         search.suggest(name)
@@ -92,7 +92,7 @@ def trial_of(scheduler: EqualCostASHA, number: int) -> Trial:
 
 
 def at(*objectives: float, ended: str = "") -> dict[str, Any]:
-    """A result at so many rungs; what is beyond them does not count."""
+    """Return a result at the first rungs; its other figures must not count."""
     rungs = list(zip(GOAL.rungs, objectives, strict=False))
     return {"rungs": rungs, "human_steps": 77, "objective": -5.0, "ended": ended}
 
@@ -122,6 +122,15 @@ def test_a_rung_is_decided_once_and_a_slice_may_pass_two():
     assert decide(scheduler, 8, 0.95, 0.2) == TrialScheduler.STOP
 
 
+def test_a_rung_before_the_first_evaluation_is_never_decided():
+    scheduler = EqualCostASHA(GOAL, {}, [])
+    assert decide(scheduler, 1, 0.9) == TrialScheduler.CONTINUE
+    late = trial_of(scheduler, 2)
+    second_rung = at() | {"rungs": [(30, 0.2)]}
+    for _ in range(3):  # each slice names the rungs again
+        assert scheduler.on_trial_result(None, late, second_rung) == TrialScheduler.CONTINUE
+
+
 def test_the_papers_values_are_compared_but_never_pruned():
     scheduler = EqualCostASHA(GOAL, {}, [])
     decide(scheduler, 1, 0.9)
@@ -129,7 +138,7 @@ def test_the_papers_values_are_compared_but_never_pruned():
     assert scheduler.pruned == set()
 
 
-def test_who_ended_early_counts_at_the_rungs_and_is_not_pruned():
+def test_a_trial_that_ended_early_counts_at_the_rungs_and_is_not_pruned():
     scheduler = EqualCostASHA(GOAL, {}, [])
     frugal = trial_of(scheduler, 1)
     scheduler.on_trial_complete(None, frugal, at(0.9, 0.9, ended="budget"))
@@ -137,7 +146,7 @@ def test_who_ended_early_counts_at_the_rungs_and_is_not_pruned():
     assert decide(scheduler, 2, 0.95, 0.5) == TrialScheduler.STOP
 
 
-def test_what_goes_on_knows_the_rungs_of_earlier_trials_and_decides_none_anew():
+def test_a_resumed_scheduler_knows_the_rungs_of_earlier_trials_and_decides_none_again():
     earlier = {1: [(10, 0.9), (30, 0.9)], 2: [(10, 0.1)]}
     scheduler = EqualCostASHA(GOAL, earlier, ended=[1])
     survivor = trial_of(scheduler, 2)

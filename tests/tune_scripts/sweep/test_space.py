@@ -1,4 +1,4 @@
-"""What a sweep over the selection searches."""
+"""Search space of a sweep."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_reference_has_the_papers_values():
 
 
 @pytest.mark.parametrize("searched", SEARCHED, ids=lambda searched: searched.name)
-def test_the_paper_and_both_ends_lie_in_the_range_and_suit_the_algorithm(searched, tmp_path):
+def test_the_paper_and_both_ends_are_in_the_range_and_valid(searched, tmp_path):
     distribution = searched.distribution()
     for value in (searched.low, searched.paper, searched.high):
         assert distribution._contains(distribution.to_internal_repr(value))
@@ -36,7 +36,7 @@ def test_the_paper_and_both_ends_lie_in_the_range_and_suit_the_algorithm(searche
     assert len(searched.help) > 20 and len(searched.reason) > 20
 
 
-def test_any_percentiles_of_the_ranges_go_together():
+def test_any_percentiles_of_the_ranges_are_compatible():
     by_name = {searched.name: searched for searched in SEARCHED}
     assert by_name["lower_percentile"].high < by_name["upper_percentile"].low
 

@@ -1,4 +1,4 @@
-"""How far a trial of a sweep has come, read from its run folder."""
+"""Progress of a trial of a sweep, read from its run folder."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def test_rungs_lie_below_the_human_steps_that_are_compared():
     assert Goal(4000, 3, 500).rungs == [1]
 
 
-def test_a_new_trial_has_come_nowhere(tmp_path):
+def test_a_new_trial_has_no_progress(tmp_path):
     nowhere = Standing(0, 0, 0.0, 0.0, [], "")
     assert standing_of(RunFolder(tmp_path / "new"), GOAL) == nowhere
 
 
-def test_a_trial_that_can_go_on_counts_over_the_human_steps_it_spent(tmp_path):
+def test_an_unfinished_trial_counts_over_the_human_steps_it_spent(tmp_path):
     run = evaluated_run(tmp_path, [(500, 20, HALF)], checkpoint=500)
     assert standing_of(run, GOAL) == Standing(500, 20, 0.5, 0.0, [], "")
     run = evaluated_run(tmp_path, [(500, 20, HALF), (700, 40, ALL)], checkpoint=700)
@@ -42,7 +42,7 @@ def test_a_trial_that_can_go_on_counts_over_the_human_steps_it_spent(tmp_path):
     assert standing.rungs == [(30, pytest.approx(10 * 0.5 / 30))]
 
 
-def test_who_needs_nobody_any_more_ends_at_the_budget_and_has_come_to_every_rung(tmp_path):
+def test_a_policy_that_no_longer_needs_the_person_ends_at_the_budget_past_every_rung(tmp_path):
     run = evaluated_run(tmp_path, [(500, 5, HALF), (1017, 5, ALL)], checkpoint=1017)
     standing = standing_of(run, GOAL)
     assert (standing.ended, standing.human_steps, standing.success_rate) == (BUDGET, 5, 1.0)
@@ -50,7 +50,7 @@ def test_who_needs_nobody_any_more_ends_at_the_budget_and_has_come_to_every_rung
     assert standing.rungs == [(10, 0.5), (30, pytest.approx(25 / 30))]
 
 
-def test_who_never_needed_anybody_is_judged_by_the_last_success(tmp_path):
+def test_without_human_steps_the_objective_is_the_last_success(tmp_path):
     run = evaluated_run(tmp_path, [(500, 0, HALF)], checkpoint=500)
     assert standing_of(run, GOAL) == Standing(500, 0, 0.5, 0.5, [], "")
 
@@ -64,12 +64,12 @@ def test_a_trial_ends_once_the_human_steps_are_spent(tmp_path):
     assert standing_of(run, GOAL).rungs == [(10, 0.0), (30, 0.0)]
 
 
-def test_an_evaluation_that_no_checkpoint_knows_of_does_not_count(tmp_path):
+def test_an_evaluation_after_the_last_checkpoint_does_not_count(tmp_path):
     run = evaluated_run(tmp_path, [(500, 20, HALF), (1000, 100, ALL)], checkpoint=900)
     assert standing_of(run, GOAL) == Standing(500, 20, 0.5, 0.0, [], "")
 
 
-def test_what_tells_no_success_cannot_be_compared(tmp_path):
+def test_an_evaluation_without_success_is_refused(tmp_path):
     run = evaluated_run(tmp_path, [(500, 20, (None, None))], checkpoint=500)
     with pytest.raises(UnknownSuccessError, match="no success at step 500"):
         standing_of(run, GOAL)

@@ -1,4 +1,4 @@
-"""Which frames count as the worst, and the pictures of them."""
+"""The choice of the worst frames, and their pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from e2hil_rllib.classifier.dataset import LabelledEpisode
-from e2hil_rllib.classifier.figures import draw_mistakes, draw_scores, worst_frames
+from e2hil_rllib.classifier.testing import draw_mistakes, draw_scores, worst_frames
 
 
 def judged(number: int) -> tuple[list[LabelledEpisode], list[np.ndarray]]:
