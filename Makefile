@@ -32,9 +32,12 @@ $(STAMP): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "error: this Python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	rm -rf $(VENV)
+	@echo '[1/3] virtual environment'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt '$(TORCH)'
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@echo '[2/3] PyTorch'
+	$(BIN)/pip install -c constraints.txt '$(TORCH)'
+	@echo '[3/3] the program and what it needs'
+	$(BIN)/pip install -c constraints.txt -e '.[dev]'
 	@touch $@
 
 train: $(STAMP)

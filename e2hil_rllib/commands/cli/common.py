@@ -10,12 +10,31 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+import e2hil_rllib
 from e2hil_rllib.errors import UserError
 
 console = Console()
 errors = Console(stderr=True)
 
-Config = Annotated[Path, typer.Argument(help="Settings file, e.g. configs/touch_cube.yaml.")]
+#: Settings files that come with the program.
+SHIPPED = Path(e2hil_rllib.__file__).resolve().parents[1] / "configs"
+
+
+def settings_file(path: Path) -> Path:
+    """The settings file that is named; a bare name, e.g. ``touch_cube``, may be a shipped one."""
+    shipped = SHIPPED / f"{path}.yaml"
+    is_bare = path.suffix == "" and len(path.parts) == 1
+    return shipped if is_bare and not path.exists() and shipped.exists() else path
+
+
+Config = Annotated[
+    Path,
+    typer.Argument(
+        callback=settings_file,
+        help="Settings file, e.g. configs/touch_cube.yaml, or the name of one that comes with the "
+        "program, e.g. touch_cube.",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from e2hil_rllib.commands.cli.app import app
+from e2hil_rllib.commands.cli.common import SHIPPED, settings_file
 from e2hil_rllib.run.evaluation_log import read_evaluations
 from e2hil_rllib.run.progress import STEP, read_rows
 from e2hil_rllib.run.run_folder import RunFolder
@@ -119,3 +120,26 @@ def _wait_for_checkpoint(run: RunFolder, process: subprocess.Popen[bytes]) -> No
         assert process.poll() is None, "training ended before its first checkpoint"
         assert time.monotonic() < deadline, "no checkpoint within two minutes"
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("touch_cube", SHIPPED / "touch_cube.yaml"),
+        ("mine", "mine"),
+        ("a/touch_cube", "a/touch_cube"),
+    ],
+)
+def test_a_bare_name_is_a_shipped_settings_file(given, found, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert settings_file(Path(given)) == Path(found)
+
+
+def test_a_file_in_the_folder_wins_over_a_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("touch_cube").write_text("")
+    assert settings_file(Path("touch_cube")) == Path("touch_cube")
+
+
+def test_version_is_that_of_the_package():
+    assert e2hil("--version").output.split()[0] == "e2hil-rllib"
