@@ -13,7 +13,7 @@ from e2hil_rllib.disk.files import WriteError, is_temporary, remove_file, save_f
 
 ROOT = Path(__file__).parents[2]
 # The only one that need not: its whole folder is written beside, and says so where it cannot be.
-SAVES_FIGURES = {"e2hil_rllib/disk/files.py", "e2hil_rllib/classifier/figures.py"}
+SAVES_FIGURES = {"e2hil_rllib/disk/files.py", "e2hil_rllib/classifier/testing.py"}
 
 
 def test_a_full_disk_leaves_the_old_file_and_is_told_with_its_name(tmp_path: Path) -> None:
