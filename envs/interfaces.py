@@ -27,7 +27,7 @@ class ArmState:
     currents: FloatArray
 
 
-class HardwareTrouble(RuntimeError):  # noqa: N818 - a state, not a mistake
+class HardwareError(RuntimeError):
     """An arm or a camera cannot be used now; a person at it can mend that, the message says how."""
 
 

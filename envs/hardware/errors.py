@@ -24,7 +24,7 @@ class BusError(RuntimeError):
     """Any failure of the bus, the motors on it included."""
 
 
-class PortLost(BusError):  # noqa: N818 - an event, not a mistake
+class PortLostError(BusError):
     """The port could not be opened or has gone away, as with a pulled cable.
 
     Attributes:
@@ -39,7 +39,7 @@ class PortLost(BusError):  # noqa: N818 - an event, not a mistake
         self.port = port
 
 
-class NoAnswer(BusError):  # noqa: N818 - an event, not a mistake
+class NoAnswerError(BusError):
     """Motors did not answer, or not intelligibly, however often they were asked.
 
     Attributes:
@@ -57,7 +57,7 @@ class NoAnswer(BusError):  # noqa: N818 - an event, not a mistake
         self.servo_ids = servo_ids
 
 
-class ServoFault(BusError):  # noqa: N818 - an event, not a mistake
+class ServoFaultError(BusError):
     """Motors answered and reported errors of their own; what was asked of them is done.
 
     Attributes:
@@ -74,5 +74,5 @@ class ServoFault(BusError):  # noqa: N818 - an event, not a mistake
         self.values = dict(values)
 
 
-class TorqueOff(RuntimeError):  # noqa: N818 - a state, not a mistake
+class TorqueOffError(RuntimeError):
     """An arm without torque was commanded."""

@@ -14,7 +14,7 @@ from envs.hardware.arm.arm_motion import GuardedMotion
 from envs.hardware.arm.arm_reading import ArmTelemetry
 from envs.hardware.arm.arm_settings import ArmSettings
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import TorqueOff
+from envs.hardware.errors import TorqueOffError
 from envs.hardware.letting_go.letting_go import let_go
 from envs.hardware.letting_go.supervisor_client import Supervision
 from envs.hardware.setup.calibration import Calibration
@@ -33,7 +33,7 @@ class FeetechArm:
 
     `connect` comes first and moves nothing; `reset` switches the torque on; `close` lets go. While
     readings fail the arm holds, and an error ends that after `patience` seconds. When the port is
-    lost every call raises `PortLost` until it is back; then the first one reads the state, and
+    lost every call raises `PortLostError` until it is back; then the first one reads the state, and
     holds or releases. Not thread-safe; the bus is.
 
     Attributes:
@@ -108,8 +108,8 @@ class FeetechArm:
 
         Raises:
             ArmSetupError: if a motor is missing, of another model, or refuses a value.
-            CalibrationMismatch: if the calibration is not this arm's.
-            ServoFault: if a motor reports an error.
+            CalibrationMismatchError: if the calibration is not this arm's.
+            ServoFaultError: if a motor reports an error.
             BusError: if the arm cannot be read.
         """
         self._beat()
@@ -160,7 +160,7 @@ class FeetechArm:
         """Moves slowly to joint angles, shape (6,) [rad]; switches the torque on if it is off.
 
         Raises:
-            NotArrived: if the way is blocked.
+            NotArrivedError: if the way is blocked.
             BusError: if the arm cannot be read or commanded.
         """
         self._ready()
@@ -172,8 +172,8 @@ class FeetechArm:
         """Moves slowly to joint angles, shape (6,) [rad].
 
         Raises:
-            TorqueOff: if the torque is off.
-            NotArrived: if the way is blocked.
+            TorqueOffError: if the torque is off.
+            NotArrivedError: if the way is blocked.
             BusError: if the arm cannot be read or commanded.
         """
         self.handover()
@@ -189,13 +189,13 @@ class FeetechArm:
 
         Raises:
             ValueError: if the targets have another shape.
-            TorqueOff: if the torque is off.
-            ArmUnreadable: if readings have failed for too long.
-            PortLost: if the port has gone away.
+            TorqueOffError: if the torque is off.
+            ArmUnreadableError: if readings have failed for too long.
+            PortLostError: if the port has gone away.
         """
         self._ready()
         if not self.torque:
-            raise TorqueOff(
+            raise TorqueOffError(
                 f"the arm on port {self.link.port} is released ({self.held or 'as asked for'}): "
                 "see that it is safe to move, call acknowledge() where a servo's state was the "
                 "reason, then reset() or torque_on()"
@@ -217,8 +217,8 @@ class FeetechArm:
         servo beyond its limits is held or released.
 
         Raises:
-            ArmUnreadable: if readings have failed for too long.
-            PortLost: if the port has gone away.
+            ArmUnreadableError: if readings have failed for too long.
+            PortLostError: if the port has gone away.
         """
         self._ready()
         reading = self.link.read_patiently()
@@ -236,7 +236,7 @@ class FeetechArm:
         If that fails, the supervisor is left to try.
 
         Raises:
-            PortLost: if the port has gone away; the servos keep their goals.
+            PortLostError: if the port has gone away; the servos keep their goals.
             BusError: if the torque of a motor could not be switched off.
         """
         if self._closed:

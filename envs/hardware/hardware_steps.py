@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from envs.checked import ACTION_SIZE
 from envs.frames import CameraError
 from envs.hardware.cameras.physical_cameras import OpenCVCameras
-from envs.hardware.errors import BusError, TorqueOff
+from envs.hardware.errors import BusError, TorqueOffError
 from envs.hardware.feetech_arm import FeetechArm
-from envs.hardware.letting_go.letting_go import NotArrived
-from envs.interfaces import HardwareTrouble
+from envs.hardware.letting_go.letting_go import NotArrivedError
+from envs.interfaces import HardwareError
 from envs.so101 import SO101Env
 
-_MENDABLE = (BusError, CameraError, NotArrived, TorqueOff)
+_MENDABLE = (BusError, CameraError, NotArrivedError, TorqueOffError)
 
 
 class HardwareSteps(gymnasium.Wrapper):
@@ -55,7 +55,7 @@ class HardwareSteps(gymnasium.Wrapper):
         """Moves slowly to the start of an episode.
 
         Raises:
-            HardwareTrouble: if the arm does not get there, or it or a camera fails.
+            HardwareError: if the arm does not get there, or it or a camera fails.
         """
         with _mendable():
             self._observation, info = self.env.reset(seed=seed, options=options)
@@ -79,21 +79,21 @@ class HardwareSteps(gymnasium.Wrapper):
         """Reads arm and cameras, as whoever waits has to, and returns the joints, (6,) [rad].
 
         Raises:
-            HardwareTrouble: if one of them fails, or the arm stands still until `acknowledge`.
+            HardwareError: if one of them fails, or the arm stands still until `acknowledge`.
         """
         with _mendable():
             positions = self.physical_arm.read().positions
             if self._cameras is not None:
                 self._cameras.read()
         if self.physical_arm.fault:
-            raise HardwareTrouble(self.physical_arm.fault)
+            raise HardwareError(self.physical_arm.fault)
         return positions
 
     def look(self) -> tuple[Any, dict[str, Any]]:
         """Returns what an episode begins with after a wait: observation, and when it was measured.
 
         Raises:
-            HardwareTrouble: if the arm or a camera fails.
+            HardwareError: if the arm or a camera fails.
         """
         with _mendable():
             self._observation = self._arm_env.look()
@@ -103,7 +103,7 @@ class HardwareSteps(gymnasium.Wrapper):
         """Lets an arm go on that stood still because of a servo's state.
 
         Raises:
-            HardwareTrouble: if it fails.
+            HardwareError: if it fails.
         """
         with _mendable():
             self.physical_arm.acknowledge()
@@ -149,4 +149,4 @@ def _mendable() -> Iterator[None]:
     try:
         yield
     except _MENDABLE as error:
-        raise HardwareTrouble(str(error)) from error
+        raise HardwareError(str(error)) from error

@@ -58,7 +58,7 @@ def make_physical(
     """Makes a physical SO101, or a virtual one; `gymnasium.make` calls it.
 
     Nothing moves before the first reset. `close` lets go of the arms; a program has to see to it
-    that it is called on every way out (`envs.hardware.letting_go.letting_go.EveryWayOut`).
+    that it is called on every way out (`envs.hardware.letting_go.letting_go.SafeShutdown`).
 
     Args:
         follower: the arm that works, see `follower_options`.

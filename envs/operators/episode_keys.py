@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.interfaces import HardwareTrouble
+from envs.interfaces import HardwareError
 from envs.operators.keys import KeyEvent
 from envs.operators.pressed import Pressed
 
@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 _PERIOD = 0.03  # [s]
 
 
-class OperatorStop(Exception):  # noqa: N818 - a wish, not a mistake
+class OperatorStopError(Exception):
     """The person at the arm pressed the key to stop: there is no further episode."""
 
 
@@ -47,15 +47,15 @@ class Hardware(Protocol):
     """What a wait asks of arm and cameras; see `envs.hardware.hardware_steps.HardwareSteps`."""
 
     def check(self) -> NDArray[np.float64]:
-        """Reads all, and returns the joints, shape (6,) [rad]; raises `HardwareTrouble`."""
+        """Reads all, and returns the joints, shape (6,) [rad]; raises `HardwareError`."""
         ...
 
     def look(self) -> tuple[Any, dict[str, Any]]:
-        """Returns an observation, and when it was measured; raises `HardwareTrouble`."""
+        """Returns an observation, and when it was measured; raises `HardwareError`."""
         ...
 
     def acknowledge(self) -> None:
-        """Lets an arm that stands still go on, slowly; raises `HardwareTrouble`."""
+        """Lets an arm that stands still go on, slowly; raises `HardwareError`."""
         ...
 
 
@@ -69,14 +69,14 @@ class EpisodeKeys(gymnasium.Wrapper):
         failure terminates with reward 0;
         re-record truncates, with `info["rerecord_episode"]`;
         pause truncates, with `info["paused"]`; the next reset waits for the person as always;
-        stop truncates, with `info["stopped"]`; the next reset raises `OperatorStop`.
+        stop truncates, with `info["stopped"]`; the next reset raises `OperatorStopError`.
     Re-record during a wait is about the episode before: the reset's `info` says it then.
 
     Where arm or cameras fail, a reset says so and waits until the person has mended it and presses
     a key; without anybody to wait for it raises.
 
     Args:
-        env: an environment of an arm, whose resets raise `HardwareTrouble` where it fails.
+        env: an environment of an arm, whose resets raise `HardwareError` where it fails.
         hardware: arm and cameras.
         pressed: the keys; closed by `close`.
         operator: who may lead by hand, None where nobody can; closed by `close`.
@@ -114,8 +114,8 @@ class EpisodeKeys(gymnasium.Wrapper):
         """Moves to the start of an episode and waits for the person.
 
         Raises:
-            OperatorStop: if they want to stop.
-            HardwareTrouble: if arm or cameras fail and nobody can be waited for.
+            OperatorStopError: if they want to stop.
+            HardwareError: if arm or cameras fail and nobody can be waited for.
         """
         self._forget_presses()
         self._drops_previous = False
@@ -125,7 +125,7 @@ class EpisodeKeys(gymnasium.Wrapper):
                 if trouble:
                     self._await_consent(trouble)
                 return self._begin(seed, options)
-            except HardwareTrouble as error:
+            except HardwareError as error:
                 if not self._waits:
                     raise
                 trouble = str(error)
@@ -153,11 +153,11 @@ class EpisodeKeys(gymnasium.Wrapper):
         """Keeps the arm where it is for a moment; to be called again while nobody gives commands.
 
         Raises:
-            OperatorStop: if the person wants to stop.
+            OperatorStopError: if the person wants to stop.
         """
         self._refuse_to_go_on()
         # What fails now is said by the next reset, which waits until it is mended.
-        with contextlib.suppress(HardwareTrouble):
+        with contextlib.suppress(HardwareError):
             positions = self._hardware.check()
             if self.operator is not None:
                 if not self._stands:
@@ -214,7 +214,7 @@ class EpisodeKeys(gymnasium.Wrapper):
                 if failed:
                     self.announce("it can be used again: press space to go on")
                 failed = False
-            except HardwareTrouble:
+            except HardwareError:
                 failed = True
             time.sleep(_PERIOD)
         self._hardware.acknowledge()
@@ -252,4 +252,4 @@ class EpisodeKeys(gymnasium.Wrapper):
     def _refuse_to_go_on(self) -> None:
         self._stopped |= self._pressed.take(KeyEvent.STOP) is not None
         if self._stopped:
-            raise OperatorStop("the person at the arm pressed the key to stop")
+            raise OperatorStopError("the person at the arm pressed the key to stop")

@@ -7,7 +7,7 @@ import termios
 import time
 from collections.abc import Callable
 
-from envs.interfaces import HardwareTrouble
+from envs.interfaces import HardwareError
 from envs.operators.keys import KeyEvent, Keys, help_line
 
 logger = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 _AGAIN = 1.0  # how often a device that has vanished is looked for [s]
 
 
-class PedalError(HardwareTrouble):
+class PedalError(HardwareError):
     """A pedal cannot be used; the message names it and says what to do."""
 
 

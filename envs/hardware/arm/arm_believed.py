@@ -11,7 +11,7 @@ from envs.hardware.errors import BusError
 _ATTEMPTS = 5
 
 
-class DoubtfulReading(BusError):  # noqa: N818 - an event, not a mistake
+class DoubtfulReadingError(BusError):
     """What motors say cannot be true, however often they are asked."""
 
     def __init__(self, port: str, doubts: dict[int, list[str]]):
@@ -56,9 +56,9 @@ class BelievedReader:
         """Returns the time of a reading [s], and the reading.
 
         Raises:
-            DoubtfulReading: if no two readings in a row agree.
-            NoAnswer: if servos do not answer.
-            PortLost: if the port has gone away.
+            DoubtfulReadingError: if no two readings in a row agree.
+            NoAnswerError: if servos do not answer.
+            PortLostError: if the port has gone away.
         """
         previous: PlausibilityCheck | None = None
         doubts: dict[int, list[str]] = {}
@@ -77,4 +77,4 @@ class BelievedReader:
             if impossible:
                 doubts |= impossible
                 previous = None
-        raise DoubtfulReading(self._bus.port, doubts)
+        raise DoubtfulReadingError(self._bus.port, doubts)

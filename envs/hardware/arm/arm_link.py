@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.hardware.arm import arm_torque
-from envs.hardware.arm.arm_believed import DoubtfulReading
+from envs.hardware.arm.arm_believed import DoubtfulReadingError
 from envs.hardware.arm.arm_reading import ArmReader, ArmTelemetry
 from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.bus.transactions import BusCounters
-from envs.hardware.errors import BusError, NoAnswer, PortLost
+from envs.hardware.errors import BusError, NoAnswerError, PortLostError
 from envs.hardware.setup import arm_setup
 from envs.hardware.setup.calibration import Calibration
 
 _LOG = logging.getLogger(__name__)
 
 
-class ArmUnreadable(BusError):  # noqa: N818 - an event, not a mistake
+class ArmUnreadableError(BusError):
     """Motors have not been read for longer than the patience with them; the arm holds."""
 
 
@@ -28,7 +28,7 @@ class ArmLink:
     """The way to the servos of one arm.
 
     Attributes:
-        lost: whether the port has gone away; every use raises `PortLost` until `reopen` succeeds.
+        lost: whether the port has gone away; every use raises `PortLostError` until `reopen` succeeds.
         newest: the last believed reading, None before the first.
         failed_readings: how many readings have failed so far, after all repetitions.
     """
@@ -95,9 +95,9 @@ class ArmLink:
         """Returns the present state.
 
         Raises:
-            DoubtfulReading: if no two readings in a row agree.
-            NoAnswer: if motors do not answer.
-            PortLost: if the port has gone away.
+            DoubtfulReadingError: if no two readings in a row agree.
+            NoAnswerError: if motors do not answer.
+            PortLostError: if the port has gone away.
         """
         with self._port():
             self.newest = self._reader.read()
@@ -107,16 +107,16 @@ class ArmLink:
         """Returns the present state, or the last one as long as patience lasts.
 
         Raises:
-            ArmUnreadable: if it is at an end.
-            PortLost: if the port has gone away.
+            ArmUnreadableError: if it is at an end.
+            PortLostError: if the port has gone away.
         """
         try:
             return self.read()
-        except (NoAnswer, DoubtfulReading) as error:
+        except (NoAnswerError, DoubtfulReadingError) as error:
             self.failed_readings += 1
             age = np.inf if self.newest is None else self._clock() - self.newest.time
             if self.newest is None or age > self._patience:
-                raise ArmUnreadable(
+                raise ArmUnreadableError(
                     f"the arm on port {self.port} has not been read for {age:.1f} s, expected a "
                     f"reading every {self._patience:g} s at least ({self._joints(error)}{error})"
                 ) from error
@@ -211,7 +211,7 @@ class ArmLink:
 
     def _joints(self, error: BusError) -> str:
         """Names the joints of the motors that do not answer."""
-        if not isinstance(error, NoAnswer):
+        if not isinstance(error, NoAnswerError):
             return ""
         joints = {motor.id: joint for joint, motor in self._calibration.motors.items()}
         return f"{', '.join(joints[i] for i in error.servo_ids)}: "
@@ -221,6 +221,6 @@ class ArmLink:
         """Notices that the port goes away."""
         try:
             yield
-        except PortLost:
+        except PortLostError:
             self.lost = True
             raise

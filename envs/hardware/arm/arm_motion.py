@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.hardware.letting_go.letting_go import NotArrived
+from envs.hardware.letting_go.letting_go import NotArrivedError
 from envs.interfaces import ArmState
 from envs.kinematics import JOINTS, Kinematics
 
@@ -69,7 +69,7 @@ class GuardedMotion:
         """Moves to joint angles, shape (6,) [rad], and returns when the arm is there.
 
         Raises:
-            NotArrived: if the arm makes no progress; it holds where it is.
+            NotArrivedError: if the arm makes no progress; it holds where it is.
             BusError: if the arm cannot be read or commanded.
         """
         if self._follow(target):
@@ -82,7 +82,7 @@ class GuardedMotion:
             return
         error = np.abs(self._arm.read().positions - target)[_BODY]
         joint = int(error.argmax())
-        raise NotArrived(
+        raise NotArrivedError(
             f"{JOINTS[joint]} stays {error[joint]:.2f} rad from its target of {target[joint]:.2f} "
             f"rad, expected at most {self._tolerance:g} rad: "
             f"{self._why_held() or 'free the arm, or choose a target inside of its workspace'}"

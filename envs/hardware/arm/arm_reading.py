@@ -66,9 +66,9 @@ class ArmReader:
         """Returns the arm's state now.
 
         Raises:
-            DoubtfulReading: if no two readings in a row agree.
-            NoAnswer: if servos do not answer.
-            PortLost: if the port has gone away.
+            DoubtfulReadingError: if no two readings in a row agree.
+            NoAnswerError: if servos do not answer.
+            PortLostError: if the port has gone away.
         """
         now, servos = self._reader.read()
         direction = np.sign(self._gain)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import NoAnswer, ServoFault
+from envs.hardware.errors import NoAnswerError, ServoFaultError
 
 _LOG = logging.getLogger(__name__)
 
@@ -21,8 +21,8 @@ def energised(bus: FeetechBus, servo_ids: Sequence[int]) -> list[int]:
     """Returns those of the motors whose torque is on.
 
     Raises:
-        NoAnswer: if motors do not answer.
-        PortLost: if the port has gone away.
+        NoAnswerError: if motors do not answer.
+        PortLostError: if the port has gone away.
     """
     return [i for i, torque in read_all(bus, "Torque_Enable", servo_ids).items() if torque]
 
@@ -35,8 +35,8 @@ def hold(bus: FeetechBus, positions: Mapping[int, int]) -> None:
         positions: of each motor, by id [ticks]; read just now, and believed.
 
     Raises:
-        NoAnswer: if motors do not confirm; all the others have got their goal.
-        PortLost: if the port has gone away.
+        NoAnswerError: if motors do not confirm; all the others have got their goal.
+        PortLostError: if the port has gone away.
     """
     write_all(bus, "Goal_Position", positions)
 
@@ -55,8 +55,8 @@ def switch_on(bus: FeetechBus, positions: Mapping[int, int], share: float = 1.0)
         What it allows, by id, as Torque_Limit counts it.
 
     Raises:
-        NoAnswer: if motors do not confirm. Whoever has not confirmed its goal stays off.
-        PortLost: if the port has gone away.
+        NoAnswerError: if motors do not confirm. Whoever has not confirmed its goal stays off.
+        PortLostError: if the port has gone away.
     """
     hold(bus, positions)
     allowed = read_all(bus, "Max_Torque_Limit", list(positions))
@@ -82,8 +82,8 @@ def ramp_down(
         sleep: waits for so many seconds.
 
     Raises:
-        NoAnswer: if motors do not answer.
-        PortLost: if the port has gone away.
+        NoAnswerError: if motors do not answer.
+        PortLostError: if the port has gone away.
     """
     full = read_all(bus, "Torque_Limit", servo_ids)
     start = clock()
@@ -100,8 +100,8 @@ def release(bus: FeetechBus, servo_ids: Sequence[int]) -> None:
     Torque_Limit goes back to what the EEPROM says, so that the next program finds strong motors.
 
     Raises:
-        NoAnswer: if motors do not confirm; all the others are off.
-        PortLost: if the port has gone away.
+        NoAnswerError: if motors do not confirm; all the others are off.
+        PortLostError: if the port has gone away.
     """
     write_all(bus, "Torque_Enable", dict.fromkeys(servo_ids, 0))
     write_all(bus, "Torque_Limit", read_all(bus, "Max_Torque_Limit", servo_ids))
@@ -111,12 +111,12 @@ def read_all(bus: FeetechBus, name: str, servo_ids: Sequence[int]) -> dict[int, 
     """Reads a register of motors that may be reporting errors.
 
     Raises:
-        NoAnswer: if motors do not answer.
-        PortLost: if the port has gone away.
+        NoAnswerError: if motors do not answer.
+        PortLostError: if the port has gone away.
     """
     try:
         return bus.sync_read(name, servo_ids)
-    except ServoFault as fault:
+    except ServoFaultError as fault:
         _LOG.warning("%s", fault)
         return {servo_id: fault.values[servo_id] for servo_id in servo_ids}
 
@@ -125,16 +125,16 @@ def write_all(bus: FeetechBus, name: str, values: Mapping[int, int]) -> None:
     """Writes a register of motors that may be reporting errors, to each until it confirms.
 
     Raises:
-        NoAnswer: if motors do not confirm, after all of them have been asked.
-        PortLost: if the port has gone away.
+        NoAnswerError: if motors do not confirm, after all of them have been asked.
+        PortLostError: if the port has gone away.
     """
-    missing: list[NoAnswer] = []
+    missing: list[NoAnswerError] = []
     for servo_id, value in _in_order(values):
         try:
             bus.write(servo_id, name, value)
-        except ServoFault as fault:
+        except ServoFaultError as fault:
             _LOG.warning("%s", fault)
-        except NoAnswer as error:
+        except NoAnswerError as error:
             missing.append(error)
     if missing:
         raise missing[0]

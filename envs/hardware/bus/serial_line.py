@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import serial
 
-from envs.hardware.errors import PortLost
+from envs.hardware.errors import PortLostError
 
 try:
     from termios import error as TerminalError  # noqa: N812 - an exception in lower case
@@ -28,7 +28,7 @@ class SerialLine:
             baudrate: in bits per second.
 
         Raises:
-            PortLost: if the port is not there, not permitted or in use.
+            PortLostError: if the port is not there, not permitted or in use.
         """
         self.port = port
         self.baudrate = baudrate
@@ -39,7 +39,7 @@ class SerialLine:
         """Opens the port anew; what has been received meanwhile is gone.
 
         Raises:
-            PortLost: as the constructor.
+            PortLostError: as the constructor.
         """
         self.close()
         with self._losing():
@@ -63,7 +63,7 @@ class SerialLine:
         """Hands bytes over to the port.
 
         Raises:
-            PortLost: if it does not take them.
+            PortLostError: if it does not take them.
         """
         device = self._device()
         with self._losing():
@@ -73,7 +73,7 @@ class SerialLine:
         """Waits about 2 ms for up to so many bytes and returns those that came.
 
         Raises:
-            PortLost: if the port has gone away.
+            PortLostError: if the port has gone away.
         """
         device = self._device()
         with self._losing():
@@ -83,7 +83,7 @@ class SerialLine:
         """Throws away what waits to be read and returns how many bytes that were.
 
         Raises:
-            PortLost: if the port has gone away.
+            PortLostError: if the port has gone away.
         """
         device = self._device()
         with self._losing():
@@ -93,14 +93,14 @@ class SerialLine:
     def _device(self) -> serial.Serial:
         """Returns the open device."""
         if self._serial is None:
-            raise PortLost(self.port, "it is closed")
+            raise PortLostError(self.port, "it is closed")
         return self._serial
 
     @contextlib.contextmanager
     def _losing(self) -> Iterator[None]:
-        """Turns each failure of the device into `PortLost`, and closes it."""
+        """Turns each failure of the device into `PortLostError`, and closes it."""
         try:
             yield
         except (serial.SerialException, OSError, TerminalError) as error:
             self.close()
-            raise PortLost(self.port, str(error)) from error
+            raise PortLostError(self.port, str(error)) from error

@@ -14,7 +14,7 @@ from envs.hardware.bus.telemetry import (
     decode_telemetry,
 )
 from envs.hardware.bus.transactions import BusCounters, Transactions
-from envs.hardware.errors import ServoFault, fault_names
+from envs.hardware.errors import ServoFaultError, fault_names
 
 BROADCAST_PING_WINDOW = 0.8
 """How long 253 servos may take to answer one after the other, about 3 ms each [s]."""
@@ -26,7 +26,7 @@ class FeetechBus(Closing):
     Each method is one transaction that no other thread can break into, with answers awaited and
     questions repeated as `Transactions` says: some 0.2 s at most by default.
 
-    Errors that the servos report raise `ServoFault` after the transaction is complete; only
+    Errors that the servos report raise `ServoFaultError` after the transaction is complete; only
     `read_telemetry` returns them with its readings.
     """
 
@@ -43,7 +43,7 @@ class FeetechBus(Closing):
                 adapters hold bytes back for up to 16 ms.
 
         Raises:
-            PortLost: if the port cannot be opened.
+            PortLostError: if the port cannot be opened.
         """
         self._line = SerialLine(port, baudrate)
         self._transactions = Transactions(self._line, retries, margin)
@@ -63,8 +63,8 @@ class FeetechBus(Closing):
         """Returns the model number of a servo, 777 for an STS3215, whatever errors it reports.
 
         Raises:
-            NoAnswer: if there is no such servo.
-            PortLost: if the port has gone away.
+            NoAnswerError: if there is no such servo.
+            PortLostError: if the port has gone away.
         """
         self._transactions.ask(lambda ids: packets.ping(ids[0]), (servo_id,), 0, "PING")
         # An adapter that hears itself could have answered the PING. A READ only the servo can.
@@ -77,7 +77,7 @@ class FeetechBus(Closing):
         Answers can be lost here without notice: only `ping` says for sure that one is missing.
 
         Raises:
-            PortLost: if the port has gone away.
+            PortLostError: if the port has gone away.
         """
         everyone = range(HIGHEST_ID + 1)
         question = packets.ping(BROADCAST_ID)
@@ -88,9 +88,9 @@ class FeetechBus(Closing):
 
         Raises:
             UnknownRegisterError: if there is no register of this name.
-            NoAnswer: if the servo does not answer.
-            ServoFault: if it reports an error; the exception holds the value.
-            PortLost: if the port has gone away.
+            NoAnswerError: if the servo does not answer.
+            ServoFaultError: if it reports an error; the exception holds the value.
+            PortLostError: if the port has gone away.
         """
         register = register_named(name)
         answers = self._read((servo_id,), register)
@@ -100,16 +100,16 @@ class FeetechBus(Closing):
         """Sets a register and waits until the servo confirms it.
 
         A write that was carried out while its confirmation was lost is repeated. A changed ID or
-        Baud_Rate takes effect at once, so that such a repetition finds nobody: after `NoAnswer`,
+        Baud_Rate takes effect at once, so that such a repetition finds nobody: after `NoAnswerError`,
         ping the new one.
 
         Raises:
             UnknownRegisterError: if there is no register of this name.
             RegisterRangeError: if the value does not fit.
             ValueError: if only the servo itself writes this register.
-            NoAnswer: if the servo does not confirm.
-            ServoFault: if it reports an error; the register is set nevertheless.
-            PortLost: if the port has gone away.
+            NoAnswerError: if the servo does not confirm.
+            ServoFaultError: if it reports an error; the register is set nevertheless.
+            PortLostError: if the port has gone away.
         """
         register = _writable(name)
         data = register.encode(value)
@@ -129,9 +129,9 @@ class FeetechBus(Closing):
 
         Raises:
             UnknownRegisterError: if there is no register of this name.
-            NoAnswer: if servos do not answer.
-            ServoFault: if servos report errors; the exception holds all values.
-            PortLost: if the port has gone away.
+            NoAnswerError: if servos do not answer.
+            ServoFaultError: if servos report errors; the exception holds all values.
+            PortLostError: if the port has gone away.
         """
         register = register_named(name)
         return self._values(register, self._read(servo_ids, register))
@@ -143,7 +143,7 @@ class FeetechBus(Closing):
             UnknownRegisterError: if there is no register of this name.
             RegisterRangeError: if a value does not fit.
             ValueError: if only the servo itself writes this register.
-            PortLost: if the port has gone away.
+            PortLostError: if the port has gone away.
         """
         register = _writable(name)
         data = {servo_id: register.encode(value) for servo_id, value in values.items()}
@@ -157,8 +157,8 @@ class FeetechBus(Closing):
         A servo's Phase, which its units depend on, is read once and remembered.
 
         Raises:
-            NoAnswer: if servos do not answer.
-            PortLost: if the port has gone away.
+            NoAnswerError: if servos do not answer.
+            PortLostError: if the port has gone away.
         """
         unknown = [servo_id for servo_id in servo_ids if servo_id not in self._phases]
         if unknown:
@@ -181,7 +181,7 @@ class FeetechBus(Closing):
         """Closes the port and opens it again, as after a cable was pulled and plugged in.
 
         Raises:
-            PortLost: if the port is not there (yet).
+            PortLostError: if the port is not there (yet).
         """
         self._phases.clear()
         self._transactions.reopen()
@@ -211,7 +211,7 @@ class FeetechBus(Closing):
         """Raises what servos report about themselves."""
         faults = {i: fault_names(answer.code) for i, answer in answers.items() if answer.code}
         if faults:
-            raise ServoFault(self.port, faults, values)
+            raise ServoFaultError(self.port, faults, values)
 
     def _forget_phases(self, name: str, servo_ids: Sequence[int]) -> None:
         """Forgets units that a write may have changed, or whose servo has another id now."""

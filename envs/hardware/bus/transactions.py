@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from envs.hardware.bus.packets import OVERHEAD, Instruction, Packet, PacketParser, check_ids, pack
 from envs.hardware.bus.serial_line import SerialLine
-from envs.hardware.errors import NoAnswer
+from envs.hardware.errors import NoAnswerError
 
 LONGEST_RETURN_DELAY = 254 * 2e-6
 """Highest Return_Delay_Time, in units of 2 µs, that a servo waits before it answers [s]."""
@@ -68,7 +68,7 @@ class Transactions:
         """Sends what nobody answers.
 
         Raises:
-            PortLost: if the port has gone away.
+            PortLostError: if the port has gone away.
         """
         with self._lock:
             self.counters.transactions += 1
@@ -95,8 +95,8 @@ class Transactions:
 
         Raises:
             ValueError: if the ids are not those of one or more servos.
-            NoAnswer: if servos do not answer.
-            PortLost: if the port has gone away.
+            NoAnswerError: if servos do not answer.
+            PortLostError: if the port has gone away.
         """
         check_ids(servo_ids)
         missing = tuple(servo_ids)
@@ -111,13 +111,13 @@ class Transactions:
                 missing = tuple(servo_id for servo_id in servo_ids if servo_id not in answers)
                 if not missing:
                     return {servo_id: answers[servo_id] for servo_id in servo_ids}
-        raise NoAnswer(self._line.port, missing, what, self._retries + 1)
+        raise NoAnswerError(self._line.port, missing, what, self._retries + 1)
 
     def collect(self, question: bytes, servo_ids: Sequence[int], window: float) -> list[int]:
         """Asks once and returns who of these servos answers without data within a time [s].
 
         Raises:
-            PortLost: if the port has gone away.
+            PortLostError: if the port has gone away.
         """
         with self._lock:
             self.counters.transactions += 1
@@ -130,7 +130,7 @@ class Transactions:
         """Closes the port and opens it again.
 
         Raises:
-            PortLost: if it cannot be opened.
+            PortLostError: if it cannot be opened.
         """
         with self._lock:
             self._line.open()

@@ -14,7 +14,7 @@ from envs.closing import Closing
 from envs.hardware.arm.arm_link import ArmLink
 from envs.hardware.arm.arm_reading import ArmTelemetry
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import BusError, PortLost
+from envs.hardware.errors import BusError, PortLostError
 from envs.hardware.leader.grabbing import GrabDetector
 from envs.hardware.leader.leader_settings import LeaderSettings
 from envs.hardware.leader.mirroring import Mirroring
@@ -123,8 +123,8 @@ class LeaderArm(Closing):
 
         Raises:
             ArmSetupError: if a motor is missing, of another model, or refuses a value.
-            CalibrationMismatch: if the calibration is not this arm's.
-            ServoFault: if a motor reports an error.
+            CalibrationMismatchError: if the calibration is not this arm's.
+            ServoFaultError: if a motor reports an error.
             BusError: if the arm cannot be read.
         """
         self.firmware = self._link.identify()
@@ -275,7 +275,7 @@ class LeaderArm(Closing):
                 _LOG.warning("the leader arm cannot be reached: %s", error)
             self._fault, self._aligned = str(error), False
         self._mirroring = None
-        if not isinstance(error, PortLost):
+        if not isinstance(error, PortLostError):
             self._let_go()
         self._link.lost = True  # motors that were without power have forgotten their settings
         self._stopping.wait(_REOPEN_PERIOD)

@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.hardware.errors import BusError, PortLost
+from envs.hardware.errors import BusError, PortLostError
 from envs.kinematics import JOINTS
 from envs.options import number, one_of
 
@@ -27,7 +27,7 @@ _LOG = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class NotArrived(RuntimeError):  # noqa: N818 - an event, not a mistake
+class NotArrivedError(RuntimeError):
     """A guarded motion ended before its target; the arm holds."""
 
 
@@ -80,7 +80,7 @@ class Holdable(Protocol):
         ...
 
     def move(self, joint_positions: FloatArray) -> None:
-        """Moves slowly through the safety layer; raises `NotArrived` where that ends short."""
+        """Moves slowly through the safety layer; raises `NotArrivedError` where that ends short."""
         ...
 
     def ramp_down(self, seconds: float) -> None:
@@ -99,7 +99,7 @@ def let_go(arm: Holdable, how: LettingGo) -> None:
     end: the arm grows weak where it is, and is released.
 
     Raises:
-        PortLost: if the port has gone away; the servos keep their last goals.
+        PortLostError: if the port has gone away; the servos keep their last goals.
         BusError: if the torque of a motor could not be switched off.
     """
     if how.way != "release":
@@ -107,13 +107,13 @@ def let_go(arm: Holdable, how: LettingGo) -> None:
             arm.hold()
             if how.rest is not None:
                 arm.move(np.array(how.rest))
-        except PortLost:
+        except PortLostError:
             raise
-        except (BusError, NotArrived) as error:
+        except (BusError, NotArrivedError) as error:
             _LOG.error("the arm is let go of where it is: %s", error)
         try:
             arm.ramp_down(how.ramp_time)
-        except PortLost:
+        except PortLostError:
             raise
         except BusError as error:
             _LOG.error("the torque goes off without a ramp: %s", error)
@@ -128,7 +128,7 @@ class Closable(Protocol):
         ...
 
 
-class EveryWayOut:
+class SafeShutdown:
     """Leads exceptions, signals that end a program, and every other end of it to `close()`.
 
     As a context manager, or with `install()` for a program that ends elsewhere. A signal that

@@ -21,7 +21,7 @@ from enum import Enum
 from envs.hardware.arm import arm_torque
 from envs.hardware.arm.arm_believed import BelievedReader
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import BusError, NoAnswer
+from envs.hardware.errors import BusError, NoAnswerError
 from envs.hardware.letting_go.supervisor_client import DISMISSAL, READY
 
 _LOG = logging.getLogger("envs.hardware.letting_go.supervisor")
@@ -117,7 +117,7 @@ def take_over(orders: Orders, pipe: Pipe, ended: bool) -> bool | None:
             return True
         except BusError as error:
             # Motors without power hold nothing; and another device may have got the port's name.
-            silent = ended and isinstance(error, NoAnswer)
+            silent = ended and isinstance(error, NoAnswerError)
             silent_since = (silent_since or time.monotonic()) if silent else None
             if silent_since is not None and time.monotonic() - silent_since > orders.silent_port:
                 _LOG.error("%s; nothing that could be let go of is heard there", error)
@@ -150,19 +150,19 @@ def last_resort(orders: Orders, bus: FeetechBus) -> None:
     Motors without torque keep none; motors that do not answer are left out.
 
     Raises:
-        NoAnswer: if none answers, or one falls silent.
-        PortLost: if the port goes away.
+        NoAnswerError: if none answers, or one falls silent.
+        PortLostError: if the port goes away.
     """
     present = []
     for servo_id in orders.servo_ids:
         try:
             bus.ping(servo_id)
-        except NoAnswer as error:
+        except NoAnswerError as error:
             _LOG.error("%s", error)
             continue
         present.append(servo_id)
     if not present:
-        raise NoAnswer(bus.port, orders.servo_ids, "PING", 1)
+        raise NoAnswerError(bus.port, orders.servo_ids, "PING", 1)
     energised = arm_torque.energised(bus, present)
     if not energised:
         _LOG.warning("port %s: no motor is energised, nothing to let go of", orders.port)

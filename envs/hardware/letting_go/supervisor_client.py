@@ -20,7 +20,7 @@ _START_SECONDS = 60.0
 _END_SECONDS = 5.0
 
 
-class SupervisorLost(RuntimeError):  # noqa: N818 - an event, not a mistake
+class SupervisorLostError(RuntimeError):
     """There is no supervisor that would let go of the arm if this process died."""
 
 
@@ -56,7 +56,7 @@ class Supervision:
             patience: how long it waits for a port that is away or in use [s].
 
         Raises:
-            SupervisorLost: if it does not start.
+            SupervisorLostError: if it does not start.
         """
         self._port = port
         options = {"silence": silence, "hold": hold, "ramp": ramp, "patience": patience}
@@ -75,7 +75,7 @@ class Supervision:
         if not heard or self._process.stdout.readline() != READY:
             self._process.kill()
             self._process.wait()
-            raise SupervisorLost(
+            raise SupervisorLostError(
                 f"the supervisor of port {port} did not start within {_START_SECONDS:g} s: run "
                 f"'python -m envs.hardware.letting_go.supervisor --help' and see what it says"
             )
@@ -92,14 +92,14 @@ class Supervision:
             needed: whether it matters that somebody hears it.
 
         Raises:
-            SupervisorLost: if the supervisor is needed and has ended or hangs.
+            SupervisorLostError: if the supervisor is needed and has ended or hangs.
         """
         try:
             os.write(self._pipe, BEAT)
         except (BrokenPipeError, BlockingIOError) as error:
             if not needed:
                 return
-            raise SupervisorLost(
+            raise SupervisorLostError(
                 f"the supervisor of port {self._port} (process {self.pid}) has ended or hangs: "
                 "nobody would let go of the arm if this program died. Close the arm and start anew"
             ) from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from envs.hardware.arm.arm_torque import energised, read_all
 from envs.hardware.bus.registers import MODEL_NUMBER, REGISTERS, Area
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import NoAnswer
+from envs.hardware.errors import NoAnswerError
 from envs.hardware.setup.calibration import Calibration
 
 _LOG = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class ArmSetupError(RuntimeError):
     """An arm that must not move as it is; the message says what to do."""
 
 
-class CalibrationMismatch(ArmSetupError):  # noqa: N818 - a state, not a mistake
+class CalibrationMismatchError(ArmSetupError):
     """A calibration file that does not belong to what the motors hold."""
 
 
@@ -66,14 +66,14 @@ def identify(bus: FeetechBus, calibration: Calibration) -> dict[str, str]:
 
     Raises:
         ArmSetupError: if joints are missing, or their motors are of another model.
-        ServoFault: if a motor reports an error.
-        PortLost: if the port has gone away.
+        ServoFaultError: if a motor reports an error.
+        PortLostError: if the port has gone away.
     """
     missing, strangers = [], []
     for joint, motor in calibration.motors.items():
         try:
             model = _patiently_pinged(bus, motor.id)
-        except NoAnswer:
+        except NoAnswerError:
             missing.append(f"{joint} (motor {motor.id})")
             continue
         if model != MODEL_NUMBER:
@@ -99,7 +99,7 @@ def _patiently_pinged(bus: FeetechBus, servo_id: int) -> int:
     """Asks a motor for its model, and again a little later: a busy computer misses answers."""
     try:
         return bus.ping(servo_id)
-    except NoAnswer:
+    except NoAnswerError:
         time.sleep(_LATER)
         return bus.ping(servo_id)
 
@@ -108,9 +108,9 @@ def check_calibration(bus: FeetechBus, calibration: Calibration) -> None:
     """Compares a calibration with what the motors hold.
 
     Raises:
-        CalibrationMismatch: if they differ.
-        NoAnswer: if motors do not answer.
-        PortLost: if the port has gone away.
+        CalibrationMismatchError: if they differ.
+        NoAnswerError: if motors do not answer.
+        PortLostError: if the port has gone away.
     """
     differences = []
     for register, wanted in _calibrated(calibration).items():
@@ -122,7 +122,7 @@ def check_calibration(bus: FeetechBus, calibration: Calibration) -> None:
                     f"{wanted[motor.id]}"
                 )
     if differences:
-        raise CalibrationMismatch(
+        raise CalibrationMismatchError(
             f"the calibration is not that of the arm on port {bus.port}: {'; '.join(differences)}. "
             "Choose this arm's file; or, if the file is surely this arm's (a motor was replaced or "
             "another program wrote to it), write it to the motors; or calibrate anew"
@@ -134,9 +134,9 @@ def write_calibration(bus: FeetechBus, calibration: Calibration) -> None:
 
     Raises:
         ArmSetupError: if a motor is energised, or does not take a value.
-        NoAnswer: if motors do not answer.
-        ServoFault: if a motor reports an error.
-        PortLost: if the port has gone away.
+        NoAnswerError: if motors do not answer.
+        ServoFaultError: if a motor reports an error.
+        PortLostError: if the port has gone away.
     """
     on = energised(bus, calibration.ids)
     if on:
@@ -157,9 +157,9 @@ def configure(
 
     Raises:
         ArmSetupError: if a motor does not take a value, or if one that is energised would move.
-        NoAnswer: if motors do not answer.
-        ServoFault: if a motor reports an error.
-        PortLost: if the port has gone away.
+        NoAnswerError: if motors do not answer.
+        ServoFaultError: if a motor reports an error.
+        PortLostError: if the port has gone away.
     """
     ids = calibration.ids
     phases = read_all(bus, "Phase", ids)

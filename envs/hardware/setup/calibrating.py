@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from envs.hardware.bus.registers import TICKS_PER_TURN
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import NoAnswer
+from envs.hardware.errors import NoAnswerError
 from envs.hardware.setup.calibration import MotorCalibration
 from envs.hardware.setup.homing import FULL_TURN, Progress, Sweep, calibrated, progress
 
@@ -30,9 +30,9 @@ class Calibrating:
             nominal_travel: of the arm's model by joint name [rad].
 
         Raises:
-            NoAnswer: if motors do not answer.
-            ServoFault: if a motor reports an error.
-            PortLost: if the port has gone away.
+            NoAnswerError: if motors do not answer.
+            ServoFaultError: if a motor reports an error.
+            PortLostError: if the port has gone away.
         """
         self.lost = 0
         self._bus, self._ids, self._nominal = bus, dict(ids), dict(nominal_travel)
@@ -46,12 +46,12 @@ class Calibrating:
         A reading counts when it lies near the one before: a damaged packet may pass its checksum.
 
         Raises:
-            ServoFault: if a motor reports an error.
-            PortLost: if the port has gone away.
+            ServoFaultError: if a motor reports an error.
+            PortLostError: if the port has gone away.
         """
         try:
             positions = self._bus.sync_read("Present_Position", list(self._ids.values()))
-        except NoAnswer:
+        except NoAnswerError:
             self.lost += 1
             return
         for name, motor in self._ids.items():

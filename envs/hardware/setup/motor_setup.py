@@ -17,7 +17,7 @@ from envs.hardware.bus.packets import HIGHEST_ID, OVERHEAD
 from envs.hardware.bus.registers import MODEL_NUMBER
 from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.bus.transactions import BusCounters
-from envs.hardware.errors import NoAnswer, PortLost, ServoFault
+from envs.hardware.errors import NoAnswerError, PortLostError, ServoFaultError
 
 ARM_BAUDRATE = 1_000_000
 """What an arm talks at, and what the factory sets [bit/s]; code 0 of Baud_Rate."""
@@ -30,7 +30,7 @@ FACTORY_ID = 1
 """Every new motor has it."""
 
 OpenBus = Callable[[int], FeetechBus]
-"""Opens the bus at so many bits per second; raises PortLost, or ValueError for an odd rate."""
+"""Opens the bus at so many bits per second; raises PortLostError, or ValueError for an odd rate."""
 
 _ARM_BAUD_CODE = 0
 _READINGS = 3
@@ -65,8 +65,8 @@ def find_motor(open_bus: OpenBus, on_other_rates: Callable[[], None]) -> FoundMo
 
     Raises:
         MotorSetupError: there is none, more than one, or one that is no STS3215.
-        NoAnswer: if it fell silent after it was found.
-        PortLost: if the port is not there or has gone away.
+        NoAnswerError: if it fell silent after it was found.
+        PortLostError: if the port is not there or has gone away.
     """
     with open_bus(ARM_BAUDRATE) as bus:
         port = bus.port
@@ -79,7 +79,7 @@ def find_motor(open_bus: OpenBus, on_other_rates: Callable[[], None]) -> FoundMo
     for rate in OTHER_BAUDRATES:
         try:
             bus = open_bus(rate)
-        except (PortLost, ValueError):  # not every adapter has every rate
+        except (PortLostError, ValueError):  # not every adapter has every rate
             refused.append(rate)
             continue
         with bus:
@@ -108,8 +108,8 @@ def assign_id(open_bus: OpenBus, motor: FoundMotor, servo_id: int) -> None:
 
     Raises:
         MotorSetupError: another motor has the new id, or the motor did not take what was written.
-        NoAnswer: if the motor fell silent.
-        PortLost: if the port has gone away.
+        NoAnswerError: if the motor fell silent.
+        PortLostError: if the port has gone away.
     """
     if motor.baudrate != ARM_BAUDRATE:
         with open_bus(motor.baudrate) as bus:
@@ -138,12 +138,12 @@ def already_set(bus: FeetechBus, servo_id: int) -> bool:
 
     Raises:
         MotorSetupError: if it is no STS3215, or perhaps two motors have the id.
-        NoAnswer: if the motor fell silent after it was found.
-        PortLost: if the port has gone away.
+        NoAnswerError: if the motor fell silent after it was found.
+        PortLostError: if the port has gone away.
     """
     try:
         _identify(bus, servo_id)
-    except NoAnswer:
+    except NoAnswerError:
         return False
     if not _read(bus, servo_id, "Lock"):
         write_all(bus, "Lock", {servo_id: 1})
@@ -190,13 +190,13 @@ def _undisturbed(bus: FeetechBus, ask: Callable[[], Result], garbled: str) -> Re
 
     Raises:
         MotorSetupError: if there was garbage both times.
-        NoAnswer: if there was silence.
+        NoAnswerError: if there was silence.
     """
     for _ in range(2):
         before = replace(bus.counters)
         try:
             result = ask()
-        except NoAnswer:
+        except NoAnswerError:
             if not _garbled(bus, before):
                 raise
             continue
@@ -220,7 +220,7 @@ def _garbled(bus: FeetechBus, before: BusCounters) -> bool:
 def _hears_itself(bus: FeetechBus) -> bool:
     """Whether the adapter echoes; a READ shows it, even where nobody answers."""
     if not bus.counters.echoes:
-        with contextlib.suppress(NoAnswer, ServoFault):
+        with contextlib.suppress(NoAnswerError, ServoFaultError):
             bus.read(HIGHEST_ID, "ID")
     return bus.counters.echoes > 0
 
@@ -233,7 +233,7 @@ def _unlock(bus: FeetechBus, servo_id: int) -> None:
 
 def _set_moving(bus: FeetechBus, servo_id: int, name: str, value: int) -> None:
     """Writes ID or Baud_Rate; the confirmation may come from where nobody listens yet."""
-    with contextlib.suppress(NoAnswer):
+    with contextlib.suppress(NoAnswerError):
         write_all(bus, name, {servo_id: value})
 
 
@@ -244,7 +244,7 @@ def _await(bus: FeetechBus, servo_id: int) -> None:
         try:
             bus.ping(servo_id)
             return
-        except NoAnswer as error:
+        except NoAnswerError as error:
             if time.monotonic() > deadline:
                 raise MotorSetupError(
                     f"the motor does not answer as motor {servo_id} at {ARM_BAUDRATE} baud on "
@@ -256,7 +256,7 @@ def _require_free(bus: FeetechBus, servo_id: int) -> None:
     """Two motors with one id could only be parted by hand."""
     try:
         bus.ping(servo_id)
-    except NoAnswer:
+    except NoAnswerError:
         return
     raise MotorSetupError(
         f"another motor on port {bus.port} has id {servo_id} already: unplug all but one"

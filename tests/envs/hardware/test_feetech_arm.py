@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from envs.hardware.arm.arm_link import ArmUnreadable
+from envs.hardware.arm.arm_link import ArmUnreadableError
 from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.bus.telemetry import Telemetry
-from envs.hardware.errors import PortLost
-from envs.hardware.feetech_arm import ArmSettings, FeetechArm, TorqueOff
-from envs.hardware.letting_go.letting_go import LettingGo, NotArrived
+from envs.hardware.errors import PortLostError
+from envs.hardware.feetech_arm import ArmSettings, FeetechArm, TorqueOffError
+from envs.hardware.letting_go.letting_go import LettingGo, NotArrivedError
 from envs.hardware.setup import arm_setup
-from envs.hardware.setup.arm_setup import ArmSetupError, CalibrationMismatch
+from envs.hardware.setup.arm_setup import ArmSetupError, CalibrationMismatchError
 from envs.kinematics import HOME, JOINTS
 from envs.safety import SafetyLimits
 from envs.virtual.line_faults import FaultRates
@@ -123,7 +123,7 @@ def test_a_calibration_of_another_arm_is_refused(
     arm: FeetechArm, port: VirtualPort, name: str
 ) -> None:
     port.call(lambda: port.chain.servo(2).set(name, 77))
-    with pytest.raises(CalibrationMismatch, match=rf"shoulder_lift \(motor 2\) has {name} 77"):
+    with pytest.raises(CalibrationMismatchError, match=rf"shoulder_lift \(motor 2\) has {name} 77"):
         arm.connect()
     assert goals(port, torque=None) == []
 
@@ -212,7 +212,7 @@ def test_a_blocked_way_is_told_with_the_joint(
 ) -> None:
     arm.connect()
     port.call(lambda: plant.block(0))
-    with pytest.raises(NotArrived, match=r"shoulder_pan stays 0\.[45]\d rad from its target"):
+    with pytest.raises(NotArrivedError, match=r"shoulder_pan stays 0\.[45]\d rad from its target"):
         arm.reset(moved(shoulder_pan=0.5))
 
 
@@ -273,7 +273,7 @@ def test_a_dead_motor_holds_the_arm_and_then_ends_the_run_by_its_joint(port: Vir
     arm.command(moved(shoulder_pan=0.5))
     assert "old" in arm.held, "the safety layer holds on an old reading"
     before = len(goals(port))
-    with pytest.raises(ArmUnreadable, match=r"wrist_flex: no valid answer from motor 4"):
+    with pytest.raises(ArmUnreadableError, match=r"wrist_flex: no valid answer from motor 4"):
         for _ in range(20):
             arm.command(moved(shoulder_pan=0.5))
     assert len(goals(port)) == before and arm.link.failed_readings > 1
@@ -291,9 +291,9 @@ def test_after_a_pulled_cable_the_state_is_read_first(
     arm.reset(HOME)
     port.unplug()
     for _ in range(2):
-        with pytest.raises(PortLost, match=port.path):
+        with pytest.raises(PortLostError, match=port.path):
             arm.command(moved(shoulder_pan=0.1))
-    with pytest.raises(PortLost, match=port.path):
+    with pytest.raises(PortLostError, match=port.path):
         arm.read()
     # Its supply fails for a moment, and somebody pushes it meanwhile.
     port.call(lambda: port.chain.servo(1).set("Torque_Enable", 0))
@@ -312,7 +312,7 @@ def test_after_a_pulled_cable_the_state_is_read_first(
         assert largest_pull(goals(port)[-6:]) < 30
     else:
         assert first == []
-        with pytest.raises(TorqueOff, match="its port was lost"):
+        with pytest.raises(TorqueOffError, match="its port was lost"):
             arm.command(HOME)
     arm.close()
     assert registers(port, "Torque_Enable") == [0] * 6
@@ -327,7 +327,7 @@ def test_a_damaged_reading_after_a_pulled_cable_is_not_held_on_to(
     arm.connect()
     arm.reset(HOME)
     port.unplug()
-    with pytest.raises(PortLost, match=port.path):
+    with pytest.raises(PortLostError, match=port.path):
         arm.read()
     time.sleep(0.2)
     port.plug()
@@ -371,7 +371,7 @@ def test_a_hot_motor_releases_the_arm_where_the_limits_say_so(port: VirtualPort)
     arm.connect()
     arm.reset(HOME)
     port.call(lambda: port.chain.servo(2).set("Present_Temperature", 65))
-    with pytest.raises(TorqueOff, match="shoulder_lift is at 65 °C"):
+    with pytest.raises(TorqueOffError, match="shoulder_lift is at 65 °C"):
         for _ in range(10):
             arm.command(HOME)
     assert registers(port, "Torque_Enable") == [0] * 6

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from envs.frames import CameraError
-from envs.hardware.errors import PortLost, TorqueOff
+from envs.hardware.errors import PortLostError, TorqueOffError
 from envs.hardware.hardware_steps import HardwareSteps
-from envs.hardware.letting_go.letting_go import NotArrived
-from envs.interfaces import HardwareTrouble
+from envs.hardware.letting_go.letting_go import NotArrivedError
+from envs.interfaces import HardwareError
 from envs.kinematics import HOME
 from envs.so101 import SO101Env
 from envs.tasks.real_table import RealTable
@@ -215,10 +215,10 @@ def raising(error):
 
 
 FAILURES = [
-    PortLost("/dev/arm", "it was pulled"),
+    PortLostError("/dev/arm", "it was pulled"),
     CameraError("camera 'wrist' delivered no new frame for 0.9 s"),
-    TorqueOff("the arm is released"),
-    NotArrived("elbow_flex stays 0.3 rad from its target"),
+    TorqueOffError("the arm is released"),
+    NotArrivedError("elbow_flex stays 0.3 rad from its target"),
 ]
 
 
@@ -245,7 +245,7 @@ def test_what_nobody_can_mend_goes_on_as_it_is():
 def test_a_reset_that_fails_says_what_can_be_mended(error):
     arm, env = steps()
     arm.happens["reset"] = raising(error)
-    with pytest.raises(HardwareTrouble, match=re.escape(str(error))):
+    with pytest.raises(HardwareError, match=re.escape(str(error))):
         env.reset(seed=0)
 
 
@@ -257,10 +257,10 @@ def test_a_check_reads_everything():
     np.testing.assert_array_equal(env.check(), HOME + 0.1)
     assert read == ["cameras"]
     arm.fault = "elbow_flex is at 65 °C"
-    with pytest.raises(HardwareTrouble, match="elbow_flex is at 65 °C"):
+    with pytest.raises(HardwareError, match="elbow_flex is at 65 °C"):
         env.check()
     seen.read = raising(CameraError("camera 'front' is lost"))
-    with pytest.raises(HardwareTrouble, match="camera 'front' is lost"):
+    with pytest.raises(HardwareError, match="camera 'front' is lost"):
         env.check()
 
 
@@ -279,6 +279,6 @@ def test_an_acknowledgement_goes_to_the_arm_or_says_why_not():
     arm, env = steps()
     env.acknowledge()
     assert arm.acknowledged == 1
-    arm.acknowledge = raising(PortLost("/dev/arm", "it was pulled"))
-    with pytest.raises(HardwareTrouble, match="it was pulled"):
+    arm.acknowledge = raising(PortLostError("/dev/arm", "it was pulled"))
+    with pytest.raises(HardwareError, match="it was pulled"):
         env.acknowledge()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from envs.hardware.robot import make_physical
-from envs.interfaces import HardwareTrouble
+from envs.interfaces import HardwareError
 from envs.operators.keys import KeyEvent
 from envs.virtual.mjpeg import Fault
 from tests.envs.test_pressed import Feed
@@ -134,7 +134,7 @@ def test_a_pedal_that_is_not_there_is_named_before_anything_is_opened(
     station: Station, tmp_path: Path
 ) -> None:
     keys = Feed()
-    with pytest.raises(HardwareTrouble, match=f"the pedal {tmp_path / 'none'} cannot be read"):
+    with pytest.raises(HardwareError, match=f"the pedal {tmp_path / 'none'} cannot be read"):
         make_physical(**(station.env_options() | {"pedal": str(tmp_path / "none")}), keys=keys)
     assert keys.closed
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from envs.hardware.arm.arm_believed import BelievedReader, DoubtfulReading
+from envs.hardware.arm.arm_believed import BelievedReader, DoubtfulReadingError
 from envs.hardware.bus.registers import REGISTERS
 from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.bus.telemetry import TELEMETRY_ADDRESS, Telemetry, decode_telemetry
-from envs.hardware.errors import NoAnswer
+from envs.hardware.errors import NoAnswerError
 
 
 def telemetry(position: int, temperature: int = 30) -> Telemetry:
@@ -87,13 +87,13 @@ def test_a_sensor_that_fails_is_believed_when_it_says_so_twice() -> None:
 def test_what_keeps_changing_is_doubted_by_motor_and_register() -> None:
     believed, _ = reader(2000, 2000, 100, 900, 1700, 2900, 3900)
     believed.read()
-    with pytest.raises(DoubtfulReading, match=r"port /dev/arm, motor 4: Present_Position"):
+    with pytest.raises(DoubtfulReadingError, match=r"port /dev/arm, motor 4: Present_Position"):
         believed.read()
 
 
 def test_the_impossible_is_not_believed_however_often_it_is_said() -> None:
     believed, _ = reader(*[telemetry(2000, temperature=200)] * 5)
-    with pytest.raises(DoubtfulReading, match="Present_Temperature: 200 is outside"):
+    with pytest.raises(DoubtfulReadingError, match="Present_Temperature: 200 is outside"):
         believed.read()
 
 
@@ -105,6 +105,6 @@ def test_after_forgetting_the_first_reading_needs_another_one_again() -> None:
 
 
 def test_a_silent_motor_is_the_buss_matter() -> None:
-    believed, _ = reader(NoAnswer("/dev/arm", (4,), "SYNC_READ", 3))
-    with pytest.raises(NoAnswer):
+    believed, _ = reader(NoAnswerError("/dev/arm", (4,), "SYNC_READ", 3))
+    with pytest.raises(NoAnswerError):
         believed.read()

@@ -15,7 +15,7 @@ from envs.hardware.bus.packets import BROADCAST_ID, PacketParser
 from envs.hardware.bus.registers import RegisterRangeError, UnknownRegisterError
 from envs.hardware.bus.serial_line import SerialLine
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import NoAnswer, PortLost, ServoFault
+from envs.hardware.errors import NoAnswerError, PortLostError, ServoFaultError
 from envs.virtual.line_faults import FaultRates
 from envs.virtual.plant import KinematicPlant
 from envs.virtual.virtual_port import VirtualPort
@@ -64,7 +64,7 @@ def test_registers_are_written_and_read(bus: FeetechBus) -> None:
 def test_who_is_there(bus: FeetechBus) -> None:
     assert bus.ping(4) == 777
     assert bus.broadcast_ping() == list(IDS)
-    with pytest.raises(NoAnswer, match=r"motor 9 on port .* to PING in 3 attempts") as caught:
+    with pytest.raises(NoAnswerError, match=r"motor 9 on port .* to PING in 3 attempts") as caught:
         bus.ping(9)
     assert caught.value.servo_ids == (9,) and caught.value.port == bus.port
     assert bus.counters.lost_packets == 3
@@ -123,11 +123,11 @@ def test_a_servos_errors_are_raised_by_name_and_motor(bus: FeetechBus, port: Vir
     port.call(lambda: port.chain.servo(2).set("Present_Temperature", 75))
     port.call(lambda: setattr(port.chain.servo(5), "injected_error", 1 | 2 | 8 | 32))
     expected = "motor 2: overheat; motor 5: voltage, angle sensor, over-current, overload"
-    with pytest.raises(ServoFault, match=expected) as caught:
+    with pytest.raises(ServoFaultError, match=expected) as caught:
         bus.sync_read("Present_Position", IDS)
     assert caught.value.faults[2] == ("overheat",)
     assert caught.value.values == dict.fromkeys(IDS, 2047), "the values are not lost"
-    with pytest.raises(ServoFault, match="motor 2: overheat"):
+    with pytest.raises(ServoFaultError, match="motor 2: overheat"):
         bus.write(2, "Goal_Position", 1000)
     assert port.call(lambda: port.chain.servo(2).get("Goal_Position")) == 1000
     assert bus.ping(2) == 777
@@ -172,18 +172,18 @@ def test_a_motor_that_stays_silent_is_named_in_bounded_time(
 ) -> None:
     port.call(lambda: port.chain.servo(4).set("ID", 14))
     start = time.monotonic()
-    with pytest.raises(NoAnswer, match=r"motor 4 on port .* READ Present_Position"):
+    with pytest.raises(NoAnswerError, match=r"motor 4 on port .* READ Present_Position"):
         bus.sync_read("Present_Position", IDS)
     assert time.monotonic() - start < 0.6
     port.call(lambda: port.chain.servo(1).set("Response_Status_Level", 0))
-    with pytest.raises(NoAnswer, match=r"WRITE Goal_Position = 5.*Response_Status_Level"):
+    with pytest.raises(NoAnswerError, match=r"WRITE Goal_Position = 5.*Response_Status_Level"):
         bus.write(1, "Goal_Position", 5)
 
 
 def test_a_late_answer_is_not_taken_for_the_next_one(bus: FeetechBus, port: VirtualPort) -> None:
     """Same motor, same length, another register: the protocol cannot tell them apart."""
     port.disturb(FaultRates(late=1.0, delay=LATE))
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoAnswerError):
         bus.read(1, "Min_Voltage_Limit")
     port.disturb(FaultRates())
     assert bus.read(1, "Max_Voltage_Limit") == 140
@@ -195,7 +195,7 @@ def test_what_waits_to_be_read_is_no_answer() -> None:
     with FeetechBus(os.ttyname(device), retries=0) as bus:
         os.write(host, answer(1, 1234))
         time.sleep(0.02)
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoAnswerError):
             bus.read(1, "Present_Position")
         assert bus.counters.discarded_bytes == 8
     os.close(host)
@@ -246,7 +246,7 @@ def test_an_adapter_that_hears_itself_does_no_harm() -> None:
 
 
 def test_an_echo_alone_is_no_motor() -> None:
-    with scripted(*[lambda question: question] * 4) as bus, pytest.raises(NoAnswer):
+    with scripted(*[lambda question: question] * 4) as bus, pytest.raises(NoAnswerError):
         bus.ping(1)
 
 
@@ -266,7 +266,7 @@ def test_endless_babble_ends_in_an_error() -> None:
     thread = threading.Thread(target=babble)
     thread.start()
     start = time.monotonic()
-    with FeetechBus(os.ttyname(device)) as bus, pytest.raises(NoAnswer):
+    with FeetechBus(os.ttyname(device)) as bus, pytest.raises(NoAnswerError):
         bus.read(1, "Present_Position")
     assert time.monotonic() - start < 1
     stop.set()
@@ -279,11 +279,11 @@ def test_a_pulled_cable_is_told_at_once_and_reopened(bus: FeetechBus, port: Virt
     bus.read(1, "Present_Position")
     port.unplug()
     for _ in range(2):
-        with pytest.raises(PortLost, match=f"port {port.path} is lost"):
+        with pytest.raises(PortLostError, match=f"port {port.path} is lost"):
             bus.read(1, "Present_Position")
-    with pytest.raises(PortLost):
+    with pytest.raises(PortLostError):
         bus.sync_write("Goal_Position", {1: 0})
-    with pytest.raises(PortLost, match="No such file"):
+    with pytest.raises(PortLostError, match="No such file"):
         bus.reopen()
     port.plug()
     bus.reopen()
@@ -302,18 +302,18 @@ def test_a_cable_pulled_in_the_middle_of_a_question_is_told() -> None:
     thread = threading.Thread(target=pull)
     bus = FeetechBus(os.ttyname(device))
     thread.start()
-    with pytest.raises(PortLost):
+    with pytest.raises(PortLostError):
         bus.read(1, "Present_Position")
     thread.join()
 
 
 def test_a_port_that_is_not_there_or_taken_is_told(bus: FeetechBus, port: VirtualPort) -> None:
-    with pytest.raises(PortLost, match=r"port nowhere/tty is lost .*No such file.*USB cable"):
+    with pytest.raises(PortLostError, match=r"port nowhere/tty is lost .*No such file.*USB cable"):
         FeetechBus("nowhere/tty")
-    with pytest.raises(PortLost, match="no other program uses the port"):
+    with pytest.raises(PortLostError, match="no other program uses the port"):
         FeetechBus(port.path)
     bus.close()
-    with pytest.raises(PortLost, match="it is closed"):
+    with pytest.raises(PortLostError, match="it is closed"):
         bus.ping(1)
     FeetechBus(port.path).close()
 

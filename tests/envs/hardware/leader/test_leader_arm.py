@@ -17,13 +17,13 @@ import pytest
 from envs.hardware.arm.arm_link import ArmLink
 from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.bus.telemetry import RADIANS_PER_TICK
-from envs.hardware.errors import NoAnswer
+from envs.hardware.errors import NoAnswerError
 from envs.hardware.leader import leader_arm
 from envs.hardware.leader.leader_arm import LeaderArm
 from envs.hardware.leader.leader_settings import LeaderSettings
 from envs.hardware.leader.mirroring import Mirroring
 from envs.hardware.letting_go.supervisor_client import Supervision
-from envs.hardware.setup.arm_setup import CalibrationMismatch
+from envs.hardware.setup.arm_setup import CalibrationMismatchError
 from envs.hardware.setup.calibration import Calibration
 from envs.kinematics import Kinematics
 from envs.virtual.line_faults import FaultRates
@@ -155,7 +155,9 @@ def test_another_arms_calibration_is_refused_and_that_arm_left_alone(leader: Vir
     wrong = Calibration({**motors, "elbow_flex": other}, Kinematics().joint_limits)
     with (
         LeaderArm(bus_of(leader), wrong, SETTINGS) as arm,
-        pytest.raises(CalibrationMismatch, match=r"elbow_flex \(motor 3\) has Homing_Offset 0"),
+        pytest.raises(
+            CalibrationMismatchError, match=r"elbow_flex \(motor 3\) has Homing_Offset 0"
+        ),
     ):
         arm.connect()
     assert torque(leader) == ON and goals(leader.port, torque=None) == []
@@ -165,11 +167,14 @@ def test_a_connection_that_fails_leaves_nothing_energised(
     leader: VirtualArm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise NoAnswer(str(leader.link), (2,), "WRITE Torque_Enable = 0", 3)
+        raise NoAnswerError(str(leader.link), (2,), "WRITE Torque_Enable = 0", 3)
 
     monkeypatch.setattr(ArmLink, "ramp_down", fail)
     leader.port.call(lambda: [servo.set("Torque_Enable", 1) for servo in leader.port.chain.servos])
-    with pytest.raises(NoAnswer), LeaderArm(bus_of(leader), leader.calibration, SETTINGS) as arm:
+    with (
+        pytest.raises(NoAnswerError),
+        LeaderArm(bus_of(leader), leader.calibration, SETTINGS) as arm,
+    ):
         arm.connect()
     assert torque(leader) == OFF
 

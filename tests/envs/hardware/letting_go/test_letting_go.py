@@ -13,9 +13,15 @@ import numpy as np
 import pytest
 
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import NoAnswer, PortLost
+from envs.hardware.errors import NoAnswerError, PortLostError
 from envs.hardware.feetech_arm import ArmSettings, FeetechArm
-from envs.hardware.letting_go.letting_go import EveryWayOut, LettingGo, NotArrived, Released, let_go
+from envs.hardware.letting_go.letting_go import (
+    LettingGo,
+    NotArrivedError,
+    Released,
+    SafeShutdown,
+    let_go,
+)
 from envs.kinematics import HOME, Kinematics
 from envs.virtual.virtual_port import VirtualPort
 from tests.envs.hardware.arm_on_the_bench import (
@@ -59,7 +65,7 @@ class Recorder:
 
 
 REST = LettingGo("rest", rest=tuple(HOME))
-SILENT = NoAnswer("port", (1,), "PING", 3)
+SILENT = NoAnswerError("port", (1,), "PING", 3)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +74,7 @@ SILENT = NoAnswer("port", (1,), "PING", 3)
         (LettingGo(), {}, "hold ramp_down release"),
         (REST, {}, "hold move ramp_down release"),
         (LettingGo("release"), {}, "release"),
-        (REST, {"move": NotArrived("blocked")}, "hold move ramp_down release"),
+        (REST, {"move": NotArrivedError("blocked")}, "hold move ramp_down release"),
         (REST, {"hold": SILENT}, "hold ramp_down release"),
         (LettingGo(), {"ramp_down": SILENT}, "hold ramp_down release"),
     ],
@@ -83,8 +89,8 @@ def test_the_arm_is_held_before_it_grows_weak_and_weak_before_it_is_off(
 
 @pytest.mark.parametrize("step", ["hold", "move", "ramp_down", "release"])
 def test_a_lost_port_is_no_release(step: str) -> None:
-    arm = Recorder(**{step: PortLost("/dev/arm", "unplugged")})
-    with pytest.raises(PortLost, match="/dev/arm"):
+    arm = Recorder(**{step: PortLostError("/dev/arm", "unplugged")})
+    with pytest.raises(PortLostError, match="/dev/arm"):
         let_go(arm, REST)
     assert arm.calls[-1] == step
 
@@ -168,14 +174,14 @@ def test_a_rest_below_the_table_is_not_gone_to_and_the_arm_is_let_go_of(
 def test_closing_with_the_cable_pulled_names_the_port(port: VirtualPort) -> None:
     arm = connected(port, LettingGo())
     port.unplug()
-    with pytest.raises(PortLost, match=port.path):
+    with pytest.raises(PortLostError, match=port.path):
         arm.close()
     assert registers(port, "Torque_Enable") == [1] * 6
 
 
 def test_an_exception_leads_to_close_and_goes_on() -> None:
     arm = Recorder()
-    with pytest.raises(ZeroDivisionError), EveryWayOut(arm):
+    with pytest.raises(ZeroDivisionError), SafeShutdown(arm):
         raise ZeroDivisionError
     assert arm.calls == ["close"]
 
@@ -189,7 +195,7 @@ def test_signals_lead_to_close_and_are_given_back(
 ) -> None:
     before = signal.getsignal(number)
     arm = Recorder()
-    with pytest.raises(raised), EveryWayOut(arm):
+    with pytest.raises(raised), SafeShutdown(arm):
         os.kill(os.getpid(), number)
         time.sleep(5)
     assert arm.calls == ["close"] and signal.getsignal(number) is before
@@ -205,7 +211,7 @@ def test_a_second_signal_does_not_break_letting_go_off() -> None:
             time.sleep(0.05)
             finished.append(True)
 
-    with EveryWayOut(Slow()):
+    with SafeShutdown(Slow()):
         pass
     assert finished == [True]
 
@@ -216,12 +222,12 @@ sys.path.insert(0, sys.argv[2])
 from tests.envs.hardware.arm_on_the_bench import calibration
 from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.feetech_arm import ArmSettings, FeetechArm
-from envs.hardware.letting_go.letting_go import EveryWayOut, LettingGo
+from envs.hardware.letting_go.letting_go import SafeShutdown, LettingGo
 from envs.kinematics import HOME
 
 settings = ArmSettings(control_hz=20, letting_go=LettingGo(ramp_time=0.5))
 arm = FeetechArm(FeetechBus(sys.argv[1], margin=0.05), calibration(), settings=settings)
-EveryWayOut(arm).install()
+SafeShutdown(arm).install()
 arm.connect()
 arm.torque_on()
 print("holding", flush=True)

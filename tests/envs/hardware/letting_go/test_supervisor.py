@@ -15,7 +15,7 @@ from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.feetech_arm import ArmSettings, FeetechArm
 from envs.hardware.letting_go.letting_go import LettingGo
 from envs.hardware.letting_go.supervisor import Life, Orders, Pipe, last_resort, supervise
-from envs.hardware.letting_go.supervisor_client import DISMISSAL, Supervision, SupervisorLost
+from envs.hardware.letting_go.supervisor_client import DISMISSAL, Supervision, SupervisorLostError
 from envs.virtual.line_faults import FaultRates
 from envs.virtual.virtual_port import VirtualPort
 from tests.envs.hardware.arm_on_the_bench import (
@@ -173,7 +173,7 @@ def test_an_arm_without_its_supervisor_says_so(port: VirtualPort) -> None:
     arm.connect()
     arm.torque_on()
     os.kill(supervision.pid, signal.SIGKILL)
-    with pytest.raises(SupervisorLost, match=port.path):
+    with pytest.raises(SupervisorLostError, match=port.path):
         for _ in range(200):
             arm.read()
             time.sleep(0.02)

@@ -14,7 +14,7 @@ from envs.hardware.bus import packets
 from envs.hardware.bus import servo_bus as bus_module
 from envs.hardware.bus.packets import Packet
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import PortLost
+from envs.hardware.errors import PortLostError
 from envs.hardware.setup import motor_setup
 from envs.hardware.setup.motor_setup import (
     ARM_BAUDRATE,
@@ -149,7 +149,7 @@ def test_no_motor_at_all_is_said_with_what_to_check(serve: Serve) -> None:
 
     def adapter(rate: int) -> FeetechBus:
         if rate == 128_000:
-            raise PortLost(port.path, "no such rate")
+            raise PortLostError(port.path, "no such rate")
         if rate == 76_800:
             raise ValueError("no such rate")
         return open_bus(rate)
@@ -160,7 +160,7 @@ def test_no_motor_at_all_is_said_with_what_to_check(serve: Serve) -> None:
 
 def test_a_port_that_goes_away_is_no_missing_motor(serve: Serve) -> None:
     _, port, open_bus = serve()
-    with pytest.raises(PortLost, match=port.path):
+    with pytest.raises(PortLostError, match=port.path):
         find_motor(open_bus, port.unplug)
 
 
