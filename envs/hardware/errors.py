@@ -15,7 +15,7 @@ _REMEDIES = {
 
 
 def fault_names(error: int) -> tuple[str, ...]:
-    """Names the bits of an error byte; bits without a meaning keep their number."""
+    """Name the bits of an error byte; bits without a meaning keep their number."""
     bits = (1 << place for place in range(8))
     return tuple(FAULT_BITS.get(bit, f"unknown error bit {bit}") for bit in bits if error & bit)
 
@@ -28,7 +28,7 @@ class PortLostError(BusError):
     """The port could not be opened or has gone away, as with a pulled cable.
 
     Attributes:
-        port: the port's path.
+        port: The port's path.
     """
 
     def __init__(self, port: str, reason: str):
@@ -43,8 +43,8 @@ class NoAnswerError(BusError):
     """Motors did not answer, or not intelligibly, however often they were asked.
 
     Attributes:
-        port: the port's path.
-        servo_ids: the motors that are missing.
+        port: The port's path.
+        servo_ids: The motors that are missing.
     """
 
     def __init__(self, port: str, servo_ids: tuple[int, ...], what: str, attempts: int):
@@ -61,8 +61,8 @@ class ServoFaultError(BusError):
     """Motors answered and reported errors of their own; what was asked of them is done.
 
     Attributes:
-        faults: names of the reported errors by motor id.
-        values: what was read, by motor id; empty after a write.
+        faults: Names of the reported errors by motor id.
+        values: What was read, by motor id; empty after a write.
     """
 
     def __init__(self, port: str, faults: Mapping[int, tuple[str, ...]], values: Mapping[int, int]):

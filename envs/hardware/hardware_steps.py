@@ -23,12 +23,12 @@ _MENDABLE = (BusError, CameraError, NotArrivedError, TorqueOffError)
 class HardwareSteps(gymnasium.Wrapper):
     """Times each step, and ends an episode whose step was not carried out.
 
-    `info` then also holds
-        state_time: when the joints were read, on `time.monotonic` [s];
+    ``info`` then also holds
+        state_time: when the joints were read, on ``time.monotonic`` [s];
         frame_times: the same of each camera's frame, by its name;
         skew: from the joints' reading to the frame that is furthest from it [s];
         overruns: late periods of the control loop so far;
-        limited: what cut the step's command short, as in `envs.safety.Decision`;
+        limited: what cut the step's command short, as in ``envs.safety.Decision``;
         interrupted: why the step was not carried out or came too late, "" where it was.
 
     An interrupted step is truncated and returns the observation before it, so that whoever stores
@@ -36,9 +36,9 @@ class HardwareSteps(gymnasium.Wrapper):
     ends also a step in which the arm or a camera failed; the next reset raises until it is mended.
 
     Args:
-        env: the environment of the arm; the innermost is an `SO101Env`.
-        arm: the arm.
-        cameras: its cameras, None where there are none.
+        env: The environment of the arm; the innermost is an ``SO101Env``.
+        arm: The arm.
+        cameras: Its cameras, None where there are none.
     """
 
     def __init__(self, env: gymnasium.Env, arm: FeetechArm, cameras: OpenCVCameras | None) -> None:
@@ -52,10 +52,10 @@ class HardwareSteps(gymnasium.Wrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Moves slowly to the start of an episode.
+        """Move slowly to the start of an episode.
 
         Raises:
-            HardwareError: if the arm does not get there, or it or a camera fails.
+            HardwareError: If the arm does not get there, or it or a camera fails.
         """
         with _mendable():
             self._observation, info = self.env.reset(seed=seed, options=options)
@@ -63,7 +63,7 @@ class HardwareSteps(gymnasium.Wrapper):
         return self._observation, info | self._measured()
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Moves for one control period."""
+        """Move for one control period."""
         try:
             observation, reward, terminated, truncated, info = self.env.step(action)
         except _MENDABLE as error:
@@ -76,10 +76,10 @@ class HardwareSteps(gymnasium.Wrapper):
         return observation, reward, terminated, truncated, info
 
     def check(self) -> NDArray[np.float64]:
-        """Reads arm and cameras, as whoever waits has to, and returns the joints, (6,) [rad].
+        """Read arm and cameras, as whoever waits has to, and return the joints, (6,) [rad].
 
         Raises:
-            HardwareError: if one of them fails, or the arm stands still until `acknowledge`.
+            HardwareError: If one of them fails, or the arm stands still until ``acknowledge``.
         """
         with _mendable():
             positions = self.physical_arm.read().positions
@@ -90,20 +90,20 @@ class HardwareSteps(gymnasium.Wrapper):
         return positions
 
     def look(self) -> tuple[Any, dict[str, Any]]:
-        """Returns what an episode begins with after a wait: observation, and when it was measured.
+        """Return what an episode begins with after a wait: observation, and when it was measured.
 
         Raises:
-            HardwareError: if the arm or a camera fails.
+            HardwareError: If the arm or a camera fails.
         """
         with _mendable():
             self._observation = self._arm_env.look()
         return self._observation, self._measured()
 
     def acknowledge(self) -> None:
-        """Lets an arm go on that stood still because of a servo's state.
+        """Let an arm go on that stood still because of a servo's state.
 
         Raises:
-            HardwareError: if it fails.
+            HardwareError: If it fails.
         """
         with _mendable():
             self.physical_arm.acknowledge()
@@ -114,7 +114,7 @@ class HardwareSteps(gymnasium.Wrapper):
         return self._observation, 0.0, False, True, info | {"interrupted": reason}
 
     def _nothing_done(self) -> dict[str, Any]:
-        """What `info` says of a step that nobody got done."""
+        """What ``info`` says of a step that nobody got done."""
         return {
             "is_intervention": False,
             "teleop_action": np.zeros(ACTION_SIZE, np.float32),
@@ -145,7 +145,7 @@ class HardwareSteps(gymnasium.Wrapper):
 
 @contextlib.contextmanager
 def _mendable() -> Iterator[None]:
-    """Says of errors that a person can mend what they are."""
+    """Say of errors that a person can mend what they are."""
     try:
         yield
     except _MENDABLE as error:

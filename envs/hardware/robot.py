@@ -55,36 +55,36 @@ def make_physical(
     pedal: Any = None,
     **unknown: Any,
 ) -> gymnasium.Env:
-    """Makes a physical SO101, or a virtual one; `gymnasium.make` calls it.
+    """Make a physical SO101, or a virtual one; ``gymnasium.make`` calls it.
 
-    Nothing moves before the first reset. `close` lets go of the arms; a program has to see to it
-    that it is called on every way out (`envs.hardware.letting_go.letting_go.SafeShutdown`).
+    Nothing moves before the first reset. ``close`` lets go of the arms; a program has to see to it
+    that it is called on every way out (``envs.hardware.letting_go.letting_go.SafeShutdown``).
 
     Args:
-        follower: the arm that works, see `follower_options`.
-        leader: the arm that a hand moves, see `leader_options`; None where there is none.
-        cameras: options by camera: those of `CameraSettings` (`source` above all) and of
-            `CameraView` (`crop`, `size`); None for no cameras.
-        control_hz: steps per second [Hz].
-        step_size: the TCP's largest step along each axis [m].
-        workspace: box for the TCP, ``{"x": [low, high], "y": …, "z": …}`` [m].
-        safety: limits, see `SafetyLimits`.
-        start: the arm's start, six joint angles [rad].
-        start_noise: each joint's start is drawn within so much of it [rad].
+        follower: The arm that works, see ``follower_options``.
+        leader: The arm that a hand moves, see ``leader_options``; None where there is none.
+        cameras: Options by camera: those of ``CameraSettings`` (``source`` above all) and of
+            ``CameraView`` (``crop``, ``size``); None for no cameras.
+        control_hz: Steps per second [Hz].
+        step_size: The TCP's largest step along each axis [m].
+        workspace: Box for the TCP, ``{"x": [low, high], "y": …, "z": …}`` [m].
+        safety: Limits, see ``SafetyLimits``.
+        start: The arm's start, six joint angles [rad].
+        start_noise: Each joint's start is drawn within so much of it [rad].
         reward: "external": the person's keys, or a success classifier, judge.
         operator: ``{"mode": "intervene"}`` (the default: take over at times) or
             ``{"mode": "demonstrate"}`` (lead each episode from its first step); None where nobody
             takes over, as in evaluation: the leader is left alone then.
-        wait: whether to wait for the person before each episode.
-        keys: where keys come from; None for the terminal.
-        pedal: terminal device from which the same characters come as well, e.g. /dev/ttyACM2 of a
+        wait: Whether to wait for the person before each episode.
+        keys: Where keys come from; None for the terminal.
+        pedal: Terminal device from which the same characters come as well, e.g. /dev/ttyACM2 of a
             pedal or a box with buttons; None where there is none.
-        **unknown: refused.
+        **unknown: Refused.
 
     Raises:
-        TypeError: if an option is unknown (the nearest valid names are given) or missing.
-        ValueError: if the value of an option is not valid; a calibration that cannot be read, too.
-        RuntimeError: if an arm or a camera cannot be reached or must not be used as it is.
+        TypeError: If an option is unknown (the nearest valid names are given) or missing.
+        ValueError: If the value of an option is not valid; a calibration that cannot be read, too.
+        RuntimeError: If an arm or a camera cannot be reached or must not be used as it is.
     """
     refuse_unknown(unknown, _OPTIONS, "the physical environment")
     one_of("reward", reward, ("external",))

@@ -26,10 +26,10 @@ class ArmPort:
     """How an arm is reached.
 
     Attributes:
-        port: its serial port.
-        calibration: what its motors' positions mean.
-        baudrate: in bits per second.
-        margin: how much later than the wire allows an answer may come [s].
+        port: Its serial port.
+        calibration: What its motors' positions mean.
+        baudrate: In bits per second.
+        margin: How much later than the wire allows an answer may come [s].
     """
 
     port: str
@@ -43,15 +43,15 @@ class LastResort:
     """What happens to an arm whose control process has died.
 
     Attributes:
-        hold: it is held where it is for so long [s].
-        ramp: its torque then goes down within so long [s].
+        hold: It is held where it is for so long [s].
+        ramp: Its torque then goes down within so long [s].
     """
 
     hold: float = 5.0
     ramp: float = 3.0
 
     def __post_init__(self) -> None:
-        """Checks the entries."""
+        """Check the entries."""
         number("supervisor.hold", self.hold, 0.0, 600.0)
         number("supervisor.ramp", self.ramp, 0.1, 30.0)
 
@@ -74,18 +74,18 @@ class LeaderOptions:
 
 
 def follower_options(options: Any, control_hz: float) -> FollowerOptions:
-    """Reads what `follower` says.
+    """Read what ``follower`` says.
 
     Args:
-        options: `port`; `calibration` (LeRobot's file) or `id` (its name in LeRobot's own place);
-            `baudrate`; `margin`; any of `ArmSettings` but `control_hz`, with `letting_go` a mapping
-            of `LettingGo`; `supervisor`, a mapping of `LastResort`.
-        control_hz: commands per second [Hz].
+        options: ``port``; ``calibration`` (LeRobot's file) or ``id`` (its name in LeRobot's own place);
+            ``baudrate``; ``margin``; any of ``ArmSettings`` but ``control_hz``, with ``letting_go`` a mapping
+            of ``LettingGo``; ``supervisor``, a mapping of ``LastResort``.
+        control_hz: Commands per second [Hz].
 
     Raises:
-        TypeError: if an option is unknown or missing, or no mapping.
-        ValueError: if a value is out of its range.
-        CalibrationError: if the calibration cannot be read.
+        TypeError: If an option is unknown or missing, or no mapping.
+        ValueError: If a value is out of its range.
+        CalibrationError: If the calibration cannot be read.
     """
     given = _given("follower", options, ArmSettings, ("supervisor",), ("control_hz",))
     resort = given.pop("supervisor", {})
@@ -101,16 +101,16 @@ def follower_options(options: Any, control_hz: float) -> FollowerOptions:
 
 
 def leader_options(options: Any) -> LeaderOptions:
-    """Reads what `leader` says.
+    """Read what ``leader`` says.
 
     Args:
-        options: `port`; `calibration` or `id` as a follower's; `baudrate`; `margin`; any of
-            `LeaderSettings`, with `grab` a mapping of `GrabRule`.
+        options: ``port``; ``calibration`` or ``id`` as a follower's; ``baudrate``; ``margin``; any of
+            ``LeaderSettings``, with ``grab`` a mapping of ``GrabRule``.
 
     Raises:
-        TypeError: if an option is unknown or missing, or no mapping.
-        ValueError: if a value is out of its range.
-        CalibrationError: if the calibration cannot be read.
+        TypeError: If an option is unknown or missing, or no mapping.
+        ValueError: If a value is out of its range.
+        CalibrationError: If the calibration cannot be read.
     """
     given = _given("leader", options, LeaderSettings)
     reached = _reached("leader", given)
@@ -140,14 +140,14 @@ def _section(where: str, options: Any, kind: type) -> Mapping[str, Any]:
 
 
 def calibration_file(arm: str, options: Any) -> Path:
-    """Returns where the calibration of an arm is, whether it is there or not.
+    """Return where the calibration of an arm is, whether it is there or not.
 
     Args:
         arm: "follower" or "leader".
-        options: its options, as above.
+        options: Its options, as above.
 
     Raises:
-        TypeError: if they name neither `calibration` nor `id`, or both, or are no mapping.
+        TypeError: If they name neither ``calibration`` nor ``id``, or both, or are no mapping.
     """
     given = mapping(arm, options)
     file, identifier = given.get("calibration"), given.get("id")
@@ -164,7 +164,7 @@ def calibration_file(arm: str, options: Any) -> Path:
 
 
 def _reached(arm: str, given: dict[str, Any]) -> ArmPort:
-    """Takes out of the options how an arm is reached."""
+    """Take out of the options how an arm is reached."""
     port = given.pop("port", None)
     if not isinstance(port, str) or not port:
         raise TypeError(f"{arm} lacks 'port': its serial port, e.g. /dev/ttyACM0")

@@ -17,16 +17,16 @@ from envs.workspace import Workspace
 def physical_spaces(
     options: Mapping[str, Any],
 ) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:
-    """Tells the observation and action space of `envs.hardware.robot.make_physical`.
+    """Tell the observation and action space of ``envs.hardware.robot.make_physical``.
 
     Nothing is opened, so that a learner's machine can tell what its robot will send. Ports and
     calibrations are not looked at.
 
     Args:
-        options: keyword arguments of `make_physical`.
+        options: Keyword arguments of ``make_physical``.
 
     Raises:
-        ValueError: if the cameras, the workspace or the rate are not valid.
+        ValueError: If the cameras, the workspace or the rate are not valid.
     """
     _, views = camera_options(options.get("cameras"))
     box = options.get("workspace")

@@ -30,7 +30,7 @@ def _no_sleep(monkeypatch):
 
 
 class Person(Feed):
-    """Presses keys when they hear a line: what `answers` say to the first word of it."""
+    """Presses keys when they hear a line: what ``answers`` say to the first word of it."""
 
     def __init__(self, **answers):
         super().__init__()
@@ -123,7 +123,7 @@ class Session:
         return self.env.reset(seed=0)
 
     def step(self, *pressed):
-        """Presses keys, then steps; returns what comes of it but the observation."""
+        """Press keys, then steps; returns what comes of it but the observation."""
         self.person.press(*pressed)
         self.person.polls = 0
         _, reward, terminated, truncated, info = self.env.step(IDLE)

@@ -39,9 +39,9 @@ class BelievedReader:
         """Has read nothing yet.
 
         Args:
-            bus: the servos' bus.
-            servo_ids: who is read.
-            clock: gives the time of a reading [s]; may only run forward.
+            bus: The servos' bus.
+            servo_ids: Who is read.
+            clock: Gives the time of a reading [s]; may only run forward.
         """
         self._bus = bus
         self._servo_ids = tuple(servo_ids)
@@ -49,16 +49,16 @@ class BelievedReader:
         self._believed: PlausibilityCheck | None = None
 
     def forget(self) -> None:
-        """Believes the next reading only when it is confirmed by another."""
+        """Believe the next reading only when it is confirmed by another."""
         self._believed = None
 
     def read(self) -> tuple[float, Telemetry]:
-        """Returns the time of a reading [s], and the reading.
+        """Return the time of a reading [s], and the reading.
 
         Raises:
-            DoubtfulReadingError: if no two readings in a row agree.
-            NoAnswerError: if servos do not answer.
-            PortLostError: if the port has gone away.
+            DoubtfulReadingError: If no two readings in a row agree.
+            NoAnswerError: If servos do not answer.
+            PortLostError: If the port has gone away.
         """
         previous: PlausibilityCheck | None = None
         doubts: dict[int, list[str]] = {}

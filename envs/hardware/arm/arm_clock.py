@@ -8,11 +8,11 @@ class FixedRate:
     """Periods that follow each other without drift, as long as whoever uses them keeps up.
 
     Attributes:
-        period: from the end of one period to the end of the next [s].
-        overruns: periods that ended late so far.
-        worst_overrun: by how much at most [s].
-        pauses: how often whoever uses them has paused in between.
-        longest_pause: how late they came after one at most [s].
+        period: From the end of one period to the end of the next [s].
+        overruns: Periods that ended late so far.
+        worst_overrun: By how much at most [s].
+        pauses: How often whoever uses them has paused in between.
+        longest_pause: How late they came after one at most [s].
     """
 
     def __init__(
@@ -22,13 +22,13 @@ class FixedRate:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ):
-        """Starts with the first period.
+        """Start with the first period.
 
         Args:
-            rate: periods per second [Hz].
-            pause: whoever comes later than this has not been slow but has paused [s].
-            clock: the time [s].
-            sleep: waits for so many seconds.
+            rate: Periods per second [Hz].
+            pause: Whoever comes later than this has not been slow but has paused [s].
+            clock: The time [s].
+            sleep: Waits for so many seconds.
         """
         self.period = 1.0 / rate
         self.overruns = 0
@@ -41,7 +41,7 @@ class FixedRate:
         self._end: float | None = None
 
     def begin(self) -> float:
-        """Begins a period and returns when it ends [s].
+        """Begin a period and return when it ends [s].
 
         Whoever comes when it should already be over has overrun, and gets a whole one from now.
         """
@@ -60,7 +60,7 @@ class FixedRate:
         return end
 
     def wait(self) -> None:
-        """Waits for the end of the period."""
+        """Wait for the end of the period."""
         if self._end is None:
             return
         left = self._end - self._clock()
@@ -71,7 +71,7 @@ class FixedRate:
             self._end -= left  # the next one begins now, or it would count as late as well
 
     def restart(self) -> None:
-        """Begins the next period whenever somebody asks for it."""
+        """Begin the next period whenever somebody asks for it."""
         self._end = None
 
     def _overrun(self, late: float) -> None:

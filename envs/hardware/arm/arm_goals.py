@@ -16,10 +16,10 @@ class GoalStream:
     """Sends goals on straight lines, since a servo overshoots a step and follows a ramp.
 
     Args:
-        send: makes joint angles, shape (6,) [rad], the goals.
-        rate: goals per second [Hz].
-        clock: the time [s].
-        sleep: waits for so many seconds.
+        send: Makes joint angles, shape (6,) [rad], the goals.
+        rate: Goals per second [Hz].
+        clock: The time [s].
+        sleep: Waits for so many seconds.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class GoalStream:
         self._sent = positions.copy()
 
     def send_changed(self, targets: FloatArray) -> None:
-        """Sends joint angles, shape (6,) [rad], if they are not those that were sent last."""
+        """Send joint angles, shape (6,) [rad], if they are not those that were sent last."""
         if self._sent is None or np.abs(targets - self._sent).max() > _SAME:
             self._send(targets)
 
     def ramp(self, targets: FloatArray, end: float) -> None:
-        """Sends goals on the line to joint angles, shape (6,) [rad], all before the end [s].
+        """Send goals on the line to joint angles, shape (6,) [rad], all before the end [s].
 
         Goes by the clock: whoever was held up leaves goals out instead of sending them in a burst.
         """

@@ -28,9 +28,9 @@ class ArmLink:
     """The way to the servos of one arm.
 
     Attributes:
-        lost: whether the port has gone away; every use raises `PortLostError` until `reopen` succeeds.
-        newest: the last believed reading, None before the first.
-        failed_readings: how many readings have failed so far, after all repetitions.
+        lost: Whether the port has gone away; every use raises ``PortLostError`` until ``reopen`` succeeds.
+        newest: The last believed reading, None before the first.
+        failed_readings: How many readings have failed so far, after all repetitions.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class ArmLink:
         sleep: Callable[[float], None] = time.sleep,
         registers: arm_setup.ArmRegisters = arm_setup.FOLLOWER,
     ):
-        """Takes over a bus; nothing is sent yet.
+        """Take over a bus; nothing is sent yet.
 
         Args:
-            bus: the arm's.
-            calibration: of this arm.
-            patience: how long readings may fail [s].
-            clock: the time [s].
-            sleep: waits for so many seconds.
-            registers: what its motors are set to.
+            bus: The arm's.
+            calibration: Of this arm.
+            patience: How long readings may fail [s].
+            clock: The time [s].
+            sleep: Waits for so many seconds.
+            registers: What its motors are set to.
         """
         self.lost = False
         self.newest: ArmTelemetry | None = None
@@ -75,40 +75,40 @@ class ArmLink:
         return self._bus.counters
 
     def identify(self) -> dict[str, str]:
-        """Checks which arm this is and returns its motors' firmware; see `arm_setup`."""
+        """Check which arm this is and return its motors' firmware; see ``arm_setup``."""
         with self._port():
             firmware = arm_setup.identify(self._bus, self._calibration)
             arm_setup.check_calibration(self._bus, self._calibration)
             return firmware
 
     def configure(self) -> list[str]:
-        """Sets the motors' registers and returns what was changed; see `arm_setup`."""
+        """Set the motors' registers and return what was changed; see ``arm_setup``."""
         with self._port():
             return arm_setup.configure(self._bus, self._calibration, self._registers)
 
     def energised(self) -> bool:
-        """Says whether the torque of any motor is on."""
+        """Return whether the torque of any motor is on."""
         with self._port():
             return bool(arm_torque.energised(self._bus, self._calibration.ids))
 
     def read(self) -> ArmTelemetry:
-        """Returns the present state.
+        """Return the present state.
 
         Raises:
-            DoubtfulReadingError: if no two readings in a row agree.
-            NoAnswerError: if motors do not answer.
-            PortLostError: if the port has gone away.
+            DoubtfulReadingError: If no two readings in a row agree.
+            NoAnswerError: If motors do not answer.
+            PortLostError: If the port has gone away.
         """
         with self._port():
             self.newest = self._reader.read()
             return self.newest
 
     def read_patiently(self) -> ArmTelemetry:
-        """Returns the present state, or the last one as long as patience lasts.
+        """Return the present state, or the last one as long as patience lasts.
 
         Raises:
-            ArmUnreadableError: if it is at an end.
-            PortLostError: if the port has gone away.
+            ArmUnreadableError: If it is at an end.
+            PortLostError: If the port has gone away.
         """
         try:
             return self.read()
@@ -124,29 +124,29 @@ class ArmLink:
             return self.newest
 
     def read_unless_newer(self, age: float) -> ArmTelemetry:
-        """Returns the last reading if it is newer than an age [s], and reads patiently if not."""
+        """Return the last reading if it is newer than an age [s], and read patiently if not."""
         if self.newest is not None and self._clock() - self.newest.time < age:
             return self.newest
         return self.read_patiently()
 
     def send(self, joint_targets: NDArray[np.float64]) -> None:
-        """Makes joint angles, shape (6,) [rad], the goals; nobody confirms them."""
+        """Make joint angles, shape (6,) [rad], the goals; nobody confirms them."""
         ticks = self._calibration.to_ticks(joint_targets)
         with self._port():
             self._bus.sync_write("Goal_Position", self._by_id(ticks))
 
     def hold(self) -> ArmTelemetry:
-        """Makes the present position the goal, and returns it."""
+        """Make the present position the goal, and return it."""
         reading = self.read()
         with self._port():
             arm_torque.hold(self._bus, self._by_id(reading.ticks))
         return reading
 
     def switch_on(self, share: float = 1.0) -> ArmTelemetry:
-        """Switches the torque on where the arm is, and returns that.
+        """Switch the torque on where the arm is, and return that.
 
         Args:
-            share: of the torque that the motors' EEPROM allows.
+            share: Of the torque that the motors' EEPROM allows.
         """
         reading = self.read()
         with self._port():
@@ -154,13 +154,13 @@ class ArmLink:
         return reading
 
     def limit_torque(self, share: float) -> None:
-        """Limits the torque, which is on, to a share of what the EEPROM allows; unconfirmed."""
+        """Limit the torque, which is on, to a share of what the EEPROM allows; unconfirmed."""
         with self._port():
             limits = {i: int(share * allowed) for i, allowed in self._allowed.items()}
             self._bus.sync_write("Torque_Limit", limits)
 
     def ramp_down(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Lowers the torque evenly to zero, and does something else now and then meanwhile."""
+        """Lower the torque evenly to zero, and do something else now and then meanwhile."""
 
         def sleep(duration: float) -> None:
             meanwhile()
@@ -171,12 +171,12 @@ class ArmLink:
             arm_torque.ramp_down(self._bus, ids, seconds, self._clock, sleep)
 
     def release(self) -> None:
-        """Switches the torque off at once."""
+        """Switch the torque off at once."""
         with self._port():
             arm_torque.release(self._bus, self._calibration.ids)
 
     def release_faulty(self) -> None:
-        """Switches the torque of the servos off that report an error, which they then forget."""
+        """Switch the torque of the servos off that report an error, which they then forget."""
         reading = self.read()
         named = zip(self._calibration.ids, reading.faults, strict=True)
         faulty = {servo_id: 0 for servo_id, faults in named if faults}
@@ -184,13 +184,13 @@ class ArmLink:
             arm_torque.write_all(self._bus, "Torque_Enable", faulty)
 
     def reopen(self, torque_on: bool) -> ArmTelemetry:
-        """Uses a port again that was lost. The state is read first, then held or released.
+        """Use a port again that was lost. The state is read first, then held or released.
 
         Args:
-            torque_on: whether to hold the arm where it is; otherwise the torque goes off.
+            torque_on: Whether to hold the arm where it is; otherwise the torque goes off.
 
         Raises:
-            BusError: if the port or motors are not back yet.
+            BusError: If the port or motors are not back yet.
         """
         self.lost = True
         self._bus.reopen()
@@ -203,14 +203,14 @@ class ArmLink:
         return reading
 
     def close(self) -> None:
-        """Closes the port. The servos keep their goals."""
+        """Close the port. The servos keep their goals."""
         self._bus.close()
 
     def _by_id(self, ticks: NDArray[np.int64]) -> dict[int, int]:
         return {i: int(tick) for i, tick in zip(self._calibration.ids, ticks, strict=True)}
 
     def _joints(self, error: BusError) -> str:
-        """Names the joints of the motors that do not answer."""
+        """Name the joints of the motors that do not answer."""
         if not isinstance(error, NoAnswerError):
             return ""
         joints = {motor.id: joint for joint, motor in self._calibration.motors.items()}
@@ -218,7 +218,7 @@ class ArmLink:
 
     @contextlib.contextmanager
     def _port(self) -> Iterator[None]:
-        """Notices that the port goes away."""
+        """Notice that the port goes away."""
         try:
             yield
         except PortLostError:

@@ -28,11 +28,11 @@ class Movable(Protocol):
         ...
 
     def command(self, joint_targets: FloatArray) -> None:
-        """Moves toward joint angles for one period, through the safety layer."""
+        """Move toward joint angles for one period, through the safety layer."""
         ...
 
     def read(self) -> ArmState:
-        """Returns the present state."""
+        """Return the present state."""
         ...
 
 
@@ -43,11 +43,11 @@ class GuardedMotion:
     more from above.
 
     Args:
-        arm: the arm; what it is commanded passes the safety layer there.
-        period: of a command [s].
-        speed: of the fastest joint [rad/s].
-        tolerance: how near each joint but the gripper has to come [rad].
-        why_held: says what keeps the arm from moving, "" if nothing does.
+        arm: The arm; what it is commanded passes the safety layer there.
+        period: Of a command [s].
+        speed: Of the fastest joint [rad/s].
+        tolerance: How near each joint but the gripper has to come [rad].
+        why_held: Says what keeps the arm from moving, "" if nothing does.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class GuardedMotion:
         self._kinematics = Kinematics()
 
     def move(self, target: FloatArray) -> None:
-        """Moves to joint angles, shape (6,) [rad], and returns when the arm is there.
+        """Move to joint angles, shape (6,) [rad], and return when the arm is there.
 
         Raises:
-            NotArrivedError: if the arm makes no progress; it holds where it is.
-            BusError: if the arm cannot be read or commanded.
+            NotArrivedError: If the arm makes no progress; it holds where it is.
+            BusError: If the arm cannot be read or commanded.
         """
         if self._follow(target):
             return
@@ -89,7 +89,7 @@ class GuardedMotion:
         )
 
     def _follow(self, target: FloatArray) -> bool:
-        """Commands a straight line and says whether its end was reached.
+        """Command a straight line and say whether its end was reached.
 
         Each step starts from the goal before, so that the arm never hurries to catch up after the
         safety layer has slowed it down.

@@ -17,12 +17,12 @@ from envs.safety import ArmReading
 
 @dataclass(frozen=True)
 class ArmTelemetry(ArmReading):
-    """All that an arm tells, in the order of `envs.kinematics.JOINTS`.
+    """All that an arm tells, in the order of ``envs.kinematics.JOINTS``.
 
     Attributes:
-        ticks: the servos' own positions, shape (6,), 4096 to the turn.
-        has_current: shape (6,), whether the servo measures its current; where not, it reads 0 A.
-        faults: names of the errors that each servo reports, six tuples.
+        ticks: The servos' own positions, shape (6,), 4096 to the turn.
+        has_current: Shape (6,), whether the servo measures its current; where not, it reads 0 A.
+        faults: Names of the errors that each servo reports, six tuples.
     """
 
     ticks: NDArray[np.int64]
@@ -47,9 +47,9 @@ class ArmReader:
         """Has read nothing yet.
 
         Args:
-            bus: the servos' bus.
-            calibration: of this arm.
-            clock: gives the time of a reading [s].
+            bus: The servos' bus.
+            calibration: Of this arm.
+            clock: Gives the time of a reading [s].
         """
         self._reader = BelievedReader(bus, calibration.ids, clock)
         self._calibration = calibration
@@ -59,16 +59,16 @@ class ArmReader:
         self._gain = per_tick / RADIANS_PER_TICK
 
     def forget(self) -> None:
-        """Believes the next reading only when it is confirmed: the arm was out of reach."""
+        """Believe the next reading only when it is confirmed: the arm was out of reach."""
         self._reader.forget()
 
     def read(self) -> ArmTelemetry:
-        """Returns the arm's state now.
+        """Return the arm's state now.
 
         Raises:
-            DoubtfulReadingError: if no two readings in a row agree.
-            NoAnswerError: if servos do not answer.
-            PortLostError: if the port has gone away.
+            DoubtfulReadingError: If no two readings in a row agree.
+            NoAnswerError: If servos do not answer.
+            PortLostError: If the port has gone away.
         """
         now, servos = self._reader.read()
         direction = np.sign(self._gain)

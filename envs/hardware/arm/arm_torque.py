@@ -18,45 +18,45 @@ RAMP_STEPS_PER_SECOND = 20
 
 
 def energised(bus: FeetechBus, servo_ids: Sequence[int]) -> list[int]:
-    """Returns those of the motors whose torque is on.
+    """Return those of the motors whose torque is on.
 
     Raises:
-        NoAnswerError: if motors do not answer.
-        PortLostError: if the port has gone away.
+        NoAnswerError: If motors do not answer.
+        PortLostError: If the port has gone away.
     """
     return [i for i, torque in read_all(bus, "Torque_Enable", servo_ids).items() if torque]
 
 
 def hold(bus: FeetechBus, positions: Mapping[int, int]) -> None:
-    """Makes present positions the goals, which the motors confirm.
+    """Make present positions the goals, which the motors confirm.
 
     Args:
-        bus: the motors' bus.
-        positions: of each motor, by id [ticks]; read just now, and believed.
+        bus: The motors' bus.
+        positions: Of each motor, by id [ticks]; read just now, and believed.
 
     Raises:
-        NoAnswerError: if motors do not confirm; all the others have got their goal.
-        PortLostError: if the port has gone away.
+        NoAnswerError: If motors do not confirm; all the others have got their goal.
+        PortLostError: If the port has gone away.
     """
     write_all(bus, "Goal_Position", positions)
 
 
 def switch_on(bus: FeetechBus, positions: Mapping[int, int], share: float = 1.0) -> dict[int, int]:
-    """Switches the torque on without a jump: a servo pulls to its old goal, so that is set first.
+    """Switch the torque on without a jump: a servo pulls to its old goal, so that is set first.
 
     Torque_Limit is set anew; an earlier ramp may have left it at zero.
 
     Args:
-        bus: the motors' bus.
-        positions: of each motor, by id [ticks]; read just now, and believed.
-        share: of the torque that the EEPROM allows.
+        bus: The motors' bus.
+        positions: Of each motor, by id [ticks]; read just now, and believed.
+        share: Of the torque that the EEPROM allows.
 
     Returns:
         What it allows, by id, as Torque_Limit counts it.
 
     Raises:
-        NoAnswerError: if motors do not confirm. Whoever has not confirmed its goal stays off.
-        PortLostError: if the port has gone away.
+        NoAnswerError: If motors do not confirm. Whoever has not confirmed its goal stays off.
+        PortLostError: If the port has gone away.
     """
     hold(bus, positions)
     allowed = read_all(bus, "Max_Torque_Limit", list(positions))
@@ -72,18 +72,18 @@ def ramp_down(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Lowers Torque_Limit evenly to zero, so that the arm sinks instead of falling.
+    """Lower Torque_Limit evenly to zero, so that the arm sinks instead of falling.
 
     Args:
-        bus: the motors' bus.
-        servo_ids: the motors.
-        seconds: how long it takes.
-        clock: the time [s].
-        sleep: waits for so many seconds.
+        bus: The motors' bus.
+        servo_ids: The motors.
+        seconds: How long it takes.
+        clock: The time [s].
+        sleep: Waits for so many seconds.
 
     Raises:
-        NoAnswerError: if motors do not answer.
-        PortLostError: if the port has gone away.
+        NoAnswerError: If motors do not answer.
+        PortLostError: If the port has gone away.
     """
     full = read_all(bus, "Torque_Limit", servo_ids)
     start = clock()
@@ -95,24 +95,24 @@ def ramp_down(
 
 
 def release(bus: FeetechBus, servo_ids: Sequence[int]) -> None:
-    """Switches the torque off at once, which the motors confirm.
+    """Switch the torque off at once, which the motors confirm.
 
     Torque_Limit goes back to what the EEPROM says, so that the next program finds strong motors.
 
     Raises:
-        NoAnswerError: if motors do not confirm; all the others are off.
-        PortLostError: if the port has gone away.
+        NoAnswerError: If motors do not confirm; all the others are off.
+        PortLostError: If the port has gone away.
     """
     write_all(bus, "Torque_Enable", dict.fromkeys(servo_ids, 0))
     write_all(bus, "Torque_Limit", read_all(bus, "Max_Torque_Limit", servo_ids))
 
 
 def read_all(bus: FeetechBus, name: str, servo_ids: Sequence[int]) -> dict[int, int]:
-    """Reads a register of motors that may be reporting errors.
+    """Read a register of motors that may be reporting errors.
 
     Raises:
-        NoAnswerError: if motors do not answer.
-        PortLostError: if the port has gone away.
+        NoAnswerError: If motors do not answer.
+        PortLostError: If the port has gone away.
     """
     try:
         return bus.sync_read(name, servo_ids)
@@ -122,11 +122,11 @@ def read_all(bus: FeetechBus, name: str, servo_ids: Sequence[int]) -> dict[int, 
 
 
 def write_all(bus: FeetechBus, name: str, values: Mapping[int, int]) -> None:
-    """Writes a register of motors that may be reporting errors, to each until it confirms.
+    """Write a register of motors that may be reporting errors, to each until it confirms.
 
     Raises:
-        NoAnswerError: if motors do not confirm, after all of them have been asked.
-        PortLostError: if the port has gone away.
+        NoAnswerError: If motors do not confirm, after all of them have been asked.
+        PortLostError: If the port has gone away.
     """
     missing: list[NoAnswerError] = []
     for servo_id, value in _in_order(values):

@@ -22,9 +22,9 @@ class ArmWatch:
     """Remembers how a virtual arm moved of late.
 
     Args:
-        arm: the arm.
-        start: joint angles at which its episodes start, as far as is known, shape (6,) [rad].
-        clock: returns the time [s].
+        arm: The arm.
+        start: Joint angles at which its episodes start, as far as is known, shape (6,) [rad].
+        clock: Returns the time [s].
     """
 
     def __init__(self, arm: VirtualArm, start: FloatArray, clock: Callable[[], float]) -> None:
@@ -58,7 +58,7 @@ class ArmWatch:
         return self.at_start or float(moved @ left) > _STRAIGHT * lengths
 
     def look(self) -> None:
-        """Looks at the arm, which takes no time."""
+        """Look at the arm, which takes no time."""
         plant, servos = self._arm.plant, self._arm.port.chain.servos
 
         def seen() -> tuple[list[float], bool]:

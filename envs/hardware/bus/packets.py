@@ -1,7 +1,7 @@
 """Packets of the Feetech bus: instructions as bytes, and answers out of a stream of bytes.
 
-An instruction is `FF FF ID LEN INSTR parameters… CHK`, an answer (status packet) is
-`FF FF ID LEN ERR data… CHK`; LEN counts the parameters plus two and CHK is the inverted 8-bit sum
+An instruction is ``FF FF ID LEN INSTR parameters… CHK``, an answer (status packet) is
+``FF FF ID LEN ERR data… CHK``; LEN counts the parameters plus two and CHK is the inverted 8-bit sum
 of everything between the header and itself (Feetech's protocol manual of the SMS/STS servos).
 """
 
@@ -37,9 +37,9 @@ class Packet:
     """A packet whose checksum was right.
 
     Attributes:
-        servo_id: who answers, or who is asked.
-        code: the error bits of an answer, the instruction of a question.
-        payload: the data of an answer, the parameters of a question.
+        servo_id: Who answers, or who is asked.
+        code: The error bits of an answer, the instruction of a question.
+        payload: The data of an answer, the parameters of a question.
     """
 
     servo_id: int
@@ -53,10 +53,10 @@ def checksum(body: bytes) -> int:
 
 
 def pack(servo_id: int, code: int, payload: bytes = b"") -> bytes:
-    """Frames an instruction or an answer.
+    """Frame an instruction or an answer.
 
     Raises:
-        ValueError: if the id is no servo's and not the broadcast id, or the payload is too long.
+        ValueError: If the id is no servo's and not the broadcast id, or the payload is too long.
     """
     if not 0 <= servo_id <= HIGHEST_ID and servo_id != BROADCAST_ID:
         raise ValueError(
@@ -73,41 +73,41 @@ def pack(servo_id: int, code: int, payload: bytes = b"") -> bytes:
 
 
 def ping(servo_id: int) -> bytes:
-    """Asks a servo, or with the broadcast id all of them, for an answer without data."""
+    """Ask a servo, or with the broadcast id all of them, for an answer without data."""
     return pack(servo_id, Instruction.PING)
 
 
 def read(servo_id: int, address: int, count: int) -> bytes:
-    """Asks a servo for `count` bytes from an address on."""
+    """Ask a servo for ``count`` bytes from an address on."""
     return pack(servo_id, Instruction.READ, bytes((address, count)))
 
 
 def write(servo_id: int, address: int, data: bytes) -> bytes:
-    """Sets bytes from an address on, at once."""
+    """Set bytes from an address on, at once."""
     return pack(servo_id, Instruction.WRITE, bytes((address,)) + data)
 
 
 def reg_write(servo_id: int, address: int, data: bytes) -> bytes:
-    """Sets bytes from an address on when ACTION comes."""
+    """Set bytes from an address on when ACTION comes."""
     return pack(servo_id, Instruction.REG_WRITE, bytes((address,)) + data)
 
 
 def action(servo_id: int = BROADCAST_ID) -> bytes:
-    """Carries out what REG_WRITE has prepared."""
+    """Carry out what REG_WRITE has prepared."""
     return pack(servo_id, Instruction.ACTION)
 
 
 def sync_read(address: int, count: int, servo_ids: Sequence[int]) -> bytes:
-    """Asks several servos for the same `count` bytes; they answer in the order of the list."""
+    """Ask several servos for the same ``count`` bytes; they answer in the order of the list."""
     check_ids(servo_ids)
     return pack(BROADCAST_ID, Instruction.SYNC_READ, bytes((address, count, *servo_ids)))
 
 
 def sync_write(address: int, data: Mapping[int, bytes]) -> bytes:
-    """Sets bytes from the same address on in several servos, by id; nobody answers.
+    """Set bytes from the same address on in several servos, by id; nobody answers.
 
     Raises:
-        ValueError: if the servos get differently many bytes.
+        ValueError: If the servos get differently many bytes.
     """
     check_ids(list(data))
     sizes = {len(chunk) for chunk in data.values()}
@@ -118,10 +118,10 @@ def sync_write(address: int, data: Mapping[int, bytes]) -> bytes:
 
 
 def check_ids(servo_ids: Sequence[int]) -> None:
-    """Refuses an empty list, one with repetitions and ids that no single servo can have.
+    """Refuse an empty list, one with repetitions and ids that no single servo can have.
 
     Raises:
-        ValueError: if these are not one or more different ids of servos.
+        ValueError: If these are not one or more different ids of servos.
     """
     if not servo_ids or len(set(servo_ids)) != len(servo_ids):
         raise ValueError(f"expected one or more different motor ids, not {list(servo_ids)}")
@@ -141,16 +141,16 @@ class PacketParser:
     It never holds more than one unfinished packet back, 250 bytes at most.
 
     Attributes:
-        discarded_bytes: how many bytes belonged to no valid packet so far.
-        bad_packets: how many headers were followed by a wrong length or checksum so far.
+        discarded_bytes: How many bytes belonged to no valid packet so far.
+        bad_packets: How many headers were followed by a wrong length or checksum so far.
     """
 
     def __init__(self, payload_length: int | None = None, highest_id: int = HIGHEST_ID):
-        """Starts with nothing.
+        """Start with nothing.
 
         Args:
-            payload_length: bytes of data in every packet; None takes any length.
-            highest_id: the highest id to accept; `BROADCAST_ID` in order to read instructions.
+            payload_length: Bytes of data in every packet; None takes any length.
+            highest_id: The highest id to accept; ``BROADCAST_ID`` in order to read instructions.
         """
         self.discarded_bytes = 0
         self.bad_packets = 0
@@ -164,7 +164,7 @@ class PacketParser:
         return len(self._buffer)
 
     def feed(self, chunk: bytes) -> list[Packet]:
-        """Takes the next bytes and returns the packets that they complete."""
+        """Take the next bytes and return the packets that they complete."""
         stream = self._buffer + chunk
         packets = []
         start = 0
@@ -210,7 +210,7 @@ class PacketParser:
         return payload_length + OVERHEAD
 
     def _packet(self, data: bytes) -> Packet | None:
-        """Takes a packet apart, None if the checksum is wrong."""
+        """Take a packet apart, None if the checksum is wrong."""
         if checksum(data[2:-1]) != data[-1]:
             self.bad_packets += 1
             return None

@@ -18,11 +18,11 @@ class Limits:
     """What a register may hold, in its own unit.
 
     Attributes:
-        lowest: the lowest value.
-        highest: the highest value.
-        rate: the fastest change per second; infinite where the value may jump.
-        slack: a change that is always believed, for noise and rounding.
-        period: the value wraps around after so many; 0 if it does not.
+        lowest: The lowest value.
+        highest: The highest value.
+        rate: The fastest change per second; infinite where the value may jump.
+        slack: A change that is always believed, for noise and rounding.
+        period: The value wraps around after so many; 0 if it does not.
     """
 
     lowest: int
@@ -32,12 +32,12 @@ class Limits:
     period: int = 0
 
     def objection(self, value: int, previous: int | None, elapsed: float) -> str | None:
-        """Says what speaks against a value, None if nothing does.
+        """Return what speaks against a value, None if nothing does.
 
         Args:
-            value: the register's value.
-            previous: the last believed value; None if there is none.
-            elapsed: time since then [s].
+            value: The register's value.
+            previous: The last believed value; None if there is none.
+            elapsed: Time since then [s].
         """
         if not self.lowest <= value <= self.highest:
             return f"{value} is outside {self.lowest} to {self.highest}"
@@ -77,13 +77,13 @@ def objections(
     elapsed: float,
     limits: Mapping[str, Limits] = STS3215_LIMITS,
 ) -> list[str]:
-    """Lists what speaks against the registers of one servo; empty if the reading is plausible.
+    """List what speaks against the registers of one servo; empty if the reading is plausible.
 
     Args:
-        reading: register values by name; registers without limits are not judged.
-        previous: the last believed reading of the same servo; None judges the ranges only.
-        elapsed: time since then [s].
-        limits: what each register may hold.
+        reading: Register values by name; registers without limits are not judged.
+        previous: The last believed reading of the same servo; None judges the ranges only.
+        elapsed: Time since then [s].
+        limits: What each register may hold.
     """
     found = []
     for name in reading.keys() & limits.keys():
@@ -106,11 +106,11 @@ class PlausibilityCheck:
         self._believed: dict[int, tuple[float, Mapping[str, int]]] = {}
 
     def check(self, telemetry: Telemetry, time: float) -> dict[int, list[str]]:
-        """Returns the objections to each doubtful servo's reading, by motor id.
+        """Return the objections to each doubtful servo's reading, by motor id.
 
         Args:
-            telemetry: a reading.
-            time: when it was taken, on any clock that only runs forward [s].
+            telemetry: A reading.
+            time: When it was taken, on any clock that only runs forward [s].
         """
         doubts = {}
         for servo_id, reading in zip(telemetry.servo_ids, telemetry.registers, strict=True):
@@ -123,5 +123,5 @@ class PlausibilityCheck:
         return doubts
 
     def forget(self) -> None:
-        """Judges the next reading by its ranges only, as after a pause or a power cut."""
+        """Judge the next reading by its ranges only, as after a pause or a power cut."""
         self._believed.clear()

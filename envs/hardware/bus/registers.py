@@ -37,12 +37,12 @@ class Register:
     """One register.
 
     Attributes:
-        name: as the vendor and LeRobot call it.
-        address: of its first byte.
-        size: in bytes, 1 or 2.
+        name: As the vendor and LeRobot call it.
+        address: Of its first byte.
+        size: In bytes, 1 or 2.
         area: EEPROM, SRAM or factory.
-        sign_bit: the bit that says "negative"; None for a register without sign.
-        read_only: whether the servo alone writes it.
+        sign_bit: The bit that says "negative"; None for a register without sign.
+        read_only: Whether the servo alone writes it.
     """
 
     name: str
@@ -63,10 +63,10 @@ class Register:
         return 0 if self.sign_bit is None else -self.highest
 
     def encode(self, value: int) -> bytes:
-        """Turns a value into the register's bytes.
+        """Turn a value into the register's bytes.
 
         Raises:
-            RegisterRangeError: if the magnitude does not fit or a sign is not to be had.
+            RegisterRangeError: If the magnitude does not fit or a sign is not to be had.
         """
         if value < 0 and self.sign_bit is None:
             raise RegisterRangeError(
@@ -84,10 +84,10 @@ class Register:
         return word.to_bytes(self.size, "little")
 
     def decode(self, data: bytes) -> int:
-        """Turns the register's bytes into a value; bits above the sign bit are not looked at.
+        """Turn the register's bytes into a value; bits above the sign bit are not looked at.
 
         Raises:
-            ValueError: if there are more or fewer bytes than the register has.
+            ValueError: If there are more or fewer bytes than the register has.
         """
         if len(data) != self.size:
             raise ValueError(f"{self.name} has {self.size} bytes, not {len(data)}")
@@ -151,10 +151,10 @@ REGISTERS = _table()
 
 
 def register_named(name: str) -> Register:
-    """Looks a register up.
+    """Look a register up.
 
     Raises:
-        UnknownRegisterError: if there is none of this name; the message offers the nearest names.
+        UnknownRegisterError: If there is none of this name; the message offers the nearest names.
     """
     try:
         return REGISTERS[name]

@@ -21,14 +21,14 @@ class SerialLine:
     """The bytes of one serial port, 8N1, used by no other program at the same time."""
 
     def __init__(self, port: str, baudrate: int):
-        """Opens the port.
+        """Open the port.
 
         Args:
-            port: its path, such as /dev/ttyACM0.
-            baudrate: in bits per second.
+            port: Its path, such as /dev/ttyACM0.
+            baudrate: In bits per second.
 
         Raises:
-            PortLostError: if the port is not there, not permitted or in use.
+            PortLostError: If the port is not there, not permitted or in use.
         """
         self.port = port
         self.baudrate = baudrate
@@ -36,10 +36,10 @@ class SerialLine:
         self.open()
 
     def open(self) -> None:
-        """Opens the port anew; what has been received meanwhile is gone.
+        """Open the port anew; what has been received meanwhile is gone.
 
         Raises:
-            PortLostError: as the constructor.
+            PortLostError: As the constructor.
         """
         self.close()
         with self._losing():
@@ -52,7 +52,7 @@ class SerialLine:
             )
 
     def close(self) -> None:
-        """Closes the port, also one that is lost; harmless if it is closed already."""
+        """Close the port, also one that is lost; harmless if it is closed already."""
         device, self._serial = self._serial, None
         if device is not None:
             # A device that has gone may refuse even this, and there is nothing left to save.
@@ -60,30 +60,30 @@ class SerialLine:
                 device.close()
 
     def send(self, data: bytes) -> None:
-        """Hands bytes over to the port.
+        """Hand bytes over to the port.
 
         Raises:
-            PortLostError: if it does not take them.
+            PortLostError: If it does not take them.
         """
         device = self._device()
         with self._losing():
             device.write(data)
 
     def receive(self, most: int) -> bytes:
-        """Waits about 2 ms for up to so many bytes and returns those that came.
+        """Wait about 2 ms for up to so many bytes and return those that came.
 
         Raises:
-            PortLostError: if the port has gone away.
+            PortLostError: If the port has gone away.
         """
         device = self._device()
         with self._losing():
             return bytes(device.read(most))
 
     def discard(self) -> int:
-        """Throws away what waits to be read and returns how many bytes that were.
+        """Throw away what waits to be read and return how many bytes that were.
 
         Raises:
-            PortLostError: if the port has gone away.
+            PortLostError: If the port has gone away.
         """
         device = self._device()
         with self._losing():
@@ -91,14 +91,14 @@ class SerialLine:
             return len(device.read(waiting)) if waiting else 0
 
     def _device(self) -> serial.Serial:
-        """Returns the open device."""
+        """Return the open device."""
         if self._serial is None:
             raise PortLostError(self.port, "it is closed")
         return self._serial
 
     @contextlib.contextmanager
     def _losing(self) -> Iterator[None]:
-        """Turns each failure of the device into `PortLostError`, and closes it."""
+        """Turn each failure of the device into ``PortLostError``, and close it."""
         try:
             yield
         except (serial.SerialException, OSError, TerminalError) as error:

@@ -34,7 +34,7 @@ _RPM = 2 * math.pi / 60
 
 
 def velocity_unit(phase: int) -> float:
-    """Returns what a bit of velocity means, in rad/s, as the Phase register says.
+    """Return what a bit of velocity means, in rad/s, as the Phase register says.
 
     0.732 rpm while Phase bit 0x04 is 0, 0.0146 rpm (one tick per second) while it is 1.
     """
@@ -42,10 +42,10 @@ def velocity_unit(phase: int) -> float:
 
 
 def decode_block(block: bytes) -> dict[str, int]:
-    """Takes the 15 bytes of one servo apart into register values.
+    """Take the 15 bytes of one servo apart into register values.
 
     Raises:
-        ValueError: if there are more or fewer bytes.
+        ValueError: If there are more or fewer bytes.
     """
     if len(block) != TELEMETRY_LENGTH:
         raise ValueError(f"telemetry is {TELEMETRY_LENGTH} bytes, not {len(block)}")
@@ -62,18 +62,18 @@ class Telemetry:
     """One reading of N servos, in the order in which they were asked for.
 
     Attributes:
-        servo_ids: the motor ids, N of them.
-        registers: the undecoded register values of each servo, N of them.
-        position_ticks: shape (N,), 4096 to the turn, Homing_Offset taken into account.
-        positions: the same, shape (N,) [rad], 0 at tick 0.
-        velocities: shape (N,) [rad/s].
-        loads: shape (N,), drive as a fraction of full torque, -1 to 1.
-        voltages: shape (N,) [V].
-        temperatures: shape (N,) [°C].
-        currents: shape (N,) [A]; 0 for a servo that has no current sensor.
-        has_current: shape (N,), whether the servo measures its current (Phase bit 0x20 is 0).
-        moving: shape (N,), whether the servo is on its way.
-        faults: names of the errors that each servo reports, N tuples.
+        servo_ids: The motor ids, N of them.
+        registers: The undecoded register values of each servo, N of them.
+        position_ticks: Shape (N,), 4096 to the turn, Homing_Offset taken into account.
+        positions: The same, shape (N,) [rad], 0 at tick 0.
+        velocities: Shape (N,) [rad/s].
+        loads: Shape (N,), drive as a fraction of full torque, -1 to 1.
+        voltages: Shape (N,) [V].
+        temperatures: Shape (N,) [°C].
+        currents: Shape (N,) [A]; 0 for a servo that has no current sensor.
+        has_current: Shape (N,), whether the servo measures its current (Phase bit 0x20 is 0).
+        moving: Shape (N,), whether the servo is on its way.
+        faults: Names of the errors that each servo reports, N tuples.
     """
 
     servo_ids: tuple[int, ...]
@@ -93,12 +93,12 @@ class Telemetry:
 def decode_telemetry(
     blocks: Mapping[int, bytes], phases: Mapping[int, int], errors: Mapping[int, int]
 ) -> Telemetry:
-    """Turns the servos' bytes into units.
+    """Turn the servos' bytes into units.
 
     Args:
-        blocks: the 15 bytes of each servo, by id; the order is kept.
-        phases: the Phase register of each servo, by id.
-        errors: the error byte of each servo's answer, by id; the Status register adds to it.
+        blocks: The 15 bytes of each servo, by id; the order is kept.
+        phases: The Phase register of each servo, by id.
+        errors: The error byte of each servo's answer, by id; the Status register adds to it.
     """
     servo_ids = tuple(blocks)
     registers = tuple(decode_block(block) for block in blocks.values())

@@ -19,12 +19,12 @@ class BusCounters:
     """What has happened on a bus since it was made.
 
     Attributes:
-        transactions: questions and commands, their repetitions not counted.
-        retries: repetitions of a question.
-        lost_packets: answers that did not come in time.
-        bad_packets: answers with a wrong checksum, length or sender, or without an end.
-        discarded_bytes: received bytes that belonged to no answer, late answers included.
-        echoes: questions that came back, as from an adapter that hears itself.
+        transactions: Questions and commands, their repetitions not counted.
+        retries: Repetitions of a question.
+        lost_packets: Answers that did not come in time.
+        bad_packets: Answers with a wrong checksum, length or sender, or without an end.
+        discarded_bytes: Received bytes that belonged to no answer, late answers included.
+        echoes: Questions that came back, as from an adapter that hears itself.
     """
 
     transactions: int = 0
@@ -46,16 +46,16 @@ class Transactions:
     (retries + 1) × (wire time + return delays + 3 margins).
 
     Attributes:
-        counters: what has happened so far.
+        counters: What has happened so far.
     """
 
     def __init__(self, line: SerialLine, retries: int, margin: float):
-        """Starts to use a line.
+        """Start to use a line.
 
         Args:
-            line: the open port.
-            retries: how often a question is repeated before its motor is given up.
-            margin: how much later than the wire allows an answer may come [s].
+            line: The open port.
+            retries: How often a question is repeated before its motor is given up.
+            margin: How much later than the wire allows an answer may come [s].
         """
         self.counters = BusCounters()
         self._line = line
@@ -65,10 +65,10 @@ class Transactions:
         self._answers_under_way = False
 
     def tell(self, command: bytes) -> None:
-        """Sends what nobody answers.
+        """Send what nobody answers.
 
         Raises:
-            PortLostError: if the port has gone away.
+            PortLostError: If the port has gone away.
         """
         with self._lock:
             self.counters.transactions += 1
@@ -82,21 +82,21 @@ class Transactions:
         payload_length: int,
         what: str,
     ) -> dict[int, Packet]:
-        """Asks until every servo has answered or the attempts are used up.
+        """Ask until every servo has answered or the attempts are used up.
 
         Args:
-            question: makes the packet that asks these servos.
-            servo_ids: who has to answer.
-            payload_length: bytes of data in each answer.
-            what: the question in words, for the error.
+            question: Makes the packet that asks these servos.
+            servo_ids: Who has to answer.
+            payload_length: Bytes of data in each answer.
+            what: The question in words, for the error.
 
         Returns:
-            The answers by id, in the order of `servo_ids`.
+            The answers by id, in the order of ``servo_ids``.
 
         Raises:
-            ValueError: if the ids are not those of one or more servos.
-            NoAnswerError: if servos do not answer.
-            PortLostError: if the port has gone away.
+            ValueError: If the ids are not those of one or more servos.
+            NoAnswerError: If servos do not answer.
+            PortLostError: If the port has gone away.
         """
         check_ids(servo_ids)
         missing = tuple(servo_ids)
@@ -114,10 +114,10 @@ class Transactions:
         raise NoAnswerError(self._line.port, missing, what, self._retries + 1)
 
     def collect(self, question: bytes, servo_ids: Sequence[int], window: float) -> list[int]:
-        """Asks once and returns who of these servos answers without data within a time [s].
+        """Ask once and return who of these servos answers without data within a time [s].
 
         Raises:
-            PortLostError: if the port has gone away.
+            PortLostError: If the port has gone away.
         """
         with self._lock:
             self.counters.transactions += 1
@@ -127,16 +127,16 @@ class Transactions:
             return list(answers)
 
     def reopen(self) -> None:
-        """Closes the port and opens it again.
+        """Close the port and open it again.
 
         Raises:
-            PortLostError: if it cannot be opened.
+            PortLostError: If it cannot be opened.
         """
         with self._lock:
             self._line.open()
 
     def close(self) -> None:
-        """Closes the port when the present transaction is over."""
+        """Close the port when the present transaction is over."""
         with self._lock:
             self._line.close()
 
@@ -148,7 +148,7 @@ class Transactions:
     def _exchange(
         self, question: bytes, servo_ids: Sequence[int], payload_length: int, window: float
     ) -> dict[int, Packet]:
-        """Asks once and returns the answers that come within the window [s], by id."""
+        """Ask once and return the answers that come within the window [s], by id."""
         self._settle()
         self.counters.discarded_bytes += self._line.discard()
         self._answers_under_way = True
@@ -165,7 +165,7 @@ class Transactions:
         return ear.answers
 
     def _settle(self) -> None:
-        """Lets the answers to an unfinished exchange run out."""
+        """Let the answers to an unfinished exchange run out."""
         if not self._answers_under_way:
             return
         now = last_heard = start = time.monotonic()
@@ -182,7 +182,7 @@ class _Ear:
     """Picks the answers to one question out of what comes in.
 
     Attributes:
-        answers: the answers so far, by id.
+        answers: The answers so far, by id.
     """
 
     def __init__(self, question: bytes, servo_ids: Sequence[int], payload_length: int):
@@ -208,7 +208,7 @@ class _Ear:
         return missing * self._answer_size - self._parser.pending_bytes
 
     def hear(self, chunk: bytes) -> None:
-        """Takes the next bytes."""
+        """Take the next bytes."""
         for packet in self._parser.feed(self._without_echo(chunk)):
             if pack(packet.servo_id, packet.code, packet.payload) == self._question:
                 self._echoes += 1  # it came behind other bytes
@@ -218,7 +218,7 @@ class _Ear:
                 self._strangers += 1
 
     def count(self, counters: BusCounters) -> None:
-        """Adds what was heard, and what was not, to the counters."""
+        """Add what was heard, and what was not, to the counters."""
         bad = self._parser.bad_packets + self._strangers + (self._parser.pending_bytes > 0)
         missing = len(self._servo_ids) - len(self.answers)
         counters.bad_packets += bad
@@ -227,7 +227,7 @@ class _Ear:
         counters.echoes += self._echoes
 
     def _without_echo(self, chunk: bytes) -> bytes:
-        """Drops the question itself where the stream begins with it."""
+        """Drop the question itself where the stream begins with it."""
         if self._start is None:
             return chunk
         start = self._start + chunk

@@ -26,26 +26,26 @@ class Capture(Protocol):
     """An open camera."""
 
     def read(self) -> tuple[Image, float]:
-        """Waits for the next frame.
+        """Wait for the next frame.
 
         Returns:
-            The frame, RGB of the camera's shape, and when it was there, on `time.monotonic` [s].
+            The frame, RGB of the camera's shape, and when it was there, on ``time.monotonic`` [s].
 
         Raises:
-            CameraError: if the camera delivers none.
+            CameraError: If the camera delivers none.
         """
         ...
 
     def release(self) -> None:
-        """Lets go of the camera."""
+        """Let go of the camera."""
         ...
 
 
 def import_opencv() -> ModuleType:
-    """Imports OpenCV, which needs libraries of the system that a bare machine may lack.
+    """Import OpenCV, which needs libraries of the system that a bare machine may lack.
 
     Raises:
-        CameraError: if it cannot be imported; says what to install.
+        CameraError: If it cannot be imported; says what to install.
     """
     # A device that stops to deliver would block for ten seconds; OpenCV reads this once.
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
@@ -66,14 +66,14 @@ def import_opencv() -> ModuleType:
 
 
 class OpenCVCapture:
-    """A camera, file or stream that OpenCV has opened. It implements `Capture`.
+    """A camera, file or stream that OpenCV has opened. It implements ``Capture``.
 
     Args:
-        camera: the camera's name, for errors.
-        settings: what it is set to.
+        camera: The camera's name, for errors.
+        settings: What it is set to.
 
     Raises:
-        CameraError: if it cannot be opened, or does not take the resolution.
+        CameraError: If it cannot be opened, or does not take the resolution.
     """
 
     def __init__(self, camera: str, settings: CameraSettings) -> None:
@@ -96,7 +96,7 @@ class OpenCVCapture:
                 raise
 
     def read(self) -> tuple[Image, float]:
-        """Waits for the next frame; see `Capture`."""
+        """Wait for the next frame; see ``Capture``."""
         if self._settings.is_file:
             self._wait_for_turn()
         try:
@@ -118,7 +118,7 @@ class OpenCVCapture:
         return self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2RGB), now
 
     def release(self) -> None:
-        """Lets go of the camera."""
+        """Let go of the camera."""
         self._capture.release()
 
     def _open(self) -> Any:
@@ -133,10 +133,10 @@ class OpenCVCapture:
         return cv2.VideoCapture(settings.source, cv2.CAP_FFMPEG, timeouts)
 
     def _set(self) -> None:
-        """Sets a device and compares what it then says about itself.
+        """Set a device and compare what it then say about itself.
 
         Raises:
-            CameraError: if the resolution is another one than wanted.
+            CameraError: If the resolution is another one than wanted.
         """
         cv2, settings = self._cv2, self._settings
         width, height = settings.resolution
@@ -172,13 +172,13 @@ class OpenCVCapture:
             )
 
     def _wait_for_turn(self) -> None:
-        """Plays a file in real time."""
+        """Play a file in real time."""
         now = time.monotonic()
         self._due = max(self._due + 1.0 / self._settings.fps, now - 0.1)
         time.sleep(max(0.0, self._due - now))
 
     def _rewound(self) -> bool:
-        """Begins a file that has ended anew, and says whether there is a frame."""
+        """Begin a file that has ended anew, and say whether there is a frame."""
         if not self._settings.is_file:
             return False
         self._capture.set(self._cv2.CAP_PROP_POS_FRAMES, 0)

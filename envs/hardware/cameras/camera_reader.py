@@ -30,7 +30,7 @@ class TimedFrame:
 
     Attributes:
         image: RGB of the camera's shape.
-        time: on `time.monotonic` [s].
+        time: On ``time.monotonic`` [s].
     """
 
     image: Image
@@ -42,12 +42,12 @@ class CameraStatus:
     """How a camera is doing.
 
     Attributes:
-        connected: whether it is open.
-        age: since its newest frame [s]; infinite before the first.
-        fps: frames per second over the last two seconds.
-        losses: how often it was lost, a failure to open it included.
-        returns: how often it came back.
-        trouble: why it is lost, "" where it is not.
+        connected: Whether it is open.
+        age: Since its newest frame [s]; infinite before the first.
+        fps: Frames per second over the last two seconds.
+        losses: How often it was lost, a failure to open it included.
+        returns: How often it came back.
+        trouble: Why it is lost, "" where it is not.
     """
 
     connected: bool
@@ -64,9 +64,9 @@ class CameraReader:
     A lost camera is opened again and again until it returns; both are logged.
 
     Args:
-        camera: the camera's name.
-        settings: what it is set to.
-        open_capture: opens it.
+        camera: The camera's name.
+        settings: What it is set to.
+        open_capture: Opens it.
     """
 
     def __init__(self, camera: str, settings: CameraSettings, open_capture: OpenCapture) -> None:
@@ -87,13 +87,13 @@ class CameraReader:
         self._thread.start()
 
     def wait_for_first(self, timeout: float) -> None:
-        """Waits until there is a frame.
+        """Wait until there is a frame.
 
         Args:
-            timeout: how long at most [s].
+            timeout: How long at most [s].
 
         Raises:
-            CameraError: if the camera is lost before, or has none in time.
+            CameraError: If the camera is lost before, or has none in time.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._frame or self._trouble, timeout)
@@ -106,10 +106,10 @@ class CameraReader:
         )
 
     def newest(self) -> TimedFrame:
-        """Returns the newest frame.
+        """Return the newest frame.
 
         Raises:
-            CameraError: if the camera is lost, or its newest frame is too old.
+            CameraError: If the camera is lost, or its newest frame is too old.
         """
         with self._changed:
             frame, repeats, trouble = self._frame, self._repeats, self._trouble
@@ -126,7 +126,7 @@ class CameraReader:
         return frame
 
     def status(self) -> CameraStatus:
-        """Returns how the camera is doing."""
+        """Return how the camera is doing."""
         with self._changed:
             age = float("inf") if self._frame is None else time.monotonic() - self._frame.time
             return CameraStatus(
@@ -134,11 +134,11 @@ class CameraReader:
             )
 
     def stop(self) -> None:
-        """Asks the thread to end, without waiting for it."""
+        """Ask the thread to end, without waiting for it."""
         self._stop.set()
 
     def close(self) -> None:
-        """Ends the thread, which lets go of the camera."""
+        """End the thread, which lets go of the camera."""
         self.stop()
         self._thread.join(_CLOSE_TIMEOUT)
         if self._thread.is_alive():
@@ -166,7 +166,7 @@ class CameraReader:
                 capture.release()
 
     def _take(self, image: Image, now: float) -> None:
-        """Keeps a frame; a repeated one is no new frame, so that its age tells a frozen picture."""
+        """Keep a frame; a repeated one is no new frame, so that its age tells a frozen picture."""
         last = self._frame
         alike = last is not None and np.array_equal(image, last.image)
         with self._changed:

@@ -19,21 +19,21 @@ class CameraSettings:
     """One camera.
 
     Attributes:
-        source: an index (0 is /dev/video0), a path under /dev (those under /dev/v4l/by-id and
+        source: An index (0 is /dev/video0), a path under /dev (those under /dev/v4l/by-id and
             /dev/v4l/by-path stay the same when cameras are plugged in anew), a video file, which
             is played in real time again and again, or the URL of a stream.
-        resolution: width and height of its frames [pixels].
-        fps: frames per second it is set to; a file is played at this rate [Hz].
-        exposure: exposure in the driver's unit (0.1 ms on most Linux drivers); None leaves it to
+        resolution: Width and height of its frames [pixels].
+        fps: Frames per second it is set to; a file is played at this rate [Hz].
+        exposure: Exposure in the driver's unit (0.1 ms on most Linux drivers); None leaves it to
             the camera. Only for devices.
-        pixel_format: four letters, as "MJPG", which lets two cameras share one USB hub; None
+        pixel_format: Four letters, as "MJPG", which lets two cameras share one USB hub; None
             leaves it to the driver. Only for devices.
-        stale_after: without a new frame for this long the camera counts as dead [s].
-        may_repeat: whether two frames may be exactly alike, as those of a still rendered scene
+        stale_after: Without a new frame for this long the camera counts as dead [s].
+        may_repeat: Whether two frames may be exactly alike, as those of a still rendered scene
             are. The noise of a sensor never repeats: there it means that the picture is frozen.
 
     Raises:
-        ValueError: if a value is out of its range.
+        ValueError: If a value is out of its range.
     """
 
     source: int | str
@@ -77,15 +77,15 @@ class CameraSettings:
 
     @classmethod
     def from_options(cls, camera: str, options: Any) -> "CameraSettings":
-        """Builds settings from a mapping of field names to values; `source` must be there.
+        """Build settings from a mapping of field names to values; ``source`` must be there.
 
         Args:
-            camera: the camera's name, for errors.
-            options: the mapping.
+            camera: The camera's name, for errors.
+            options: The mapping.
 
         Raises:
-            TypeError: if an option is unknown, `source` is missing, or the options no mapping.
-            ValueError: if a value is out of its range.
+            TypeError: If an option is unknown, ``source`` is missing, or the options no mapping.
+            ValueError: If a value is out of its range.
         """
         where = f"cameras.{camera}"
         given = mapping(where, options)
@@ -114,16 +114,16 @@ class CameraSettings:
 
 
 def camera_options(options: Any) -> tuple[dict[str, CameraSettings], dict[str, CameraView]]:
-    """Reads what `cameras` says of physical cameras: how each is set, and what of it is observed.
+    """Read what ``cameras`` says of physical cameras: how each is set, and what of it is observed.
 
     Args:
-        options: by camera, a mapping of the fields of `CameraSettings` and of `CameraView`, which
-            share `resolution`; without `crop`, the largest square in the middle is observed. None
+        options: By camera, a mapping of the fields of ``CameraSettings`` and of ``CameraView``, which
+            share ``resolution``; without ``crop``, the largest square in the middle is observed. None
             for no cameras.
 
     Raises:
-        TypeError: if an option is unknown, `source` is missing, or the options no mapping.
-        ValueError: if a value is out of its range.
+        TypeError: If an option is unknown, ``source`` is missing, or the options no mapping.
+        ValueError: If a value is out of its range.
     """
     of_settings = {field.name for field in fields(CameraSettings)}
     of_view = {field.name for field in fields(CameraView)}

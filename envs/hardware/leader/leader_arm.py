@@ -36,13 +36,13 @@ class LeaderArm(Closing):
     """Six STS3215 that a hand moves, read and sent to by a thread of their own.
 
     So the control loop never waits for this arm. Nothing here raises because the arm cannot be
-    reached: `fault` says so then, motors that still hear go limp, and an arm that comes back is
-    limp until `mirror` is called anew. Whoever uses the leader is one thread.
+    reached: ``fault`` says so then, motors that still hear go limp, and an arm that comes back is
+    limp until ``mirror`` is called anew. Whoever uses the leader is one thread.
 
     Attributes:
-        settings: how it is driven.
-        firmware: of each motor by joint, after `connect`.
-        changes: what `connect` changed in the motors, in words.
+        settings: How it is driven.
+        firmware: Of each motor by joint, after ``connect``.
+        changes: What ``connect`` changed in the motors, in words.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class LeaderArm(Closing):
         supervision: Supervision | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Sends nothing yet.
+        """Send nothing yet.
 
         Args:
-            bus: the arm's, closed by `close`.
-            calibration: of this arm.
-            settings: how it is driven.
-            supervision: shows life to what lets go of the arm when this process dies.
-            clock: the time [s].
+            bus: The arm's, closed by ``close``.
+            calibration: Of this arm.
+            settings: How it is driven.
+            supervision: Shows life to what lets go of the arm when this process dies.
+            clock: The time [s].
         """
         self.settings = settings or LeaderSettings()
         self.firmware: dict[str, str] = {}
@@ -119,17 +119,17 @@ class LeaderArm(Closing):
             return self._fault
 
     def connect(self) -> None:
-        """Checks and configures the motors, makes the arm limp, and reads it from then on.
+        """Check and configures the motors, make the arm limp, and read it from then on.
 
         Raises:
-            ArmSetupError: if a motor is missing, of another model, or refuses a value.
-            CalibrationMismatchError: if the calibration is not this arm's.
-            ServoFaultError: if a motor reports an error.
-            BusError: if the arm cannot be read.
+            ArmSetupError: If a motor is missing, of another model, or refuses a value.
+            CalibrationMismatchError: If the calibration is not this arm's.
+            ServoFaultError: If a motor reports an error.
+            BusError: If the arm cannot be read.
         """
         self.firmware = self._link.identify()
         if self._link.energised():
-            self._torque = True  # which `close` sees to if this fails
+            self._torque = True  # which ``close`` sees to if this fails
             self._link.ramp_down(self.settings.limp_time)
             self._link.release()
             self._torque = False
@@ -139,13 +139,13 @@ class LeaderArm(Closing):
         self._thread.start()
 
     def mirror(self, follower: FloatArray) -> None:
-        """Goes where the follower is, from the next period on; does nothing once it is grabbed.
+        """Go where the follower is, from the next period on; does nothing once it is grabbed.
 
         Args:
-            follower: the follower's joint angles, shape (6,) [rad].
+            follower: The follower's joint angles, shape (6,) [rad].
 
         Raises:
-            ValueError: if they have another shape or are not finite.
+            ValueError: If they have another shape or are not finite.
         """
         angles = np.array(follower, np.float64)
         if angles.shape != (6,) or not np.isfinite(angles).all():
@@ -155,14 +155,14 @@ class LeaderArm(Closing):
             self._follower = angles
 
     def limp(self) -> None:
-        """Lets a hand lead, from the next period on; the torque fades if it is on."""
+        """Let a hand lead, from the next period on; the torque fades if it is on."""
         self._raise_defect()
         with self._lock:
             self._follower, self._limp_asked = None, True
             self._aligned = self._grabbed = False
 
     def close(self) -> None:
-        """Makes the arm limp, or leaves that to the supervisor; harmless the second time."""
+        """Make the arm limp, or leave that to the supervisor; harmless the second time."""
         self._stopping.set()
         try:
             if self._thread is None:
@@ -197,7 +197,7 @@ class LeaderArm(Closing):
             self._let_go()
 
     def _period(self) -> None:
-        """Reads once, and does what is wanted at that moment."""
+        """Read once, and do what is wanted at that moment."""
         if self._link.lost:
             self._take_back()
         reading = self._link.read_patiently()
@@ -223,7 +223,7 @@ class LeaderArm(Closing):
             self._go_on(mirroring, wanted)
 
     def _begin(self) -> None:
-        """Switches the torque on, where the arm is."""
+        """Switch the torque on, where the arm is."""
         self._torque, self._fading_since = True, None  # from the first motor on
         reading = self._link.switch_on(self.settings.torque)
         self._mirrored_at, self._mirrored_for = self._clock(), 0.0
@@ -232,13 +232,13 @@ class LeaderArm(Closing):
         self._detector.sent(reading.positions, self._mirrored_at)
 
     def _in_hand(self, reading: ArmTelemetry) -> bool:
-        """Says whether somebody leads the arm, not its weight that its servos just took over."""
+        """Return whether somebody leads the arm, not its weight that its servos just took over."""
         moved = self._detector.update(reading.positions, reading.time)
         far = bool(self._detector.excess.max() > self.settings.grab.largest_sag)
         return moved and (far or self._mirrored_for > _SETTLES_IN)
 
     def _go_on(self, mirroring: Mirroring, follower: FloatArray) -> None:
-        """Sends the next goals."""
+        """Send the next goals."""
         now = self._clock()
         self._mirrored_for += min(now - self._mirrored_at, _LONGEST_STEP)
         self._mirrored_at = now
@@ -247,7 +247,7 @@ class LeaderArm(Closing):
         self._detector.sent(goals, self._clock())
 
     def _go_limp(self) -> None:
-        """Lowers the torque by one period's share, and switches it off at the end."""
+        """Lower the torque by one period's share, and switch it off at the end."""
         self._mirroring = None
         if not self._torque:
             return
@@ -261,7 +261,7 @@ class LeaderArm(Closing):
             self._torque = False
 
     def _let_go(self) -> None:
-        """Makes all motors limp that still hear; `_torque` tells whether others are left."""
+        """Make all motors limp that still hear; ``_torque`` tells whether others are left."""
         with contextlib.suppress(BusError):
             while self._torque:
                 self._beat(needed=False)
@@ -269,7 +269,7 @@ class LeaderArm(Closing):
                 time.sleep(1.0 / self.settings.rate)
 
     def _lose(self, error: BusError) -> None:
-        """Notes that the arm cannot be reached, and lets go of it as far as it can be."""
+        """Note that the arm cannot be reached, and let go of it as far as it can be."""
         with self._lock:
             if not self._fault:
                 _LOG.warning("the leader arm cannot be reached: %s", error)
@@ -281,7 +281,7 @@ class LeaderArm(Closing):
         self._stopping.wait(_REOPEN_PERIOD)
 
     def _take_back(self) -> None:
-        """Opens a port again that was lost; the torque goes off first."""
+        """Open a port again that was lost; the torque goes off first."""
         self._link.reopen(torque_on=False)
         self._torque = False
         with self._lock:

@@ -11,21 +11,21 @@ class LeaderSettings:
     """How a leader arm mirrors the follower.
 
     Attributes:
-        rate: how often it is read and sent to [Hz].
-        torque: the most that its servos may pull with while it mirrors, as a share of their
+        rate: How often it is read and sent to [Hz].
+        torque: The most that its servos may pull with while it mirrors, as a share of their
             stall torque; a hand has to be stronger.
-        approach_speed: of the fastest joint, until it is where the follower is [rad/s].
-        speed: of the fastest joint from then on [rad/s]; one that its servo can do against the
+        approach_speed: Of the fastest joint, until it is where the follower is [rad/s].
+        speed: Of the fastest joint from then on [rad/s]; one that its servo can do against the
             arm's weight, or it would lag behind as if a hand held it.
-        clearance: the TCP is kept this high above the table while it mirrors [m].
-        smoothing: how long it takes to make up 63 % of a step of the follower [s].
-        grace: how long it stands still when it begins to mirror, for the hand to let go [s].
-        limp_time: how long its torque takes to go off where nobody has grabbed it [s].
-        patience: readings may fail for so long before it counts as lost [s].
-        grab: when it counts as grabbed.
+        clearance: The TCP is kept this high above the table while it mirrors [m].
+        smoothing: How long it takes to make up 63 % of a step of the follower [s].
+        grace: How long it stands still when it begins to mirror, for the hand to let go [s].
+        limp_time: How long its torque takes to go off where nobody has grabbed it [s].
+        patience: Readings may fail for so long before it counts as lost [s].
+        grab: When it counts as grabbed.
 
     Raises:
-        ValueError: if an entry is out of its range.
+        ValueError: If an entry is out of its range.
     """
 
     rate: float = 50.0
@@ -40,7 +40,7 @@ class LeaderSettings:
     grab: GrabRule = field(default_factory=GrabRule)
 
     def __post_init__(self) -> None:
-        """Checks the entries."""
+        """Check the entries."""
         number("leader.rate", self.rate, 20.0, 100.0)
         number("leader.torque", self.torque, 0.1, 0.8)
         number("leader.approach_speed", self.approach_speed, 0.05, 1.0)

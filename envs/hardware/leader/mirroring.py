@@ -21,9 +21,9 @@ class Mirroring:
     """Makes goals out of the follower's angles, which come seldom and in steps.
 
     Args:
-        settings: speeds, times and the clearance.
-        positions: where the leader is, shape (6,) [rad].
-        now: the time [s].
+        settings: Speeds, times and the clearance.
+        positions: Where the leader is, shape (6,) [rad].
+        now: The time [s].
     """
 
     def __init__(self, settings: LeaderSettings, positions: FloatArray, now: float) -> None:
@@ -36,11 +36,11 @@ class Mirroring:
         """Whether the goals have come to the follower's angles since the mirroring began."""
 
     def next(self, follower: FloatArray, now: float) -> FloatArray:
-        """Returns the goals for now, shape (6,) [rad].
+        """Return the goals for now, shape (6,) [rad].
 
         Args:
-            follower: where the follower is, shape (6,) [rad].
-            now: the time [s].
+            follower: Where the follower is, shape (6,) [rad].
+            now: The time [s].
         """
         passed, self._sent_at = min(now - self._sent_at, _LONGEST), now
         if now - self._began < self._settings.grace:
@@ -59,7 +59,7 @@ class Mirroring:
         return self._goal.copy()
 
     def _above_table(self, follower: FloatArray) -> FloatArray:
-        """Returns angles whose TCP is over the follower's if that is near the table.
+        """Return angles whose TCP is over the follower's if that is near the table.
 
         A leader that touches the table feels like one that a hand holds.
         """

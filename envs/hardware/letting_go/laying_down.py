@@ -27,8 +27,8 @@ class LayingDown:
     One that went limp in mid-air may have come down upon its own jaws, and no motor gets it out.
 
     Args:
-        arm: the arm.
-        clock: returns the time [s].
+        arm: The arm.
+        clock: Returns the time [s].
     """
 
     def __init__(self, arm: VirtualArm, clock: Callable[[], float]) -> None:
@@ -43,11 +43,11 @@ class LayingDown:
         return bool(self._ways)
 
     def step(self, joints: FloatArray, powered: bool) -> None:
-        """Looks, and moves on; to be called often.
+        """Look, and move on; to be called often.
 
         Args:
-            joints: where the arm is, shape (6,) [rad].
-            powered: whether its motors pull: it is let go of then.
+            joints: Where the arm is, shape (6,) [rad].
+            powered: Whether its motors pull: it is let go of then.
         """
         now = self._clock()
         if powered:

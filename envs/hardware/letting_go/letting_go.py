@@ -32,7 +32,7 @@ class NotArrivedError(RuntimeError):
 
 
 class Released(SystemExit):
-    """SIGTERM or SIGHUP came: ends the program through its `finally` clauses, as `sys.exit`."""
+    """SIGTERM or SIGHUP came: ends the program through its ``finally`` clauses, as ``sys.exit``."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class LettingGo:
 
     Attributes:
         way: "ramp" lowers Torque_Limit to zero where the arm is; "rest" does so after a guarded
-            motion to `rest`; "release" switches the torque off at once, and the arm drops.
-        ramp_time: how long Torque_Limit takes to reach zero [s].
-        rest: joint angles, six of them [rad], within the workspace; for "rest" only.
+            motion to ``rest``; "release" switches the torque off at once, and the arm drops.
+        ramp_time: How long Torque_Limit takes to reach zero [s].
+        rest: Joint angles, six of them [rad], within the workspace; for "rest" only.
 
     Raises:
-        TypeError: if `ramp_time` is no number.
-        ValueError: if an entry is out of its range, or `rest` is missing or of no use.
+        TypeError: If ``ramp_time`` is no number.
+        ValueError: If an entry is out of its range, or ``rest`` is missing or of no use.
     """
 
     way: str = "ramp"
@@ -55,7 +55,7 @@ class LettingGo:
     rest: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Checks the entries."""
+        """Check the entries."""
         one_of("letting_go.way", self.way, WAYS)
         number("letting_go.ramp_time", self.ramp_time, 0.1, 30.0)
         if (self.way == "rest") != (self.rest is not None):
@@ -76,31 +76,31 @@ class Holdable(Protocol):
     """What letting go asks of an arm."""
 
     def hold(self) -> None:
-        """Makes the present position the goal."""
+        """Make the present position the goal."""
         ...
 
     def move(self, joint_positions: FloatArray) -> None:
-        """Moves slowly through the safety layer; raises `NotArrivedError` where that ends short."""
+        """Move slowly through the safety layer; raises ``NotArrivedError`` where that ends short."""
         ...
 
     def ramp_down(self, seconds: float) -> None:
-        """Lowers the torque evenly to zero."""
+        """Lower the torque evenly to zero."""
         ...
 
     def release(self) -> None:
-        """Switches the torque off at once."""
+        """Switch the torque off at once."""
         ...
 
 
 def let_go(arm: Holdable, how: LettingGo) -> None:
-    """Lets go of an energised arm.
+    """Let go of an energised arm.
 
     A motor that does not answer, or a way to rest that is blocked, shortens the way but not the
     end: the arm grows weak where it is, and is released.
 
     Raises:
-        PortLostError: if the port has gone away; the servos keep their last goals.
-        BusError: if the torque of a motor could not be switched off.
+        PortLostError: If the port has gone away; the servos keep their last goals.
+        BusError: If the torque of a motor could not be switched off.
     """
     if how.way != "release":
         try:
@@ -121,17 +121,17 @@ def let_go(arm: Holdable, how: LettingGo) -> None:
 
 
 class Closable(Protocol):
-    """Something whose `close` lets go of an arm."""
+    """Something whose ``close`` lets go of an arm."""
 
     def close(self) -> None:
-        """Lets go; harmless the second time."""
+        """Let go; harmless the second time."""
         ...
 
 
 class SafeShutdown:
-    """Leads exceptions, signals that end a program, and every other end of it to `close()`.
+    """Leads exceptions, signals that end a program, and every other end of it to ``close()``.
 
-    As a context manager, or with `install()` for a program that ends elsewhere. A signal that
+    As a context manager, or with ``install()`` for a program that ends elsewhere. A signal that
     comes while the arm is already being let go of is noted and does not break that off. Signals
     can be caught in the main thread only; elsewhere the other ways remain.
     """
@@ -142,14 +142,14 @@ class SafeShutdown:
         self._before: dict[signal.Signals, Any] = {}
 
     def install(self) -> Self:
-        """Catches signals and the interpreter's end from now on."""
+        """Catch signals and the interpreter's end from now on."""
         if threading.current_thread() is threading.main_thread():
             self._before = {each: signal.signal(each, self._caught) for each in _SIGNALS}
         atexit.register(self.leave)
         return self
 
     def leave(self) -> None:
-        """Lets go of the arm, undisturbed by signals, and gives the signals back."""
+        """Let go of the arm, undisturbed by signals, and give the signals back."""
         if self._leaving:
             return
         self._leaving = True

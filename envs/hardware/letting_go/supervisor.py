@@ -1,6 +1,6 @@
 """The last resort: a process of its own that lets go of an arm whose control process has died.
 
-`python -m envs.hardware.letting_go.supervisor --port PORT --ids 1 2 3 4 5 6` hears heartbeats
+``python -m envs.hardware.letting_go.supervisor --port PORT --ids 1 2 3 4 5 6`` hears heartbeats
 on its standard input. When that ends without a dismissal, as after a kill -9, or falls silent,
 it opens the port, makes the present positions the goals of all motors that are energised, and
 after some seconds lowers their torque and switches it off. A port that is still in use is left
@@ -43,14 +43,14 @@ class Orders:
     """What a supervisor is to do.
 
     Attributes:
-        port: path of the arm's port.
-        baudrate: in bits per second.
-        servo_ids: the arm's motors.
-        silence: without a heartbeat for so long it tries to take over [s].
-        hold: how long it holds the arm where it is [s].
-        ramp: how long it then lowers the torque [s].
-        patience: how long it waits for a port that is away or in use, once the pipe is closed [s].
-        silent_port: how long it asks a port at which no motor answers, then [s].
+        port: Path of the arm's port.
+        baudrate: In bits per second.
+        servo_ids: The arm's motors.
+        silence: Without a heartbeat for so long it tries to take over [s].
+        hold: How long it holds the arm where it is [s].
+        ramp: How long it then lowers the torque [s].
+        patience: How long it waits for a port that is away or in use, once the pipe is closed [s].
+        silent_port: How long it asks a port at which no motor answers, then [s].
     """
 
     port: str
@@ -70,7 +70,7 @@ class Pipe:
         self._descriptor = descriptor
 
     def listen(self, seconds: float) -> Life:
-        """Waits for a sign of life for so long at most [s]."""
+        """Wait for a sign of life for so long at most [s]."""
         heard, _, _ = select.select([self._descriptor], [], [], seconds)
         if not heard:
             return Life.SILENT
@@ -81,7 +81,7 @@ class Pipe:
 
 
 def supervise(orders: Orders, pipe: Pipe) -> bool:
-    """Watches until dismissed, or until the arm was let go of.
+    """Watch until dismissed, or until the arm was let go of.
 
     Returns:
         False if the arm could not be let go of within the patience.
@@ -98,12 +98,12 @@ def supervise(orders: Orders, pipe: Pipe) -> bool:
 
 
 def take_over(orders: Orders, pipe: Pipe, ended: bool) -> bool | None:
-    """Lets go of the arm as soon as its port is free.
+    """Let go of the arm as soon as its port is free.
 
     Args:
-        orders: what is to be done.
-        pipe: shows if the control process is alive after all.
-        ended: whether it is known not to be.
+        orders: What is to be done.
+        pipe: Shows if the control process is alive after all.
+        ended: Whether it is known not to be.
 
     Returns:
         Whether the arm was let go of within the patience; None if the control process lives.
@@ -145,13 +145,13 @@ def take_over(orders: Orders, pipe: Pipe, ended: bool) -> bool | None:
 
 
 def last_resort(orders: Orders, bus: FeetechBus) -> None:
-    """Holds an arm where it is, then lowers its torque and switches it off.
+    """Hold an arm where it is, then lower its torque and switch it off.
 
     Motors without torque keep none; motors that do not answer are left out.
 
     Raises:
-        NoAnswerError: if none answers, or one falls silent.
-        PortLostError: if the port goes away.
+        NoAnswerError: If none answers, or one falls silent.
+        PortLostError: If the port goes away.
     """
     present = []
     for servo_id in orders.servo_ids:
@@ -178,7 +178,7 @@ def last_resort(orders: Orders, bus: FeetechBus) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the process; returns its exit status."""
+    """Run the process; returns its exit status."""
     parser = argparse.ArgumentParser(
         prog="envs.hardware.letting_go.supervisor", description=__doc__
     )

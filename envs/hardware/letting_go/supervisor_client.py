@@ -43,20 +43,20 @@ class Supervision:
         ramp: float = 3.0,
         patience: float = 600.0,
     ):
-        """Starts the process and waits until it is ready.
+        """Start the process and wait until it is ready.
 
         Args:
-            port: path of the arm's port.
-            servo_ids: its motors.
-            baudrate: of the port, in bits per second.
-            silence: without a heartbeat for so long the supervisor tries to open the port [s],
+            port: Path of the arm's port.
+            servo_ids: Its motors.
+            baudrate: Of the port, in bits per second.
+            silence: Without a heartbeat for so long the supervisor tries to open the port [s],
                 which it cannot as long as this process has it open.
-            hold: how long it holds the arm where it is [s].
-            ramp: how long it then lowers the torque [s].
-            patience: how long it waits for a port that is away or in use [s].
+            hold: How long it holds the arm where it is [s].
+            ramp: How long it then lowers the torque [s].
+            patience: How long it waits for a port that is away or in use [s].
 
         Raises:
-            SupervisorLostError: if it does not start.
+            SupervisorLostError: If it does not start.
         """
         self._port = port
         options = {"silence": silence, "hold": hold, "ramp": ramp, "patience": patience}
@@ -86,13 +86,13 @@ class Supervision:
         return self._process.pid
 
     def beat(self, needed: bool = True) -> None:
-        """Shows that this process lives.
+        """Show that this process lives.
 
         Args:
-            needed: whether it matters that somebody hears it.
+            needed: Whether it matters that somebody hears it.
 
         Raises:
-            SupervisorLostError: if the supervisor is needed and has ended or hangs.
+            SupervisorLostError: If the supervisor is needed and has ended or hangs.
         """
         try:
             os.write(self._pipe, BEAT)
@@ -105,10 +105,10 @@ class Supervision:
             ) from error
 
     def close(self, released: bool) -> None:
-        """Dismisses the supervisor, or leaves the arm to it.
+        """Dismiss the supervisor, or leave the arm to it.
 
         Args:
-            released: whether the arm was let go of properly; otherwise it acts at once.
+            released: Whether the arm was let go of properly; otherwise it acts at once.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
         if released:

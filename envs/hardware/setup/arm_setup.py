@@ -24,8 +24,8 @@ class ArmRegisters:
     """What the motors of an arm are set to.
 
     Attributes:
-        every: values of all its motors, by register.
-        gripper: those of the gripper alone.
+        every: Values of all its motors, by register.
+        gripper: Those of the gripper alone.
     """
 
     every: Mapping[str, int]
@@ -62,12 +62,12 @@ class CalibrationMismatchError(ArmSetupError):
 
 
 def identify(bus: FeetechBus, calibration: Calibration) -> dict[str, str]:
-    """Finds all motors of an arm and returns their firmware, such as "3.10", by joint.
+    """Find all motors of an arm and return their firmware, such as "3.10", by joint.
 
     Raises:
-        ArmSetupError: if joints are missing, or their motors are of another model.
-        ServoFaultError: if a motor reports an error.
-        PortLostError: if the port has gone away.
+        ArmSetupError: If joints are missing, or their motors are of another model.
+        ServoFaultError: If a motor reports an error.
+        PortLostError: If the port has gone away.
     """
     missing, strangers = [], []
     for joint, motor in calibration.motors.items():
@@ -96,7 +96,7 @@ def identify(bus: FeetechBus, calibration: Calibration) -> dict[str, str]:
 
 
 def _patiently_pinged(bus: FeetechBus, servo_id: int) -> int:
-    """Asks a motor for its model, and again a little later: a busy computer misses answers."""
+    """Ask a motor for its model, and again a little later: a busy computer misses answers."""
     try:
         return bus.ping(servo_id)
     except NoAnswerError:
@@ -105,12 +105,12 @@ def _patiently_pinged(bus: FeetechBus, servo_id: int) -> int:
 
 
 def check_calibration(bus: FeetechBus, calibration: Calibration) -> None:
-    """Compares a calibration with what the motors hold.
+    """Compare a calibration with what the motors hold.
 
     Raises:
-        CalibrationMismatchError: if they differ.
-        NoAnswerError: if motors do not answer.
-        PortLostError: if the port has gone away.
+        CalibrationMismatchError: If they differ.
+        NoAnswerError: If motors do not answer.
+        PortLostError: If the port has gone away.
     """
     differences = []
     for register, wanted in _calibrated(calibration).items():
@@ -130,13 +130,13 @@ def check_calibration(bus: FeetechBus, calibration: Calibration) -> None:
 
 
 def write_calibration(bus: FeetechBus, calibration: Calibration) -> None:
-    """Writes a calibration to the motors, whose torque has to be off: every angle changes.
+    """Write a calibration to the motors, whose torque has to be off: every angle changes.
 
     Raises:
-        ArmSetupError: if a motor is energised, or does not take a value.
-        NoAnswerError: if motors do not answer.
-        ServoFaultError: if a motor reports an error.
-        PortLostError: if the port has gone away.
+        ArmSetupError: If a motor is energised, or does not take a value.
+        NoAnswerError: If motors do not answer.
+        ServoFaultError: If a motor reports an error.
+        PortLostError: If the port has gone away.
     """
     on = energised(bus, calibration.ids)
     if on:
@@ -151,15 +151,15 @@ def write_calibration(bus: FeetechBus, calibration: Calibration) -> None:
 def configure(
     bus: FeetechBus, calibration: Calibration, registers: ArmRegisters = FOLLOWER
 ) -> list[str]:
-    """Sets an arm's registers and returns what was changed, in words.
+    """Set an arm's registers and return what was changed, in words.
 
     EEPROM wears out and is written only where it differs. An arm that is energised stays so.
 
     Raises:
-        ArmSetupError: if a motor does not take a value, or if one that is energised would move.
-        NoAnswerError: if motors do not answer.
-        ServoFaultError: if a motor reports an error.
-        PortLostError: if the port has gone away.
+        ArmSetupError: If a motor does not take a value, or if one that is energised would move.
+        NoAnswerError: If motors do not answer.
+        ServoFaultError: If a motor reports an error.
+        PortLostError: If the port has gone away.
     """
     ids = calibration.ids
     phases = read_all(bus, "Phase", ids)
@@ -186,7 +186,7 @@ def _calibrated(calibration: Calibration) -> dict[str, dict[int, int]]:
 def _write_where_different(
     bus: FeetechBus, calibration: Calibration, register: str, wanted: dict[int, int]
 ) -> list[str]:
-    """Brings one register of some motors to its values and returns what was changed, in words."""
+    """Bring one register of some motors to its values and return what was changed, in words."""
     found = read_all(bus, register, list(wanted))
     different = [i for i in wanted if found[i] != wanted[i]]
     if not different:

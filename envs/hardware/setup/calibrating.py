@@ -16,23 +16,23 @@ class Calibrating:
     """Follows every joint's encoder while a person sweeps it; only reads.
 
     Attributes:
-        lost: cycles in which motors did not answer.
+        lost: Cycles in which motors did not answer.
     """
 
     def __init__(
         self, bus: FeetechBus, ids: Mapping[str, int], nominal_travel: Mapping[str, float]
     ) -> None:
-        """Reads the offsets that the motors hold, to see their encoders behind them.
+        """Read the offsets that the motors hold, to see their encoders behind them.
 
         Args:
-            bus: the motors' bus.
-            ids: on the bus by joint name.
-            nominal_travel: of the arm's model by joint name [rad].
+            bus: The motors' bus.
+            ids: On the bus by joint name.
+            nominal_travel: Of the arm's model by joint name [rad].
 
         Raises:
-            NoAnswerError: if motors do not answer.
-            ServoFaultError: if a motor reports an error.
-            PortLostError: if the port has gone away.
+            NoAnswerError: If motors do not answer.
+            ServoFaultError: If a motor reports an error.
+            PortLostError: If the port has gone away.
         """
         self.lost = 0
         self._bus, self._ids, self._nominal = bus, dict(ids), dict(nominal_travel)
@@ -41,13 +41,13 @@ class Calibrating:
         self._last: dict[str, int] = {}
 
     def step(self) -> None:
-        """Takes in one reading of every joint; lost answers are counted, not raised.
+        """Take in one reading of every joint; lost answers are counted, not raised.
 
         A reading counts when it lies near the one before: a damaged packet may pass its checksum.
 
         Raises:
-            ServoFaultError: if a motor reports an error.
-            PortLostError: if the port has gone away.
+            ServoFaultError: If a motor reports an error.
+            PortLostError: If the port has gone away.
         """
         try:
             positions = self._bus.sync_read("Present_Position", list(self._ids.values()))
@@ -69,10 +69,10 @@ class Calibrating:
         return progress(self._sweeps, self._nominal)
 
     def finish(self) -> dict[str, MotorCalibration]:
-        """Returns the calibration, by joint name.
+        """Return the calibration, by joint name.
 
         Raises:
-            CalibrationError: if joints were not moved far enough, or more than a turn.
+            CalibrationError: If joints were not moved far enough, or more than a turn.
         """
         return calibrated(self._sweeps, self._nominal, self._ids)
 

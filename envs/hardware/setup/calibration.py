@@ -34,11 +34,11 @@ class MotorCalibration:
     """One motor's part of a calibration, as LeRobot writes it.
 
     Attributes:
-        id: on the bus.
+        id: On the bus.
         drive_mode: 1 where the joint turns against its servo.
-        homing_offset: what the servo subtracts from its encoder [ticks].
-        range_min: lowest position [ticks].
-        range_max: highest position [ticks].
+        homing_offset: What the servo subtracts from its encoder [ticks].
+        range_min: Lowest position [ticks].
+        range_max: Highest position [ticks].
     """
 
     id: int
@@ -55,12 +55,12 @@ class Calibration:
     onto the model's, closed to open, since its zero is not the middle.
 
     Args:
-        motors: by joint name.
-        joint_limits: the model's lowest and highest angles, each of shape (6,) [rad].
-        source: where it comes from, for errors.
+        motors: By joint name.
+        joint_limits: The model's lowest and highest angles, each of shape (6,) [rad].
+        source: Where it comes from, for errors.
 
     Raises:
-        CalibrationError: a joint is missing, an id comes twice, or a number is out of its range.
+        CalibrationError: A joint is missing, an id comes twice, or a number is out of its range.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Calibration:
         return np.clip(np.rint(ticks), self._low, self._high).astype(np.int64)
 
     def save(self, path: Path) -> None:
-        """Writes LeRobot's JSON; an earlier file stays until the new one is whole."""
+        """Write LeRobot's JSON; an earlier file stays until the new one is whole."""
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.tmp")
         text = json.dumps({name: asdict(motor) for name, motor in self.motors.items()}, indent=4)
@@ -123,9 +123,9 @@ def calibration_path(kind: str, name: str, identifier: str, home: Path | None = 
 
     Args:
         kind: "robots" for a follower, "teleoperators" for a leader.
-        name: of the device's type, e.g. "so101_follower" or "so_follower".
-        identifier: the user's own name of the arm.
-        home: the user's home folder; None asks the system.
+        name: Of the device's type, e.g. "so101_follower" or "so_follower".
+        identifier: The user's own name of the arm.
+        home: The user's home folder; None asks the system.
     """
     return (home or Path.home()) / _FOLDER / kind / name / f"{identifier}.json"
 
@@ -133,10 +133,10 @@ def calibration_path(kind: str, name: str, identifier: str, home: Path | None = 
 def read_calibration(
     path: Path, joint_limits: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> Calibration:
-    """Reads LeRobot's JSON.
+    """Read LeRobot's JSON.
 
     Raises:
-        CalibrationError: there is no such file, or it is none of a calibration; the message names
+        CalibrationError: There is no such file, or it is none of a calibration; the message names
             the file and the joint at fault.
     """
     try:

@@ -36,10 +36,10 @@ class Sweep:
         self._low = self._high = 0
 
     def add(self, encoder: int) -> None:
-        """Takes in a reading of the encoder without offset, 0 to 4095 [ticks].
+        """Take in a reading of the encoder without offset, 0 to 4095 [ticks].
 
         Raises:
-            CalibrationError: it is none.
+            CalibrationError: It is none.
         """
         if not 0 <= encoder < TICKS_PER_TURN:
             raise CalibrationError(f"an encoder reads 0 to {TICKS_PER_TURN - 1}, got {encoder}")
@@ -74,8 +74,8 @@ class Progress:
     """How far one joint's sweep has come.
 
     Attributes:
-        travel: covered so far [ticks].
-        needed: at least to be covered [ticks].
+        travel: Covered so far [ticks].
+        needed: At least to be covered [ticks].
     """
 
     travel: int
@@ -88,7 +88,7 @@ class Progress:
 
 
 def homing_offset(middle: int) -> int:
-    """The offset that makes an encoder reading `MIDDLE` [ticks].
+    """The offset that makes an encoder reading ``MIDDLE`` [ticks].
 
     The servo reports its encoder minus the offset, modulo a turn. Offsets a turn apart mean the
     same, so that one within ±2047 is always to be had but for exactly half a turn, where the one
@@ -104,8 +104,8 @@ def progress(
     """How far each swept joint has come.
 
     Args:
-        sweeps: by joint name.
-        nominal_travel: of the arm's model by joint name [rad].
+        sweeps: By joint name.
+        nominal_travel: Of the arm's model by joint name [rad].
     """
     return {
         name: Progress(
@@ -123,15 +123,15 @@ def calibrated(
     """The calibration that sweeps of all joints come to.
 
     Args:
-        sweeps: by joint name; of `FULL_TURN` one reading in its middle is enough.
-        nominal_travel: of the arm's model by joint name [rad].
-        ids: on the bus by joint name.
+        sweeps: By joint name; of ``FULL_TURN`` one reading in its middle is enough.
+        nominal_travel: Of the arm's model by joint name [rad].
+        ids: On the bus by joint name.
 
     Returns:
         By joint name in the order of the joints.
 
     Raises:
-        CalibrationError: a joint was not read, not moved far enough, or farther than a turn; the
+        CalibrationError: A joint was not read, not moved far enough, or farther than a turn; the
             message says which and what to do.
     """
     for name in JOINTS:

@@ -48,8 +48,8 @@ class FoundMotor:
     """The one motor that is connected.
 
     Attributes:
-        servo_id: that it has.
-        baudrate: that it talks at [bit/s].
+        servo_id: That it has.
+        baudrate: That it talks at [bit/s].
     """
 
     servo_id: int
@@ -57,16 +57,16 @@ class FoundMotor:
 
 
 def find_motor(open_bus: OpenBus, on_other_rates: Callable[[], None]) -> FoundMotor:
-    """Finds the only motor that is connected; takes 1 s, or 10 s where it is not at 1 Mbaud.
+    """Find the only motor that is connected; takes 1 s, or 10 s where it is not at 1 Mbaud.
 
     Args:
-        open_bus: opens the bus, which nobody else has open.
-        on_other_rates: called once before the search goes on at other rates.
+        open_bus: Opens the bus, which nobody else has open.
+        on_other_rates: Called once before the search goes on at other rates.
 
     Raises:
-        MotorSetupError: there is none, more than one, or one that is no STS3215.
-        NoAnswerError: if it fell silent after it was found.
-        PortLostError: if the port is not there or has gone away.
+        MotorSetupError: There is none, more than one, or one that is no STS3215.
+        NoAnswerError: If it fell silent after it was found.
+        PortLostError: If the port is not there or has gone away.
     """
     with open_bus(ARM_BAUDRATE) as bus:
         port = bus.port
@@ -97,19 +97,19 @@ def find_motor(open_bus: OpenBus, on_other_rates: Callable[[], None]) -> FoundMo
 
 
 def assign_id(open_bus: OpenBus, motor: FoundMotor, servo_id: int) -> None:
-    """Gives the only connected motor its id and 1 Mbaud, and reads both back.
+    """Give the only connected motor its id and 1 Mbaud, and read both back.
 
     First its torque goes off. A motor that has all that already is only locked and read.
 
     Args:
-        open_bus: opens the bus, which nobody else has open.
-        motor: as it was found.
-        servo_id: its new id.
+        open_bus: Opens the bus, which nobody else has open.
+        motor: As it was found.
+        servo_id: Its new id.
 
     Raises:
-        MotorSetupError: another motor has the new id, or the motor did not take what was written.
-        NoAnswerError: if the motor fell silent.
-        PortLostError: if the port has gone away.
+        MotorSetupError: Another motor has the new id, or the motor did not take what was written.
+        NoAnswerError: If the motor fell silent.
+        PortLostError: If the port has gone away.
     """
     if motor.baudrate != ARM_BAUDRATE:
         with open_bus(motor.baudrate) as bus:
@@ -133,13 +133,13 @@ def already_set(bus: FeetechBus, servo_id: int) -> bool:
     """Whether a motor has this id; others may be connected. Locks one that was left unlocked.
 
     Args:
-        bus: open at 1 Mbaud.
-        servo_id: to look for.
+        bus: Open at 1 Mbaud.
+        servo_id: To look for.
 
     Raises:
-        MotorSetupError: if it is no STS3215, or perhaps two motors have the id.
-        NoAnswerError: if the motor fell silent after it was found.
-        PortLostError: if the port has gone away.
+        MotorSetupError: If it is no STS3215, or perhaps two motors have the id.
+        NoAnswerError: If the motor fell silent after it was found.
+        PortLostError: If the port has gone away.
     """
     try:
         _identify(bus, servo_id)
@@ -166,7 +166,7 @@ def _only(bus: FeetechBus, ids: Sequence[int]) -> int:
 
 
 def _identify(bus: FeetechBus, servo_id: int) -> None:
-    """Refuses another model, and motors that share an id."""
+    """Refuse another model, and motors that share an id."""
     garbled = f"garbled answers from motor {servo_id}"
     model = _undisturbed(bus, lambda: bus.ping(servo_id), garbled)
     if model != MODEL_NUMBER:
@@ -184,13 +184,13 @@ def _identify(bus: FeetechBus, servo_id: int) -> None:
 
 
 def _undisturbed(bus: FeetechBus, ask: Callable[[], Result], garbled: str) -> Result:
-    """Asks, once more if there was garbage among the answers; that does happen once.
+    """Ask, once more if there was garbage among the answers; that does happen once.
 
-    `garbled` says what was wrong where it happens twice.
+    ``garbled`` says what was wrong where it happens twice.
 
     Raises:
-        MotorSetupError: if there was garbage both times.
-        NoAnswerError: if there was silence.
+        MotorSetupError: If there was garbage both times.
+        NoAnswerError: If there was silence.
     """
     for _ in range(2):
         before = replace(bus.counters)
@@ -232,13 +232,13 @@ def _unlock(bus: FeetechBus, servo_id: int) -> None:
 
 
 def _set_moving(bus: FeetechBus, servo_id: int, name: str, value: int) -> None:
-    """Writes ID or Baud_Rate; the confirmation may come from where nobody listens yet."""
+    """Write ID or Baud_Rate; the confirmation may come from where nobody listens yet."""
     with contextlib.suppress(NoAnswerError):
         write_all(bus, name, {servo_id: value})
 
 
 def _await(bus: FeetechBus, servo_id: int) -> None:
-    """Waits until a motor answers that was given this id or the rate of the bus."""
+    """Wait until a motor answers that was given this id or the rate of the bus."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -268,7 +268,7 @@ def _read(bus: FeetechBus, servo_id: int, name: str) -> int:
 
 
 def _verify(bus: FeetechBus, servo_id: int) -> None:
-    """Reads back what was written."""
+    """Read back what was written."""
     held = {name: _read(bus, servo_id, name) for name in ("ID", "Baud_Rate", "Lock")}
     held["Model_Number"] = bus.ping(servo_id)
     wanted = {"ID": servo_id, "Baud_Rate": _ARM_BAUD_CODE, "Lock": 1, "Model_Number": MODEL_NUMBER}

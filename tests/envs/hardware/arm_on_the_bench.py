@@ -69,7 +69,7 @@ def largest_step(events: Iterable[GoalEvent]) -> int:
 
 
 def watch_torque(port: VirtualPort) -> list[tuple[float, int, int]]:
-    """Writes down time, Torque_Limit and Torque_Enable of the shoulder whenever they change."""
+    """Write down time, Torque_Limit and Torque_Enable of the shoulder whenever they change."""
     log: list[tuple[float, int, int]] = []
     step = port.chain.advance
 

@@ -19,7 +19,7 @@ MOVE = np.array([0.0, 1.0, 0.0, 0.0], np.float32)
 
 
 class MeasuredArm(PerfectArm):
-    """An arm without physics that tells of itself what `FeetechArm` does."""
+    """An arm without physics that tells of itself what ``FeetechArm`` does."""
 
     def __init__(self):
         super().__init__()

@@ -36,7 +36,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture(params=["follower", "leader"])
 def read(request):
-    """Reads the options of either arm; `read.arm` names it."""
+    """Read the options of either arm; ``read.arm`` names it."""
 
     def read(options):
         return follower_options(options, RATE) if request.param == "follower" else reads(options)

@@ -19,7 +19,7 @@ SIX = tuple(range(1, 7))
 
 
 def settle(bus: FeetechBus, servo_id: int, goal: int, seconds: float = 3.0) -> int:
-    """Waits until a servo is near a goal, and returns where it is."""
+    """Wait until a servo is near a goal, and return where it is."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         position = bus.read(servo_id, "Present_Position")

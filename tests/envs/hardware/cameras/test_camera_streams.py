@@ -46,7 +46,7 @@ def cameras_of(server, *names, **settings):
 
 
 def failure(cameras, within=3.0):
-    """Waits until reading fails; returns how, and after how long."""
+    """Wait until reading fails; returns how, and after how long."""
     started = time.monotonic()
     while time.monotonic() < started + within:
         try:

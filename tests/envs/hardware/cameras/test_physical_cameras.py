@@ -64,7 +64,7 @@ def wait_until(condition, timeout=5.0):
 
 
 def fails(cameras):
-    """How `read` fails, "" where it does not."""
+    """How ``read`` fails, "" where it does not."""
     try:
         cameras.read()
     except CameraError as error:

@@ -1,6 +1,6 @@
 """Grabbing, on the leader's physics without its bus: minutes of mirroring take seconds.
 
-Ten minutes in real time, with the bus and an arm that follows, are a benchmark (`bench_arm`).
+Ten minutes in real time, with the bus and an arm that follows, are a benchmark (``bench_arm``).
 """
 
 from collections.abc import Callable, Iterator

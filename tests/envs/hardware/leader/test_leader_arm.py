@@ -109,7 +109,7 @@ def supervised(leader: VirtualArm) -> Iterator[tuple[LeaderArm, Supervision]]:
 
 
 def mirrored(arm: LeaderArm, follower: np.ndarray = READY) -> None:
-    """Mirrors until the arm is where the follower is, which moves no more."""
+    """Mirror until the arm is where the follower is, which moves no more."""
     arm.mirror(follower)
     until(lambda: arm.aligned and bool(np.abs(arm.positions - follower).max() < 0.07))
 
@@ -222,7 +222,7 @@ def test_a_hand_is_noticed_and_leads_until_limp(leader: VirtualArm, arm: LeaderA
 
 
 def until_grabbed(arm: LeaderArm, meanwhile: Callable[[], object]) -> float:
-    """Mirrors on, and returns when somebody has grabbed the arm."""
+    """Mirror on, and return when somebody has grabbed the arm."""
     end = time.monotonic() + 3.0
     while not arm.grabbed:
         assert time.monotonic() < end, "nobody was noticed"
@@ -260,7 +260,7 @@ def test_a_wandering_follower_is_no_hand(leader: VirtualArm, arm: LeaderArm) -> 
 
 
 def wander(arm: LeaderArm, seconds: float) -> list[tuple[float, str]]:
-    """Mirrors a follower that moves about, and returns when there were which faults."""
+    """Mirror a follower that moves about, and return when there were which faults."""
     faults, begun = [], time.monotonic()
     for step, follower in enumerate(wandering(1, restless=False)):
         if step >= seconds / 0.02:

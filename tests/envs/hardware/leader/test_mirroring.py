@@ -26,7 +26,7 @@ class Mirror:
         self.mirroring = Mirroring(how, self.goal, self.now)
 
     def next(self, follower, after=PERIOD):
-        """Returns how far the goals went, shape (6,) [rad]."""
+        """Return how far the goals went, shape (6,) [rad]."""
         self.now += after
         before, self.goal = self.goal, self.mirroring.next(follower, self.now)
         return self.goal - before

@@ -62,7 +62,7 @@ def energise(port: VirtualPort, *servo_ids: int) -> None:
 
 
 def watch_positions(port: VirtualPort) -> list[tuple[float, dict[int, int]]]:
-    """Writes down, at each moment at which the servos measure, where they are [ticks]."""
+    """Write down, at each moment at which the servos measure, where they are [ticks]."""
     log: list[tuple[float, dict[int, int]]] = []
     step = port.chain.advance
 
@@ -75,7 +75,7 @@ def watch_positions(port: VirtualPort) -> list[tuple[float, dict[int, int]]]:
 
 
 def until(condition: Callable[[], bool], seconds: float = 20.0) -> float:
-    """Waits for a condition and returns when it came true."""
+    """Wait for a condition and return when it came true."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come true in time"

@@ -19,7 +19,7 @@ TICK = 2 * np.pi / 4096
 def sweep(
     procedure: Calibrating, port: VirtualPort, plant: KinematicPlant, centre: float, travel: float
 ) -> None:
-    """Moves all joints at once from end to end around a centre, and back to it [rad]."""
+    """Move all joints at once from end to end around a centre, and back to it [rad]."""
     half = travel / 2
     for angle in (*np.linspace(-half, half, 60), *np.linspace(half, 0, 30)):
 
