@@ -1,9 +1,9 @@
-"""What can go wrong on the servo bus, each with the port or motor at fault and a way out."""
+"""Errors of the servo bus, each with the port or motor at fault and a remedy."""
 
 from collections.abc import Mapping
 
 FAULT_BITS = {1: "voltage", 2: "angle sensor", 4: "overheat", 8: "over-current", 32: "overload"}
-"""Bits of a status packet's error byte, and of the Status register, by what they say."""
+"""Names of the bits of a status packet's error byte and of the Status register."""
 
 _REMEDIES = {
     "voltage": "check that the power supply fits the servo's voltage limits",
@@ -15,17 +15,17 @@ _REMEDIES = {
 
 
 def fault_names(error: int) -> tuple[str, ...]:
-    """Name the bits of an error byte; bits without a meaning keep their number."""
+    """Return the names of the set bits of an error byte; bits without a name keep their number."""
     bits = (1 << place for place in range(8))
     return tuple(FAULT_BITS.get(bit, f"unknown error bit {bit}") for bit in bits if error & bit)
 
 
 class BusError(RuntimeError):
-    """Any failure of the bus, the motors on it included."""
+    """Any failure of the bus or of the motors on it."""
 
 
 class PortLostError(BusError):
-    """The port could not be opened or has gone away, as with a pulled cable.
+    """The port could not be opened or has disappeared, as with a pulled cable.
 
     Attributes:
         port: The port's path.
@@ -40,11 +40,11 @@ class PortLostError(BusError):
 
 
 class NoAnswerError(BusError):
-    """Motors did not answer, or not intelligibly, however often they were asked.
+    """Motors did not answer, or not intelligibly, after all retries.
 
     Attributes:
         port: The port's path.
-        servo_ids: The motors that are missing.
+        servo_ids: Ids of the missing motors.
     """
 
     def __init__(self, port: str, servo_ids: tuple[int, ...], what: str, attempts: int):
@@ -58,11 +58,11 @@ class NoAnswerError(BusError):
 
 
 class ServoFaultError(BusError):
-    """Motors answered and reported errors of their own; what was asked of them is done.
+    """Motors answered and reported errors of their own; the request was carried out.
 
     Attributes:
-        faults: Names of the reported errors by motor id.
-        values: What was read, by motor id; empty after a write.
+        faults: Names of the reported errors, by motor id.
+        values: Values that were read, by motor id; empty after a write.
     """
 
     def __init__(self, port: str, faults: Mapping[int, tuple[str, ...]], values: Mapping[int, int]):
@@ -75,4 +75,4 @@ class ServoFaultError(BusError):
 
 
 class TorqueOffError(RuntimeError):
-    """An arm without torque was commanded."""
+    """An arm whose torque is off was commanded."""

@@ -1,4 +1,4 @@
-"""A serial port that either moves bytes in bounded time or says that it is lost."""
+"""Serial port that either moves bytes in bounded time or raises that it is lost."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ _WRITE_SECONDS = 0.2
 
 
 class SerialLine:
-    """The bytes of one serial port, 8N1, used by no other program at the same time."""
+    """Exclusively opened serial port, 8N1."""
 
     def __init__(self, port: str, baudrate: int):
         """Open the port.
 
         Args:
-            port: Its path, such as /dev/ttyACM0.
-            baudrate: In bits per second.
+            port: Path of the port, such as /dev/ttyACM0.
+            baudrate: Bits per second.
 
         Raises:
-            PortLostError: If the port is not there, not permitted or in use.
+            PortLostError: If the port is missing, not permitted or in use.
         """
         self.port = port
         self.baudrate = baudrate
@@ -36,10 +36,10 @@ class SerialLine:
         self.open()
 
     def open(self) -> None:
-        """Open the port anew; what has been received meanwhile is gone.
+        """Open the port again, without what was received meanwhile.
 
         Raises:
-            PortLostError: As the constructor.
+            PortLostError: If the port is missing, not permitted or in use.
         """
         self.close()
         with self._losing():
@@ -52,25 +52,25 @@ class SerialLine:
             )
 
     def close(self) -> None:
-        """Close the port, also one that is lost; harmless if it is closed already."""
+        """Close the port, even a lost one; harmless if it is already closed."""
         device, self._serial = self._serial, None
         if device is not None:
-            # A device that has gone may refuse even this, and there is nothing left to save.
+            # A device that is gone may refuse even this, and there is nothing left to save.
             with contextlib.suppress(serial.SerialException, OSError, TerminalError):
                 device.close()
 
     def send(self, data: bytes) -> None:
-        """Hand bytes over to the port.
+        """Send bytes.
 
         Raises:
-            PortLostError: If it does not take them.
+            PortLostError: If the port does not take them.
         """
         device = self._device()
         with self._losing():
             device.write(data)
 
     def receive(self, most: int) -> bytes:
-        """Wait about 2 ms for up to so many bytes and return those that came.
+        """Wait about 2 ms for up to ``most`` bytes and return those received.
 
         Raises:
             PortLostError: If the port has gone away.
@@ -80,7 +80,7 @@ class SerialLine:
             return bytes(device.read(most))
 
     def discard(self) -> int:
-        """Throw away what waits to be read and return how many bytes that were.
+        """Drop what waits to be read and return the number of bytes.
 
         Raises:
             PortLostError: If the port has gone away.

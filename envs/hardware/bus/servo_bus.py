@@ -1,4 +1,4 @@
-"""The servo bus as a host uses it: registers by name, values checked, servo errors named."""
+"""Servo bus for a host: registers by name, values checked, servo errors named."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,10 +21,10 @@ BROADCAST_PING_WINDOW = 0.8
 
 
 class FeetechBus(Closing):
-    """STS3215 servos on a half-duplex serial line. May be used from several threads.
+    """STS3215 servos on a half-duplex serial line; safe to use from several threads.
 
-    Each method is one transaction that no other thread can break into, with answers awaited and
-    questions repeated as ``Transactions`` says: some 0.2 s at most by default.
+    Each method is one transaction that no other thread can break into. Waiting and repeating are
+    those of ``Transactions``: about 0.2 s at most by default.
 
     Errors that the servos report raise ``ServoFaultError`` after the transaction is complete; only
     ``read_telemetry`` returns them with its readings.
@@ -36,10 +36,10 @@ class FeetechBus(Closing):
         """Open the port.
 
         Args:
-            port: Its path, such as /dev/ttyACM0.
-            baudrate: In bits per second.
-            retries: How often a question is repeated before its motor is given up.
-            margin: How much later than the wire allows an answer may come [s]; the usual USB
+            port: Path of the port, such as /dev/ttyACM0.
+            baudrate: Bits per second.
+            retries: Number of repetitions of a question before its motor counts as missing.
+            margin: Time by which an answer may be later than the wire time [s]; the usual USB
                 adapters hold bytes back for up to 16 ms.
 
         Raises:
@@ -56,11 +56,11 @@ class FeetechBus(Closing):
 
     @property
     def counters(self) -> BusCounters:
-        """What has happened on the bus so far."""
+        """Counters of what has happened on the bus."""
         return self._transactions.counters
 
     def ping(self, servo_id: int) -> int:
-        """Return the model number of a servo, 777 for an STS3215, whatever errors it reports.
+        """Return the model number of a servo (777 for an STS3215), whatever errors it reports.
 
         Raises:
             NoAnswerError: If there is no such servo.
@@ -74,7 +74,7 @@ class FeetechBus(Closing):
     def broadcast_ping(self) -> list[int]:
         """Return the ids of all servos that answer, in ascending order; takes 0.8 s.
 
-        Answers can be lost here without notice: only ``ping`` says for sure that one is missing.
+        Answers can be lost here without notice: only ``ping`` tells reliably that one is missing.
 
         Raises:
             PortLostError: If the port has gone away.
@@ -99,9 +99,8 @@ class FeetechBus(Closing):
     def write(self, servo_id: int, name: str, value: int) -> None:
         """Set a register and wait until the servo confirms it.
 
-        A write that was carried out while its confirmation was lost is repeated. A changed ID or
-        Baud_Rate takes effect at once, so that such a repetition finds nobody: after ``NoAnswerError``,
-        ping the new one.
+        A write whose confirmation was lost is repeated. A changed ID or Baud_Rate takes effect at
+        once, so that such a repetition gets no answer: after ``NoAnswerError``, ping the new one.
 
         Raises:
             UnknownRegisterError: If there is no register of this name.
@@ -137,7 +136,7 @@ class FeetechBus(Closing):
         return self._values(register, self._read(servo_ids, register))
 
     def sync_write(self, name: str, values: Mapping[int, int]) -> None:
-        """Set the same register of several servos, by id, at once. Nobody confirms it.
+        """Set the same register of several servos, by id, at once and without confirmation.
 
         Raises:
             UnknownRegisterError: If there is no register of this name.
@@ -151,10 +150,10 @@ class FeetechBus(Closing):
         self._forget_phases(name, tuple(values))
 
     def read_telemetry(self, servo_ids: Sequence[int]) -> Telemetry:
-        """Read all that servos tell about themselves, in one sync read of 15 bytes each.
+        """Read the telemetry of servos in one sync read of 15 bytes each.
 
         Reported errors are in the result, since this is the way to watch a servo that has some.
-        A servo's Phase, which its units depend on, is read once and remembered.
+        A servo's Phase, which determines its units, is read once and cached.
 
         Raises:
             NoAnswerError: If servos do not answer.
@@ -178,10 +177,10 @@ class FeetechBus(Closing):
         )
 
     def reopen(self) -> None:
-        """Close the port and open it again, as after a cable was pulled and plugged in.
+        """Close the port and open it again, as after a cable was pulled and plugged in again.
 
         Raises:
-            PortLostError: If the port is not there (yet).
+            PortLostError: If the port is missing (still).
         """
         self._phases.clear()
         self._transactions.reopen()
@@ -191,7 +190,7 @@ class FeetechBus(Closing):
         self._transactions.close()
 
     def _read(self, servo_ids: Sequence[int], register: Register) -> dict[int, Packet]:
-        """Ask for a register, of one servo by READ and of several by SYNC_READ."""
+        """Ask for a register: one servo by READ, several by SYNC_READ."""
         address, size = register.address, register.size
 
         def question(ids: Sequence[int]) -> bytes:
@@ -202,26 +201,26 @@ class FeetechBus(Closing):
         return self._transactions.ask(question, servo_ids, size, f"READ {register.name}")
 
     def _values(self, register: Register, answers: Mapping[int, Packet]) -> dict[int, int]:
-        """Decode the answers and raise the errors in them."""
+        """Decode the answers and raise the errors that they report."""
         values = {i: register.decode(answer.payload) for i, answer in answers.items()}
         self._raise_faults(answers, values)
         return values
 
     def _raise_faults(self, answers: Mapping[int, Packet], values: Mapping[int, int]) -> None:
-        """Raise what servos report about themselves."""
+        """Raise the errors that servos report."""
         faults = {i: fault_names(answer.code) for i, answer in answers.items() if answer.code}
         if faults:
             raise ServoFaultError(self.port, faults, values)
 
     def _forget_phases(self, name: str, servo_ids: Sequence[int]) -> None:
-        """Forget units that a write may have changed, or whose servo has another id now."""
+        """Forget units that a write of Phase or ID may have changed."""
         if name in ("Phase", "ID"):
             for servo_id in servo_ids:
                 self._phases.pop(servo_id, None)
 
 
 def _writable(name: str) -> Register:
-    """Look a register up that a host may set."""
+    """Return the register of a name, which a host may set."""
     register = register_named(name)
     if register.read_only:
         raise ValueError(f"{name} (address {register.address}) is set by the servo alone")
