@@ -1,4 +1,4 @@
-"""Readings of servos that may be acted upon: what comes through damaged is read again."""
+"""Believed readings of servos: implausible ones are read again."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ _ATTEMPTS = 5
 
 
 class DoubtfulReadingError(BusError):
-    """What motors say cannot be true, however often they are asked."""
+    """Motors report implausible values on every attempt."""
 
     def __init__(self, port: str, doubts: dict[int, list[str]]):
         motors = "; ".join(f"motor {i}: {', '.join(found)}" for i, found in doubts.items())
@@ -23,11 +23,11 @@ class DoubtfulReadingError(BusError):
 
 
 class BelievedReader:
-    """Reads servos and believes what follows from the last reading, or what is said twice.
+    """Reader of servos that believes what follows from the last reading, or what is read twice.
 
-    A damaged answer that passes the checksum is mostly implausible after the last one, and is
-    never followed by a second one like it. A true jump is: a joint that was moved while the port
-    was away, a sensor that fails. So the very first reading is taken twice as well.
+    A damaged answer that passes the checksum is mostly implausible after the last one, and never
+    repeated. A true jump is repeated: a joint that was moved while the port was away, a sensor that
+    fails. The very first reading is taken twice for the same reason.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class BelievedReader:
         servo_ids: Sequence[int],
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Has read nothing yet.
+        """Start without a believed reading.
 
         Args:
-            bus: The servos' bus.
-            servo_ids: Who is read.
-            clock: Gives the time of a reading [s]; may only run forward.
+            bus: Bus of the servos.
+            servo_ids: Ids of the servos to read.
+            clock: Monotonic clock of the readings [s].
         """
         self._bus = bus
         self._servo_ids = tuple(servo_ids)
@@ -49,11 +49,11 @@ class BelievedReader:
         self._believed: PlausibilityCheck | None = None
 
     def forget(self) -> None:
-        """Believe the next reading only when it is confirmed by another."""
+        """Believe the next reading only when another one confirms it."""
         self._believed = None
 
     def read(self) -> tuple[float, Telemetry]:
-        """Return the time of a reading [s], and the reading.
+        """Return the time of a reading [s] and the reading.
 
         Raises:
             DoubtfulReadingError: If no two readings in a row agree.

@@ -1,4 +1,4 @@
-"""An arm's servos in joint angles, across lost packets and a port that comes and goes."""
+"""Servos of an arm in joint angles, across lost packets and lost ports."""
 
 import contextlib
 import logging
@@ -21,16 +21,16 @@ _LOG = logging.getLogger(__name__)
 
 
 class ArmUnreadableError(BusError):
-    """Motors have not been read for longer than the patience with them; the arm holds."""
+    """Readings of motors have failed for longer than the patience; the arm holds."""
 
 
 class ArmLink:
-    """The way to the servos of one arm.
+    """Link to the servos of one arm.
 
     Attributes:
-        lost: Whether the port has gone away; every use raises ``PortLostError`` until ``reopen`` succeeds.
-        newest: The last believed reading, None before the first.
-        failed_readings: How many readings have failed so far, after all repetitions.
+        lost: Whether the port is lost; every use raises ``PortLostError`` until ``reopen``.
+        newest: Last believed reading; None before the first.
+        failed_readings: Number of readings that failed so far, after all repetitions.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class ArmLink:
         sleep: Callable[[float], None] = time.sleep,
         registers: arm_setup.ArmRegisters = arm_setup.FOLLOWER,
     ):
-        """Take over a bus; nothing is sent yet.
+        """Take over a bus without sending anything.
 
         Args:
-            bus: The arm's.
-            calibration: Of this arm.
-            patience: How long readings may fail [s].
-            clock: The time [s].
-            sleep: Waits for so many seconds.
-            registers: What its motors are set to.
+            bus: Bus of the arm.
+            calibration: Calibration of this arm.
+            patience: Longest time that readings may fail [s].
+            clock: Function that returns the time [s].
+            sleep: Function that waits for a number of seconds.
+            registers: Register values of its motors.
         """
         self.lost = False
         self.newest: ArmTelemetry | None = None
@@ -71,18 +71,18 @@ class ArmLink:
 
     @property
     def counters(self) -> BusCounters:
-        """What has happened on the bus so far."""
+        """Counters of what has happened on the bus."""
         return self._bus.counters
 
     def identify(self) -> dict[str, str]:
-        """Check which arm this is and return its motors' firmware; see ``arm_setup``."""
+        """Check that this is the calibrated arm and return its firmware; see ``arm_setup``."""
         with self._port():
             firmware = arm_setup.identify(self._bus, self._calibration)
             arm_setup.check_calibration(self._bus, self._calibration)
             return firmware
 
     def configure(self) -> list[str]:
-        """Set the motors' registers and return what was changed; see ``arm_setup``."""
+        """Set the motors' registers and return the changes; see ``arm_setup``."""
         with self._port():
             return arm_setup.configure(self._bus, self._calibration, self._registers)
 
@@ -92,7 +92,7 @@ class ArmLink:
             return bool(arm_torque.energised(self._bus, self._calibration.ids))
 
     def read(self) -> ArmTelemetry:
-        """Return the present state.
+        """Return the current state.
 
         Raises:
             DoubtfulReadingError: If no two readings in a row agree.
@@ -104,10 +104,10 @@ class ArmLink:
             return self.newest
 
     def read_patiently(self) -> ArmTelemetry:
-        """Return the present state, or the last one as long as patience lasts.
+        """Return the current state, or the last one as long as the patience lasts.
 
         Raises:
-            ArmUnreadableError: If it is at an end.
+            ArmUnreadableError: If the patience is exceeded.
             PortLostError: If the port has gone away.
         """
         try:
@@ -124,29 +124,29 @@ class ArmLink:
             return self.newest
 
     def read_unless_newer(self, age: float) -> ArmTelemetry:
-        """Return the last reading if it is newer than an age [s], and read patiently if not."""
+        """Return the last reading if it is newer than an age [s], else read patiently."""
         if self.newest is not None and self._clock() - self.newest.time < age:
             return self.newest
         return self.read_patiently()
 
     def send(self, joint_targets: NDArray[np.float64]) -> None:
-        """Make joint angles, shape (6,) [rad], the goals; nobody confirms them."""
+        """Make joint angles, shape (6,) [rad], the goals, without confirmation."""
         ticks = self._calibration.to_ticks(joint_targets)
         with self._port():
             self._bus.sync_write("Goal_Position", self._by_id(ticks))
 
     def hold(self) -> ArmTelemetry:
-        """Make the present position the goal, and return it."""
+        """Make the current position the goal, and return it."""
         reading = self.read()
         with self._port():
             arm_torque.hold(self._bus, self._by_id(reading.ticks))
         return reading
 
     def switch_on(self, share: float = 1.0) -> ArmTelemetry:
-        """Switch the torque on where the arm is, and return that.
+        """Switch the torque on where the arm is, and return that state.
 
         Args:
-            share: Of the torque that the motors' EEPROM allows.
+            share: Share of the torque that the motors' EEPROM allows.
         """
         reading = self.read()
         with self._port():
@@ -154,13 +154,13 @@ class ArmLink:
         return reading
 
     def limit_torque(self, share: float) -> None:
-        """Limit the torque, which is on, to a share of what the EEPROM allows; unconfirmed."""
+        """Limit the torque, which is on, to a share of what the EEPROM allows, unconfirmed."""
         with self._port():
             limits = {i: int(share * allowed) for i, allowed in self._allowed.items()}
             self._bus.sync_write("Torque_Limit", limits)
 
     def ramp_down(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Lower the torque evenly to zero, and do something else now and then meanwhile."""
+        """Lower the torque evenly to zero within seconds, calling ``meanwhile`` on the way."""
 
         def sleep(duration: float) -> None:
             meanwhile()
@@ -176,7 +176,7 @@ class ArmLink:
             arm_torque.release(self._bus, self._calibration.ids)
 
     def release_faulty(self) -> None:
-        """Switch the torque of the servos off that report an error, which they then forget."""
+        """Switch off the torque of servos that report an error, which clears the error."""
         reading = self.read()
         named = zip(self._calibration.ids, reading.faults, strict=True)
         faulty = {servo_id: 0 for servo_id, faults in named if faults}
@@ -184,13 +184,13 @@ class ArmLink:
             arm_torque.write_all(self._bus, "Torque_Enable", faulty)
 
     def reopen(self, torque_on: bool) -> ArmTelemetry:
-        """Use a port again that was lost. The state is read first, then held or released.
+        """Reopen a lost port: read the state, then hold or release the arm.
 
         Args:
-            torque_on: Whether to hold the arm where it is; otherwise the torque goes off.
+            torque_on: Whether to hold the arm where it is; otherwise the torque is switched off.
 
         Raises:
-            BusError: If the port or motors are not back yet.
+            BusError: If the port or motors are still missing.
         """
         self.lost = True
         self._bus.reopen()
@@ -218,7 +218,7 @@ class ArmLink:
 
     @contextlib.contextmanager
     def _port(self) -> Iterator[None]:
-        """Notice that the port goes away."""
+        """Record the loss of the port."""
         try:
             yield
         except PortLostError:

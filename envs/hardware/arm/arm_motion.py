@@ -1,4 +1,4 @@
-"""Guarded slow motions of an arm: to a start pose, to rest."""
+"""Guarded slow motions of an arm: to a start pose, to the rest pose."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -20,11 +20,11 @@ _LIFTED = 0.075  # [m]: where the gripper still looks straight down
 
 
 class Movable(Protocol):
-    """What a motion asks of an arm."""
+    """Arm that a motion can command."""
 
     @property
     def goal(self) -> FloatArray:
-        """What the arm was last sent to, shape (6,) [rad]."""
+        """Last goal of the arm, shape (6,) [rad]."""
         ...
 
     def command(self, joint_targets: FloatArray) -> None:
@@ -32,22 +32,22 @@ class Movable(Protocol):
         ...
 
     def read(self) -> ArmState:
-        """Return the present state."""
+        """Return the current state."""
         ...
 
 
 class GuardedMotion:
-    """Moves an arm slowly along straight lines of its joints.
+    """Slow motion of an arm along straight lines of its joints.
 
     Where the line is blocked, as by the floor of the workspace, the arm is lifted and tries once
     more from above.
 
     Args:
-        arm: The arm; what it is commanded passes the safety layer there.
-        period: Of a command [s].
-        speed: Of the fastest joint [rad/s].
-        tolerance: How near each joint but the gripper has to come [rad].
-        why_held: Says what keeps the arm from moving, "" if nothing does.
+        arm: Arm; its commands pass the safety layer.
+        period: Period of the commands [s].
+        speed: Speed of the fastest joint [rad/s].
+        tolerance: Largest final error of each joint but the gripper [rad].
+        why_held: Function that returns what keeps the arm from moving, "" if nothing does.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class GuardedMotion:
         self._kinematics = Kinematics()
 
     def move(self, target: FloatArray) -> None:
-        """Move to joint angles, shape (6,) [rad], and return when the arm is there.
+        """Move to joint angles, shape (6,) [rad], and return once the arm is there.
 
         Raises:
             NotArrivedError: If the arm makes no progress; it holds where it is.
@@ -89,7 +89,7 @@ class GuardedMotion:
         )
 
     def _follow(self, target: FloatArray) -> bool:
-        """Command a straight line and say whether its end was reached.
+        """Command a straight line and return whether its end was reached.
 
         Each step starts from the goal before, so that the arm never hurries to catch up after the
         safety layer has slowed it down.

@@ -1,4 +1,4 @@
-"""An arm's telemetry in joint angles."""
+"""Telemetry of an arm in joint angles."""
 
 import time
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from envs.safety import ArmReading
 
 @dataclass(frozen=True)
 class ArmTelemetry(ArmReading):
-    """All that an arm tells, in the order of ``envs.kinematics.JOINTS``.
+    """Telemetry of an arm, in the order of ``envs.kinematics.JOINTS``.
 
     Attributes:
-        ticks: The servos' own positions, shape (6,), 4096 to the turn.
-        has_current: Shape (6,), whether the servo measures its current; where not, it reads 0 A.
+        ticks: Positions of the servos, shape (6,), 4096 per turn.
+        has_current: Whether the servo measures its current, shape (6,); otherwise it reads 0 A.
         faults: Names of the errors that each servo reports, six tuples.
     """
 
@@ -30,13 +30,13 @@ class ArmTelemetry(ArmReading):
     faults: tuple[tuple[str, ...], ...]
 
     def fault(self) -> str:
-        """The reported errors in words, "" where there are none."""
+        """Return the reported errors in words, "" if there are none."""
         named = zip(JOINTS, self.faults, strict=True)
         return "; ".join(f"{joint} reports {', '.join(names)}" for joint, names in named if names)
 
 
 class ArmReader:
-    """Reads an arm's servos and believes only what can be true."""
+    """Reader of an arm's servos that believes only plausible readings."""
 
     def __init__(
         self,
@@ -44,12 +44,12 @@ class ArmReader:
         calibration: Calibration,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Has read nothing yet.
+        """Start without a believed reading.
 
         Args:
-            bus: The servos' bus.
-            calibration: Of this arm.
-            clock: Gives the time of a reading [s].
+            bus: Bus of the servos.
+            calibration: Calibration of this arm.
+            clock: Clock of the readings [s].
         """
         self._reader = BelievedReader(bus, calibration.ids, clock)
         self._calibration = calibration
@@ -59,11 +59,11 @@ class ArmReader:
         self._gain = per_tick / RADIANS_PER_TICK
 
     def forget(self) -> None:
-        """Believe the next reading only when it is confirmed: the arm was out of reach."""
+        """Believe the next reading only when another one confirms it, as after a lost port."""
         self._reader.forget()
 
     def read(self) -> ArmTelemetry:
-        """Return the arm's state now.
+        """Return the current state of the arm.
 
         Raises:
             DoubtfulReadingError: If no two readings in a row agree.

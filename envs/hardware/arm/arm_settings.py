@@ -1,4 +1,4 @@
-"""How a physical arm is driven."""
+"""Settings of a physical arm."""
 
 from dataclasses import dataclass, field
 
@@ -8,17 +8,17 @@ from envs.options import number, one_of
 
 @dataclass(frozen=True)
 class ArmSettings:
-    """How an arm is driven.
+    """Settings of a physical arm.
 
     Attributes:
-        control_hz: Commands per second [Hz].
-        ramp_hz: Goals per second on the way from one command to the next [Hz]; a servo overshoots
+        control_hz: Number of commands per second [Hz].
+        ramp_hz: Number of goals per second between two commands [Hz]; a servo overshoots
             a step and follows a ramp.
-        reset_speed: Of the fastest joint in a reset and on the way to rest [rad/s].
-        reset_tolerance: How near each joint but the gripper has to come then [rad].
-        patience: Readings may fail for so long before the run ends [s]; the arm holds meanwhile.
-        on_return: "hold" or "release" (the arm drops) when a lost port is back.
-        letting_go: What closing the arm does.
+        reset_speed: Speed of the fastest joint in a reset and on the way to rest [rad/s].
+        reset_tolerance: Largest final error of each joint but the gripper then [rad].
+        patience: Longest time that readings may fail before the run ends [s]; the arm holds.
+        on_return: What happens when a lost port is back: "hold" or "release" (the arm drops).
+        letting_go: Settings of what closing the arm does.
 
     Raises:
         ValueError: If an entry is out of its range.

@@ -1,7 +1,7 @@
-"""Holding servos where they are, energising them without a jump, and letting them go.
+"""Torque of servos: holding them in place, energising them without a jump, releasing them.
 
-Works on motor ids and ticks, without a calibration and without the arm's model, so that the
-supervisor can do it too when all else is gone.
+These functions work on motor ids and ticks, without calibration and arm model, so that the
+supervisor can use them when the control process is gone.
 """
 
 import logging
@@ -14,11 +14,11 @@ from envs.hardware.errors import NoAnswerError, ServoFaultError
 _LOG = logging.getLogger(__name__)
 
 RAMP_STEPS_PER_SECOND = 20
-"""How finely Torque_Limit goes down."""
+"""Number of steps per second in which Torque_Limit goes down."""
 
 
 def energised(bus: FeetechBus, servo_ids: Sequence[int]) -> list[int]:
-    """Return those of the motors whose torque is on.
+    """Return the motors whose torque is on.
 
     Raises:
         NoAnswerError: If motors do not answer.
@@ -28,14 +28,14 @@ def energised(bus: FeetechBus, servo_ids: Sequence[int]) -> list[int]:
 
 
 def hold(bus: FeetechBus, positions: Mapping[int, int]) -> None:
-    """Make present positions the goals, which the motors confirm.
+    """Make the current positions the goals, which the motors confirm.
 
     Args:
-        bus: The motors' bus.
-        positions: Of each motor, by id [ticks]; read just now, and believed.
+        bus: Bus of the motors.
+        positions: Position of each motor, by id [ticks]; read just now, and believed.
 
     Raises:
-        NoAnswerError: If motors do not confirm; all the others have got their goal.
+        NoAnswerError: If motors do not confirm; all the others have their goal.
         PortLostError: If the port has gone away.
     """
     write_all(bus, "Goal_Position", positions)
@@ -44,18 +44,18 @@ def hold(bus: FeetechBus, positions: Mapping[int, int]) -> None:
 def switch_on(bus: FeetechBus, positions: Mapping[int, int], share: float = 1.0) -> dict[int, int]:
     """Switch the torque on without a jump: a servo pulls to its old goal, so that is set first.
 
-    Torque_Limit is set anew; an earlier ramp may have left it at zero.
+    Torque_Limit is set again, since an earlier ramp may have left it at zero.
 
     Args:
-        bus: The motors' bus.
-        positions: Of each motor, by id [ticks]; read just now, and believed.
-        share: Of the torque that the EEPROM allows.
+        bus: Bus of the motors.
+        positions: Position of each motor, by id [ticks]; read just now, and believed.
+        share: Share of the torque that the EEPROM allows.
 
     Returns:
-        What it allows, by id, as Torque_Limit counts it.
+        The torque that the EEPROM allows, by id, in units of Torque_Limit.
 
     Raises:
-        NoAnswerError: If motors do not confirm. Whoever has not confirmed its goal stays off.
+        NoAnswerError: If motors do not confirm; those that did not confirm their goal stay off.
         PortLostError: If the port has gone away.
     """
     hold(bus, positions)
@@ -75,11 +75,11 @@ def ramp_down(
     """Lower Torque_Limit evenly to zero, so that the arm sinks instead of falling.
 
     Args:
-        bus: The motors' bus.
-        servo_ids: The motors.
-        seconds: How long it takes.
-        clock: The time [s].
-        sleep: Waits for so many seconds.
+        bus: Bus of the motors.
+        servo_ids: Ids of the motors.
+        seconds: Duration of the ramp [s].
+        clock: Function that returns the time [s].
+        sleep: Function that waits for a number of seconds.
 
     Raises:
         NoAnswerError: If motors do not answer.
@@ -97,7 +97,7 @@ def ramp_down(
 def release(bus: FeetechBus, servo_ids: Sequence[int]) -> None:
     """Switch the torque off at once, which the motors confirm.
 
-    Torque_Limit goes back to what the EEPROM says, so that the next program finds strong motors.
+    Torque_Limit goes back to the EEPROM's value, so that the next program finds strong motors.
 
     Raises:
         NoAnswerError: If motors do not confirm; all the others are off.
@@ -108,7 +108,7 @@ def release(bus: FeetechBus, servo_ids: Sequence[int]) -> None:
 
 
 def read_all(bus: FeetechBus, name: str, servo_ids: Sequence[int]) -> dict[int, int]:
-    """Read a register of motors that may be reporting errors.
+    """Read a register of motors that may report errors.
 
     Raises:
         NoAnswerError: If motors do not answer.
@@ -122,7 +122,7 @@ def read_all(bus: FeetechBus, name: str, servo_ids: Sequence[int]) -> dict[int, 
 
 
 def write_all(bus: FeetechBus, name: str, values: Mapping[int, int]) -> None:
-    """Write a register of motors that may be reporting errors, to each until it confirms.
+    """Write a register of motors that may report errors, each with confirmation.
 
     Raises:
         NoAnswerError: If motors do not confirm, after all of them have been asked.
@@ -141,5 +141,5 @@ def write_all(bus: FeetechBus, name: str, values: Mapping[int, int]) -> None:
 
 
 def _in_order(values: Mapping[int, int]) -> Iterable[tuple[int, int]]:
-    """The values by id, the tip of the arm last: what carries most is served first."""
+    """Return the values by id, the tip of the arm last: the joints that carry most come first."""
     return sorted(values.items())

@@ -1,4 +1,4 @@
-"""How a leader arm is driven."""
+"""Settings of a leader arm."""
 
 from dataclasses import dataclass, field
 
@@ -8,21 +8,21 @@ from envs.options import number
 
 @dataclass(frozen=True)
 class LeaderSettings:
-    """How a leader arm mirrors the follower.
+    """Settings of a leader arm that mirrors the follower.
 
     Attributes:
-        rate: How often it is read and sent to [Hz].
-        torque: The most that its servos may pull with while it mirrors, as a share of their
-            stall torque; a hand has to be stronger.
-        approach_speed: Of the fastest joint, until it is where the follower is [rad/s].
-        speed: Of the fastest joint from then on [rad/s]; one that its servo can do against the
-            arm's weight, or it would lag behind as if a hand held it.
-        clearance: The TCP is kept this high above the table while it mirrors [m].
-        smoothing: How long it takes to make up 63 % of a step of the follower [s].
-        grace: How long it stands still when it begins to mirror, for the hand to let go [s].
-        limp_time: How long its torque takes to go off where nobody has grabbed it [s].
-        patience: Readings may fail for so long before it counts as lost [s].
-        grab: When it counts as grabbed.
+        rate: Rate at which the arm is read and gets goals [Hz].
+        torque: Torque limit of the servos while the arm mirrors, as a share of their stall
+            torque; a hand has to be stronger.
+        approach_speed: Speed of the fastest joint until the arm is aligned [rad/s].
+        speed: Speed of the fastest joint from then on [rad/s]; low enough for its servo to keep
+            up against the arm's weight, or the lag would look like a hand.
+        clearance: Least height of the TCP above the table while the arm mirrors [m].
+        smoothing: Time to make up 63 % of a step of the follower [s].
+        grace: Time without motion when mirroring begins, for the hand to let go [s].
+        limp_time: Time in which the torque fades where nobody has grabbed the arm [s].
+        patience: Longest time that readings may fail before the arm counts as lost [s].
+        grab: Rule by which the arm counts as grabbed.
 
     Raises:
         ValueError: If an entry is out of its range.
