@@ -1,4 +1,4 @@
-"""What an arm has to be before it may move: complete, calibrated and configured."""
+"""Setup checks: an arm that may move is complete, calibrated and configured."""
 
 import logging
 import time
@@ -16,16 +16,16 @@ _LOG = logging.getLogger(__name__)
 _LATER = 0.2  # [s]
 
 PHASE_MULTI_TURN = 0x10
-"""Phase bit of an angle that counts turns; the arm's joints know one turn only."""
+"""Phase bit of an angle that counts turns; the arm's joints have one turn only."""
 
 
 @dataclass(frozen=True)
 class ArmRegisters:
-    """What the motors of an arm are set to.
+    """Register values of an arm's motors.
 
     Attributes:
-        every: Values of all its motors, by register.
-        gripper: Those of the gripper alone.
+        every: Values of all motors, by register.
+        gripper: Values of the gripper alone, by register.
     """
 
     every: Mapping[str, int]
@@ -42,23 +42,23 @@ _EVERY = {
 }
 
 GRIPPER = {"Max_Torque_Limit": 500, "Protection_Current": 250, "Overload_Torque": 25}
-"""Registers of its gripper: half the torque, since it burns out when it stalls at full torque."""
+"""Registers of the gripper: half the torque, since it burns out when it stalls at full torque."""
 
 FOLLOWER = ArmRegisters(_EVERY | {"D_Coefficient": 32}, GRIPPER)
-"""Quick to answer, and soft enough not to shake."""
+"""Registers of a follower: quick to answer, and soft enough not to shake."""
 
 LEADER = ArmRegisters(_EVERY | {"D_Coefficient": 16}, {})
-"""A hand can lead its motors even while they pull; its handle has nothing to close on."""
+"""Registers of a leader: a hand can move it against its torque; its handle closes on nothing."""
 
 _CHANGES_THE_MOTION = ("Phase", "Operating_Mode")
 
 
 class ArmSetupError(RuntimeError):
-    """An arm that must not move as it is; the message says what to do."""
+    """The arm must not move as it is; the message says what to do."""
 
 
 class CalibrationMismatchError(ArmSetupError):
-    """A calibration file that does not belong to what the motors hold."""
+    """The calibration file does not match the motors."""
 
 
 def identify(bus: FeetechBus, calibration: Calibration) -> dict[str, str]:
@@ -96,7 +96,7 @@ def identify(bus: FeetechBus, calibration: Calibration) -> dict[str, str]:
 
 
 def _patiently_pinged(bus: FeetechBus, servo_id: int) -> int:
-    """Ask a motor for its model, and again a little later: a busy computer misses answers."""
+    """Ask a motor for its model, if need be twice, since a busy computer misses answers."""
     try:
         return bus.ping(servo_id)
     except NoAnswerError:
@@ -105,7 +105,7 @@ def _patiently_pinged(bus: FeetechBus, servo_id: int) -> int:
 
 
 def check_calibration(bus: FeetechBus, calibration: Calibration) -> None:
-    """Compare a calibration with what the motors hold.
+    """Check a calibration against the motors' registers.
 
     Raises:
         CalibrationMismatchError: If they differ.
@@ -130,7 +130,7 @@ def check_calibration(bus: FeetechBus, calibration: Calibration) -> None:
 
 
 def write_calibration(bus: FeetechBus, calibration: Calibration) -> None:
-    """Write a calibration to the motors, whose torque has to be off: every angle changes.
+    """Write a calibration to the motors, whose torque has to be off, since every angle changes.
 
     Raises:
         ArmSetupError: If a motor is energised, or does not take a value.
@@ -151,12 +151,12 @@ def write_calibration(bus: FeetechBus, calibration: Calibration) -> None:
 def configure(
     bus: FeetechBus, calibration: Calibration, registers: ArmRegisters = FOLLOWER
 ) -> list[str]:
-    """Set an arm's registers and return what was changed, in words.
+    """Set the registers of an arm and return the changes, in words.
 
-    EEPROM wears out and is written only where it differs. An arm that is energised stays so.
+    EEPROM wears out and is written only where it differs. An energised arm stays energised.
 
     Raises:
-        ArmSetupError: If a motor does not take a value, or if one that is energised would move.
+        ArmSetupError: If a motor does not take a value, or an energised one would move.
         NoAnswerError: If motors do not answer.
         ServoFaultError: If a motor reports an error.
         PortLostError: If the port has gone away.
@@ -174,7 +174,7 @@ def configure(
 
 
 def _calibrated(calibration: Calibration) -> dict[str, dict[int, int]]:
-    """What the motors hold of a calibration: values by motor id, by register."""
+    """Return the registers of a calibration: values by motor id, by register."""
     motors = calibration.motors.values()
     return {
         "Homing_Offset": {motor.id: motor.homing_offset for motor in motors},
@@ -186,7 +186,7 @@ def _calibrated(calibration: Calibration) -> dict[str, dict[int, int]]:
 def _write_where_different(
     bus: FeetechBus, calibration: Calibration, register: str, wanted: dict[int, int]
 ) -> list[str]:
-    """Bring one register of some motors to its values and return what was changed, in words."""
+    """Set one register of some motors and return the changes, in words."""
     found = read_all(bus, register, list(wanted))
     different = [i for i in wanted if found[i] != wanted[i]]
     if not different:
@@ -222,6 +222,6 @@ def _write_where_different(
 
 
 def _names(calibration: Calibration, servo_ids: Iterable[int]) -> str:
-    """The motors' joints and ids."""
+    """Return the joints and ids of motors, in words."""
     joints = {motor.id: joint for joint, motor in calibration.motors.items()}
     return ", ".join(f"{joints[i]} (motor {i})" for i in servo_ids)

@@ -1,4 +1,4 @@
-"""Calibrating an arm by hand: follows the joints, and writes nothing until it is told to."""
+"""Calibration of an arm by hand: a recording of its joints that writes nothing itself."""
 
 from collections.abc import Mapping
 
@@ -9,25 +9,25 @@ from envs.hardware.setup.calibration import MotorCalibration
 from envs.hardware.setup.homing import FULL_TURN, Progress, Sweep, calibrated, progress
 
 _LARGEST_STEP = 400
-"""Between two readings that confirm each other; a hand moves less in one cycle [ticks]."""
+"""Largest step between two readings that confirm each other; a hand is slower [ticks]."""
 
 
 class Calibrating:
-    """Follows every joint's encoder while a person sweeps it; only reads.
+    """Recording of every joint's encoder while a person sweeps it; it only reads.
 
     Attributes:
-        lost: Cycles in which motors did not answer.
+        lost: Number of cycles in which motors did not answer.
     """
 
     def __init__(
         self, bus: FeetechBus, ids: Mapping[str, int], nominal_travel: Mapping[str, float]
     ) -> None:
-        """Read the offsets that the motors hold, to see their encoders behind them.
+        """Read the offsets of the motors, which their positions include.
 
         Args:
-            bus: The motors' bus.
-            ids: On the bus by joint name.
-            nominal_travel: Of the arm's model by joint name [rad].
+            bus: Bus of the motors.
+            ids: Motor ids by joint name.
+            nominal_travel: Travel in the arm's model, by joint name [rad].
 
         Raises:
             NoAnswerError: If motors do not answer.
@@ -41,9 +41,9 @@ class Calibrating:
         self._last: dict[str, int] = {}
 
     def step(self) -> None:
-        """Take in one reading of every joint; lost answers are counted, not raised.
+        """Read every joint once; lost answers are counted, not raised.
 
-        A reading counts when it lies near the one before: a damaged packet may pass its checksum.
+        A reading counts if it is near the previous one: a damaged packet may pass its checksum.
 
         Raises:
             ServoFaultError: If a motor reports an error.
@@ -61,11 +61,11 @@ class Calibrating:
             if before is None or _distance(encoder, before) > _LARGEST_STEP:
                 continue
             if name == FULL_TURN:
-                self._sweeps[name] = Sweep()  # where it is at the end is its middle
+                self._sweeps[name] = Sweep()  # its last position is its middle
             self._sweeps[name].add(encoder)
 
     def progress(self) -> dict[str, Progress]:
-        """How far each joint that is to be swept has come."""
+        """Return the progress of each joint that has to be swept."""
         return progress(self._sweeps, self._nominal)
 
     def finish(self) -> dict[str, MotorCalibration]:
@@ -78,6 +78,6 @@ class Calibrating:
 
 
 def _distance(one: int, other: int) -> int:
-    """Between two encoder readings, the short way round [ticks]."""
+    """Return the shorter distance between two encoder readings [ticks]."""
     apart = (one - other) % TICKS_PER_TURN
     return min(apart, TICKS_PER_TURN - apart)

@@ -1,4 +1,4 @@
-"""Calibrating virtual servos that a hand moves."""
+"""Calibration of virtual servos that a hand moves."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_a_sweep_too_small_names_the_joints(
         procedure.finish()
 
 
-def test_lost_packets_and_one_wild_reading_do_no_harm(
+def test_lost_packets_and_a_wild_reading_are_ignored(
     bus: FeetechBus, port: VirtualPort, plant: KinematicPlant
 ) -> None:
     procedure = Calibrating(bus, IDS, TRAVEL)
