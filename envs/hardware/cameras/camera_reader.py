@@ -1,4 +1,4 @@
-"""A thread that keeps the newest frame of one camera, and knows when it is too old."""
+"""Camera reader: a thread that keeps the newest frame of one camera and knows its age."""
 
 import logging
 import threading
@@ -16,21 +16,21 @@ from envs.hardware.cameras.camera_settings import CameraSettings
 logger = logging.getLogger(__name__)
 
 OpenCapture = Callable[[str, CameraSettings], Capture]
-"""Opens a camera by its name and settings; raises CameraError where that fails."""
+"""Function that opens a camera by its name and settings, or raises CameraError."""
 
 _RETRY = 0.3  # [s] between two attempts to open a lost camera
 _CLOSE_TIMEOUT = 4.0  # [s]: longer than any single wait for a frame or an open
 _RATE_WINDOW = 2.0  # [s]
-_SLOW = 0.8  # of the wanted rate
+_SLOW = 0.8  # share of the wanted rate
 
 
 @dataclass(frozen=True)
 class TimedFrame:
-    """A frame and when it was there.
+    """Frame with its time.
 
     Attributes:
-        image: RGB of the camera's shape.
-        time: On ``time.monotonic`` [s].
+        image: RGB image in the camera's shape.
+        time: Time of the frame, on ``time.monotonic`` [s].
     """
 
     image: Image
@@ -39,15 +39,15 @@ class TimedFrame:
 
 @dataclass(frozen=True)
 class CameraStatus:
-    """How a camera is doing.
+    """State of a camera.
 
     Attributes:
-        connected: Whether it is open.
-        age: Since its newest frame [s]; infinite before the first.
+        connected: Whether the camera is open.
+        age: Age of its newest frame [s]; infinite before the first.
         fps: Frames per second over the last two seconds.
-        losses: How often it was lost, a failure to open it included.
-        returns: How often it came back.
-        trouble: Why it is lost, "" where it is not.
+        losses: Number of times it was lost, failures to open it included.
+        returns: Number of times it came back.
+        trouble: Reason why it is lost; "" if it is not.
     """
 
     connected: bool
@@ -59,14 +59,14 @@ class CameraStatus:
 
 
 class CameraReader:
-    """Reads a camera as fast as it delivers and keeps the newest frame only.
+    """Thread that reads a camera as fast as it delivers and keeps only the newest frame.
 
     A lost camera is opened again and again until it returns; both are logged.
 
     Args:
-        camera: The camera's name.
-        settings: What it is set to.
-        open_capture: Opens it.
+        camera: Name of the camera.
+        settings: Settings of the camera.
+        open_capture: Function that opens the camera.
     """
 
     def __init__(self, camera: str, settings: CameraSettings, open_capture: OpenCapture) -> None:
@@ -90,10 +90,10 @@ class CameraReader:
         """Wait until there is a frame.
 
         Args:
-            timeout: How long at most [s].
+            timeout: Longest time to wait [s].
 
         Raises:
-            CameraError: If the camera is lost before, or has none in time.
+            CameraError: If the camera is lost, or delivers no frame in time.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._frame or self._trouble, timeout)
@@ -126,7 +126,7 @@ class CameraReader:
         return frame
 
     def status(self) -> CameraStatus:
-        """Return how the camera is doing."""
+        """Return the state of the camera."""
         with self._changed:
             age = float("inf") if self._frame is None else time.monotonic() - self._frame.time
             return CameraStatus(
@@ -138,7 +138,7 @@ class CameraReader:
         self._stop.set()
 
     def close(self) -> None:
-        """End the thread, which lets go of the camera."""
+        """End the thread, which releases the camera."""
         self.stop()
         self._thread.join(_CLOSE_TIMEOUT)
         if self._thread.is_alive():
@@ -166,7 +166,7 @@ class CameraReader:
                 capture.release()
 
     def _take(self, image: Image, now: float) -> None:
-        """Keep a frame; a repeated one is no new frame, so that its age tells a frozen picture."""
+        """Keep a frame; a repeated one does not count, so that the age reveals a frozen picture."""
         last = self._frame
         alike = last is not None and np.array_equal(image, last.image)
         with self._changed:

@@ -1,4 +1,4 @@
-"""The physical cameras: any number of them, read side by side."""
+"""Physical cameras: any number of them, each read by a thread of its own."""
 
 import time
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ __all__ = ["CameraSettings", "CameraStatus", "OpenCVCameras"]
 
 
 class OpenCVCameras(Closing):
-    """Cameras, video files and streams that OpenCV reads. It implements ``envs.interfaces.Cameras``.
+    """Cameras, video files and streams of OpenCV; implements ``envs.interfaces.Cameras``.
 
-    A thread per camera keeps its newest frame, so that reading never waits for one.
+    A thread per camera keeps its newest frame, so that ``read`` never waits for one.
 
     Args:
-        settings: What each camera is set to, by its name.
-        start_timeout: How long the first frames may take [s].
-        open_capture: Opens a camera; None for OpenCV.
+        settings: Settings of each camera, by its name.
+        start_timeout: Longest time until the first frames [s].
+        open_capture: Function that opens a camera; None for OpenCV.
 
     Raises:
         CameraError: If OpenCV cannot be imported, or a camera cannot be opened, does not take its
@@ -70,7 +70,7 @@ class OpenCVCameras(Closing):
 
     @property
     def timestamps(self) -> Mapping[str, float]:
-        """When each frame of the last ``read`` was there, on ``time.monotonic`` [s]."""
+        """Time of each frame of the last ``read``, on ``time.monotonic`` [s]."""
         return dict(self._timestamps)
 
     @property
@@ -80,7 +80,7 @@ class OpenCVCameras(Closing):
         return max(times) - min(times) if times else 0.0
 
     def status(self) -> dict[str, CameraStatus]:
-        """Return how each camera is doing; a lost one is no error here."""
+        """Return the state of each camera; a lost one is no error here."""
         return {name: reader.status() for name, reader in self._readers.items()}
 
     def close(self) -> None:
