@@ -1,4 +1,4 @@
-"""The physical SO101 follower, as ``SO101Env`` moves it."""
+"""Physical SO101 follower, as ``SO101Env`` moves it."""
 
 import logging
 import time
@@ -25,27 +25,27 @@ FloatArray = NDArray[np.float64]
 
 _LOG = logging.getLogger(__name__)
 
-_FRESH = 0.5  # of a period: a command is judged by a reading of this age without a new one
+_FRESH = 0.5  # share of a period: a command is checked against a reading up to this old
 
 
 class FeetechArm:
     """Six STS3215 that follow joint targets, each of which passes the safety layer.
 
-    ``connect`` comes first and moves nothing; ``reset`` switches the torque on; ``close`` lets go. While
-    readings fail the arm holds, and an error ends that after ``patience`` seconds. When the port is
-    lost every call raises ``PortLostError`` until it is back; then the first one reads the state, and
-    holds or releases. Not thread-safe; the bus is.
+    ``connect`` comes first and moves nothing; ``reset`` switches the torque on; ``close`` releases
+    the arm. While readings fail the arm holds, and after ``patience`` seconds an error is raised.
+    While the port is lost every call raises ``PortLostError``; the first call after its return
+    reads the state, and holds or releases the arm. Not thread-safe; the bus is.
 
     Attributes:
-        settings: How it is driven.
-        safety: What all commands pass.
-        pace: The control loop's clock, with its overruns.
-        link: The way to the servos.
-        torque: Whether it is on.
-        held: Why the arm did not follow its last command, "" if it did.
-        limited: What cut its last command short, as in ``envs.safety.Decision``.
-        firmware: Of each motor by joint, after ``connect``.
-        changes: What ``connect`` changed in the motors, in words.
+        settings: Settings of the arm.
+        safety: Safety layer, which all commands pass.
+        pace: Clock of the control loop, with its overruns.
+        link: Link to the servos.
+        torque: Whether the torque is on.
+        held: Reason why the arm did not follow its last command; "" if it did.
+        limited: Limits that cut its last command short, as in ``envs.safety.Decision``.
+        firmware: Firmware of each motor by joint, after ``connect``.
+        changes: Changes that ``connect`` made to the motors, in words.
     """
 
     def __init__(
@@ -59,16 +59,16 @@ class FeetechArm:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ):
-        """Send nothing yet.
+        """Take over a bus without sending anything.
 
         Args:
-            bus: The arm's, closed by ``close``.
-            calibration: Of this arm.
-            limits: Of all commands.
-            settings: How it is driven.
-            supervision: Shows life to what lets go of the arm when this process dies.
-            clock: The time [s].
-            sleep: Waits for so many seconds.
+            bus: Bus of the arm; ``close`` closes it.
+            calibration: Calibration of this arm.
+            limits: Limits of all commands.
+            settings: Settings of the arm.
+            supervision: Client of the supervisor, which releases the arm when this process dies.
+            clock: Function that returns the time [s].
+            sleep: Function that waits for a number of seconds.
         """
         self.settings = settings or ArmSettings()
         self.safety = SafetyLayer(limits)
@@ -94,17 +94,17 @@ class FeetechArm:
 
     @property
     def fault(self) -> str:
-        """Why it stands still, or was released, until ``acknowledge``; "" where neither."""
+        """Reason why the arm stands still or was released, until ``acknowledge``; "" if none."""
         return self.safety.fault
 
     @property
     def goal(self) -> FloatArray:
-        """What the arm was last sent to, shape (6,) [rad]; where it is, if to nothing yet."""
+        """Last goal of the arm, shape (6,) [rad]; its position before the first goal."""
         sent = self._goals.sent
         return self.read().positions if sent is None else sent
 
     def connect(self) -> None:
-        """Check and configures the motors. An arm that is found energised is held where it is.
+        """Check and configure the motors. An arm that is found energised is held where it is.
 
         Raises:
             ArmSetupError: If a motor is missing, of another model, or refuses a value.
@@ -125,11 +125,11 @@ class FeetechArm:
         Raises:
             BusError: If the arm cannot be read or motors do not confirm.
         """
-        self.torque = True  # from the first motor on, which ``close`` then lets go of
+        self.torque = True  # from the first motor on, so that ``close`` releases it
         self._start_from(self.link.switch_on())
 
     def hold(self) -> None:
-        """Make the arm's present position its goal; raises as ``torque_on``."""
+        """Make the arm's current position its goal; raises as ``torque_on``."""
         self._start_from(self.link.hold())
 
     def ramp_down(self, seconds: float) -> None:
@@ -142,14 +142,14 @@ class FeetechArm:
         self.torque = False
 
     def handover(self) -> None:
-        """Move slowly at first: someone else gives the commands from now on."""
+        """Start slowly again, since the commands come from another source from now on."""
         self.safety.handover()
 
     def acknowledge(self) -> None:
-        """Go on, slowly, after a hold because of a servo's state; a released arm stays so.
+        """Resume slowly after a hold because of a servo's state; a released arm stays released.
 
-        Servos forget an error when their torque goes off and on, which happens here within
-        milliseconds and where they are; raises as ``torque_on``.
+        Servos clear an error when their torque goes off and on, which happens here within
+        milliseconds and in place; raises as ``torque_on``.
         """
         self.safety.acknowledge()
         if self.torque:
@@ -157,7 +157,7 @@ class FeetechArm:
             self.torque_on()
 
     def reset(self, joint_positions: FloatArray) -> None:
-        """Move slowly to joint angles, shape (6,) [rad]; switches the torque on if it is off.
+        """Switch the torque on if it is off, and move slowly to joint angles, shape (6,) [rad].
 
         Raises:
             NotArrivedError: If the way is blocked.
@@ -185,7 +185,7 @@ class FeetechArm:
     def command(self, joint_targets: FloatArray) -> None:
         """Move toward joint angles, shape (6,) [rad], and return when the period is over.
 
-        What keeps the arm from doing so stands in ``held``.
+        ``held`` says afterwards what kept the arm from moving.
 
         Raises:
             ValueError: If the targets have another shape.
@@ -206,15 +206,15 @@ class FeetechArm:
         self.pace.wait()
 
     def read(self) -> ArmState:
-        """Return the present state, or the last one while readings fail; see ``read_telemetry``."""
+        """Return the current state, or the last one while readings fail; see ``read_telemetry``."""
         reading = self.read_telemetry()
         return ArmState(reading.positions, reading.velocities, reading.currents)
 
     def read_telemetry(self) -> ArmTelemetry:
-        """Return all that the arm tells, with the time of the reading.
+        """Return the arm's telemetry, with the time of the reading, and act on it.
 
-        The reading is acted upon: a gripper that presses too hard is loosened, and an arm with a
-        servo beyond its limits is held or released.
+        A gripper that presses too hard is loosened, and an arm with a servo beyond its limits is
+        held or released.
 
         Raises:
             ArmUnreadableError: If readings have failed for too long.
@@ -231,7 +231,7 @@ class FeetechArm:
         return reading
 
     def close(self) -> None:
-        """Let go of the arm as the settings say, and close the port; harmless the second time.
+        """Release the arm as the settings say, and close the port; harmless the second time.
 
         If that fails, the supervisor is left to try.
 
@@ -253,7 +253,7 @@ class FeetechArm:
                 self._supervision = None
 
     def _ready(self) -> None:
-        """Show that this process lives, and take a port back that was lost."""
+        """Send a heartbeat, and reopen a lost port."""
         self._beat()
         if not self.link.lost:
             return
@@ -267,20 +267,20 @@ class FeetechArm:
 
     def _beat(self) -> None:
         if self._supervision is not None:
-            self._supervision.beat(needed=not self._closed)  # whoever lets go needs it no more
+            self._supervision.beat(needed=not self._closed)  # a release needs no supervisor
 
     def _start_from(self, reading: ArmTelemetry) -> None:
-        """Command go on from where the arm is, slowly."""
+        """Let the next command start slowly from where the arm is."""
         self._goals.start_from(reading.positions)
         self.safety.connect()
         self.pace.restart()
 
     def _decide(self, joint_targets: FloatArray, reading: ArmTelemetry) -> Decision:
-        """Return what may be sent for a command."""
+        """Return the decision of the safety layer on a command."""
         fault = reading.fault()
         if not fault:
             return self.safety.decide(joint_targets, reading, self._clock())
-        # A servo that protects itself pulls weakly or not at all: nothing moves around it.
+        # A servo that protects itself has little or no torque, so that the others stay in place.
         self.safety.handover()
         decision = self.safety.watch(reading, self._clock())
         if decision.verdict is Verdict.RELEASE:
@@ -288,7 +288,7 @@ class FeetechArm:
         return Decision(Verdict.HOLD, decision.targets, fault)
 
     def _carry_out(self, decision: Decision, end: float) -> None:
-        """Do what the safety layer says, by the end of the period [s]."""
+        """Carry out a decision of the safety layer, by the end of the period [s]."""
         if decision.reason and decision.reason != self.held:
             _LOG.warning("the arm is not moved (%s): %s", decision.verdict, decision.reason)
         self.held, self.limited = decision.reason, decision.limited

@@ -1,4 +1,4 @@
-"""Every way out of a program that holds an arm: hold, go to rest or grow weak, and only then off.
+"""Safe release of an arm: hold it, move it to rest or lower its torque, and only then switch off.
 
 Torque off in mid-air drops the arm, and a program that just ends leaves its motors energised.
 """
@@ -21,7 +21,7 @@ from envs.options import number, one_of
 FloatArray = NDArray[np.float64]
 
 WAYS = ("ramp", "rest", "release")
-"""Grow weak in place; move to rest first; or drop at once, which has to be asked for."""
+"""Ways of release: lower the torque in place; move to rest first; drop at once."""
 
 _LOG = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -32,22 +32,23 @@ class NotArrivedError(RuntimeError):
 
 
 class Released(SystemExit):
-    """SIGTERM or SIGHUP came: ends the program through its ``finally`` clauses, as ``sys.exit``."""
+    """End of the program on SIGTERM or SIGHUP, through its ``finally`` clauses."""
 
 
 @dataclass(frozen=True)
 class LettingGo:
-    """How an arm is let go of.
+    """Settings of the release of an arm.
 
     Attributes:
-        way: "ramp" lowers Torque_Limit to zero where the arm is; "rest" does so after a guarded
-            motion to ``rest``; "release" switches the torque off at once, and the arm drops.
-        ramp_time: How long Torque_Limit takes to reach zero [s].
-        rest: Joint angles, six of them [rad], within the workspace; for "rest" only.
+        way: Way of release: "ramp" lowers Torque_Limit to zero where the arm is; "rest" does so
+            after a guarded motion to ``rest``; "release" switches the torque off at once, and the
+            arm drops.
+        ramp_time: Time in which Torque_Limit reaches zero [s].
+        rest: Six joint angles within the workspace [rad]; for "rest" only.
 
     Raises:
         TypeError: If ``ramp_time`` is no number.
-        ValueError: If an entry is out of its range, or ``rest`` is missing or of no use.
+        ValueError: If an entry is out of its range, or ``rest`` is missing or superfluous.
     """
 
     way: str = "ramp"
@@ -73,14 +74,14 @@ class LettingGo:
 
 
 class Holdable(Protocol):
-    """What letting go asks of an arm."""
+    """Arm that can be released safely."""
 
     def hold(self) -> None:
-        """Make the present position the goal."""
+        """Make the current position the goal."""
         ...
 
     def move(self, joint_positions: FloatArray) -> None:
-        """Move slowly through the safety layer; raises ``NotArrivedError`` where that ends short."""
+        """Move slowly through the safety layer; raise ``NotArrivedError`` if the way is blocked."""
         ...
 
     def ramp_down(self, seconds: float) -> None:
@@ -93,10 +94,10 @@ class Holdable(Protocol):
 
 
 def let_go(arm: Holdable, how: LettingGo) -> None:
-    """Let go of an energised arm.
+    """Release an energised arm safely.
 
-    A motor that does not answer, or a way to rest that is blocked, shortens the way but not the
-    end: the arm grows weak where it is, and is released.
+    If a motor does not answer or the way to rest is blocked, the torque is lowered where the arm
+    is.
 
     Raises:
         PortLostError: If the port has gone away; the servos keep their last goals.
@@ -121,19 +122,22 @@ def let_go(arm: Holdable, how: LettingGo) -> None:
 
 
 class Closable(Protocol):
-    """Something whose ``close`` lets go of an arm."""
+    """Object whose ``close`` releases an arm."""
 
     def close(self) -> None:
-        """Let go; harmless the second time."""
+        """Release the arm; harmless the second time."""
         ...
 
 
 class SafeShutdown:
-    """Leads exceptions, signals that end a program, and every other end of it to ``close()``.
+    """Guard that calls ``close()`` on exceptions, signals and every other end of the program.
 
-    As a context manager, or with ``install()`` for a program that ends elsewhere. A signal that
-    comes while the arm is already being let go of is noted and does not break that off. Signals
-    can be caught in the main thread only; elsewhere the other ways remain.
+    Use it as a context manager, or with ``install()`` in a program that ends elsewhere. A signal
+    during the release is logged and does not interrupt it. Signals can be caught in the main thread
+    only; in other threads only exceptions and the interpreter's end are covered.
+
+    Args:
+        arm: Object whose ``close`` releases the arm.
     """
 
     def __init__(self, arm: Closable):
@@ -142,14 +146,14 @@ class SafeShutdown:
         self._before: dict[signal.Signals, Any] = {}
 
     def install(self) -> Self:
-        """Catch signals and the interpreter's end from now on."""
+        """Start to catch signals and the interpreter's end."""
         if threading.current_thread() is threading.main_thread():
             self._before = {each: signal.signal(each, self._caught) for each in _SIGNALS}
         atexit.register(self.leave)
         return self
 
     def leave(self) -> None:
-        """Let go of the arm, undisturbed by signals, and give the signals back."""
+        """Release the arm, undisturbed by signals, and restore the signal handlers."""
         if self._leaving:
             return
         self._leaving = True

@@ -1,8 +1,8 @@
-"""The last resort: a process of its own that lets go of an arm whose control process has died.
+"""Supervisor: a process of its own that releases an arm whose control process has died.
 
-``python -m envs.hardware.letting_go.supervisor --port PORT --ids 1 2 3 4 5 6`` hears heartbeats
+``python -m envs.hardware.letting_go.supervisor --port PORT --ids 1 2 3 4 5 6`` reads heartbeats
 on its standard input. When that ends without a dismissal, as after a kill -9, or falls silent,
-it opens the port, makes the present positions the goals of all motors that are energised, and
+the supervisor opens the port, makes the current positions the goals of all energised motors, and
 after some seconds lowers their torque and switches it off. A port that is still in use is left
 to its user.
 """
@@ -30,7 +30,7 @@ _RETRY_SECONDS = 0.1
 
 
 class Life(Enum):
-    """What the control process's pipe says about it."""
+    """State of the control process, as its pipe shows it."""
 
     ALIVE = "a heartbeat came"
     SILENT = "no heartbeat came in time"
@@ -40,17 +40,17 @@ class Life(Enum):
 
 @dataclass(frozen=True)
 class Orders:
-    """What a supervisor is to do.
+    """Parameters of a supervisor.
 
     Attributes:
         port: Path of the arm's port.
-        baudrate: In bits per second.
-        servo_ids: The arm's motors.
-        silence: Without a heartbeat for so long it tries to take over [s].
-        hold: How long it holds the arm where it is [s].
-        ramp: How long it then lowers the torque [s].
-        patience: How long it waits for a port that is away or in use, once the pipe is closed [s].
-        silent_port: How long it asks a port at which no motor answers, then [s].
+        baudrate: Bits per second.
+        servo_ids: Ids of the arm's motors.
+        silence: Time without a heartbeat after which the supervisor tries to take over [s].
+        hold: Time for which it holds the arm where it is [s].
+        ramp: Time in which it then lowers the torque [s].
+        patience: Longest wait for a lost or busy port, once the pipe is closed [s].
+        silent_port: Longest time then for a port at which no motor answers [s].
     """
 
     port: str
@@ -64,13 +64,13 @@ class Orders:
 
 
 class Pipe:
-    """The end of the pipe that heartbeats come out of."""
+    """Supervisor's end of the pipe with the heartbeats."""
 
     def __init__(self, descriptor: int):
         self._descriptor = descriptor
 
     def listen(self, seconds: float) -> Life:
-        """Wait for a sign of life for so long at most [s]."""
+        """Wait for a heartbeat for at most a time [s], and return the state of the process."""
         heard, _, _ = select.select([self._descriptor], [], [], seconds)
         if not heard:
             return Life.SILENT
@@ -81,10 +81,14 @@ class Pipe:
 
 
 def supervise(orders: Orders, pipe: Pipe) -> bool:
-    """Watch until dismissed, or until the arm was let go of.
+    """Watch until dismissed, or until the arm was released.
+
+    Args:
+        orders: Parameters of the supervisor.
+        pipe: Pipe with the heartbeats.
 
     Returns:
-        False if the arm could not be let go of within the patience.
+        False if the arm could not be released within the patience.
     """
     while True:
         life = pipe.listen(orders.silence)
@@ -98,15 +102,15 @@ def supervise(orders: Orders, pipe: Pipe) -> bool:
 
 
 def take_over(orders: Orders, pipe: Pipe, ended: bool) -> bool | None:
-    """Let go of the arm as soon as its port is free.
+    """Release the arm as soon as its port is free.
 
     Args:
-        orders: What is to be done.
-        pipe: Shows if the control process is alive after all.
-        ended: Whether it is known not to be.
+        orders: Parameters of the supervisor.
+        pipe: Pipe, which shows whether the control process is alive after all.
+        ended: Whether the control process is known to have ended.
 
     Returns:
-        Whether the arm was let go of within the patience; None if the control process lives.
+        Whether the arm was released within the patience; None if the control process lives.
     """
     begun = time.monotonic()
     told, silent_since = False, None
@@ -116,7 +120,7 @@ def take_over(orders: Orders, pipe: Pipe, ended: bool) -> bool | None:
                 last_resort(orders, bus)
             return True
         except BusError as error:
-            # Motors without power hold nothing; and another device may have got the port's name.
+            # Motors without power hold nothing, and the port's name may now be another device's.
             silent = ended and isinstance(error, NoAnswerError)
             silent_since = (silent_since or time.monotonic()) if silent else None
             if silent_since is not None and time.monotonic() - silent_since > orders.silent_port:
@@ -147,10 +151,10 @@ def take_over(orders: Orders, pipe: Pipe, ended: bool) -> bool | None:
 def last_resort(orders: Orders, bus: FeetechBus) -> None:
     """Hold an arm where it is, then lower its torque and switch it off.
 
-    Motors without torque keep none; motors that do not answer are left out.
+    Motors without torque stay without; motors that do not answer are skipped.
 
     Raises:
-        NoAnswerError: If none answers, or one falls silent.
+        NoAnswerError: If no motor answers, or one falls silent.
         PortLostError: If the port goes away.
     """
     present = []
@@ -178,7 +182,7 @@ def last_resort(orders: Orders, bus: FeetechBus) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the process; returns its exit status."""
+    """Run the supervisor and return its exit status."""
     parser = argparse.ArgumentParser(
         prog="envs.hardware.letting_go.supervisor", description=__doc__
     )
@@ -198,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         patience=given.patience,
     )
     logging.basicConfig(level=logging.INFO, format="supervisor: %(message)s")
-    # What ends a whole session of programs must not end the one that cleans up after them.
+    # A signal to the whole session must not end the process that cleans up after it.
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     sys.stdout.buffer.write(READY)

@@ -102,7 +102,7 @@ class Calibration:
         return angles
 
     def to_ticks(self, angles: ArrayLike) -> NDArray[np.int64]:
-        """Convert joint angles, shape (6,) [rad], to positions within each motor's range [ticks]."""
+        """Convert joint angles, shape (6,) [rad], to positions in each motor's range [ticks]."""
         ticks = np.asarray(angles, np.float64) / self._scale + self._zero
         return np.clip(np.rint(ticks), self._low, self._high).astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""The physical arm, against virtual servos on a pseudo-terminal."""
+"""Physical follower with virtual servos on a pseudo-terminal."""
 
 import dataclasses
 import time
@@ -71,7 +71,7 @@ def moved(**by: float) -> np.ndarray:
     return HOME + [by.get(joint, 0.0) for joint in JOINTS]
 
 
-def test_connecting_configures_the_motors_and_moves_nothing(
+def test_connect_configures_the_motors_and_moves_nothing(
     arm: FeetechArm, port: VirtualPort
 ) -> None:
     port.call(lambda: port.chain.servo(2).set("Phase", 12 | 0x10))
@@ -112,7 +112,7 @@ def test_missing_joints_are_named(arm: FeetechArm, port: VirtualPort) -> None:
         arm.connect()
 
 
-def test_a_foreign_motor_is_named(arm: FeetechArm, port: VirtualPort) -> None:
+def test_a_motor_of_another_model_is_named(arm: FeetechArm, port: VirtualPort) -> None:
     port.call(lambda: port.chain.servo(5).set("Model_Number", 1545))
     with pytest.raises(ArmSetupError, match=r"wrist_roll \(motor 5\) is model 1545.*777"):
         arm.connect()
@@ -150,9 +150,7 @@ def test_a_motor_that_would_move_by_its_new_mode_is_left_alone(
     assert registers(port, "Operating_Mode")[2] == 1
 
 
-def test_torque_comes_without_a_jump_whatever_the_old_goals_are(
-    arm: FeetechArm, port: VirtualPort
-) -> None:
+def test_torque_on_does_not_jump_whatever_the_old_goals(arm: FeetechArm, port: VirtualPort) -> None:
     arm.connect()
     port.call(lambda: [servo.set("Goal_Position", 1000) for servo in port.chain.servos])
     port.call(lambda: [servo.set("Torque_Limit", 0) for servo in port.chain.servos])
@@ -172,7 +170,7 @@ def test_an_arm_found_energised_is_held_where_it_is(port: VirtualPort) -> None:
     assert registers(port, "Torque_Enable") == [0] * 6
 
 
-def test_readings_have_the_joints_directions_and_units(
+def test_readings_have_the_directions_and_units_of_the_joints(
     port: VirtualPort, plant: KinematicPlant
 ) -> None:
     bus = FeetechBus(port.path, margin=MARGIN)
@@ -207,7 +205,7 @@ def test_a_reset_is_slow_and_arrives(arm: FeetechArm, port: VirtualPort) -> None
     assert largest_pull(goals(port)) < 80, "no goal is far from its joint"
 
 
-def test_a_blocked_way_is_told_with_the_joint(
+def test_a_blocked_way_is_an_error_with_the_joint(
     arm: FeetechArm, port: VirtualPort, plant: KinematicPlant
 ) -> None:
     arm.connect()
@@ -263,7 +261,7 @@ def test_lost_and_damaged_packets_do_not_end_a_run(port: VirtualPort) -> None:
     arm.close()
 
 
-def test_a_dead_motor_holds_the_arm_and_then_ends_the_run_by_its_joint(port: VirtualPort) -> None:
+def test_a_dead_motor_holds_the_arm_and_then_ends_the_run_with_its_joint(port: VirtualPort) -> None:
     arm = arm_at(port, patience=1.2)
     arm.connect()
     arm.reset(HOME)
@@ -318,10 +316,10 @@ def test_after_a_pulled_cable_the_state_is_read_first(
     assert registers(port, "Torque_Enable") == [0] * 6
 
 
-def test_a_damaged_reading_after_a_pulled_cable_is_not_held_on_to(
+def test_a_damaged_reading_after_a_pulled_cable_is_not_believed(
     port: VirtualPort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After so long a time anything might be true, so that the reading has to be confirmed."""
+    """After so long a time any reading is plausible, so that it has to be confirmed."""
     bus = FeetechBus(port.path, margin=MARGIN)
     arm = FeetechArm(bus, calibration(), settings=ArmSettings(letting_go=QUICK))
     arm.connect()
@@ -366,7 +364,7 @@ def test_a_servo_that_reports_an_error_stops_the_arm(arm: FeetechArm, port: Virt
     assert arm.held == "" and len(goals(port)) > before
 
 
-def test_a_hot_motor_releases_the_arm_where_the_limits_say_so(port: VirtualPort) -> None:
+def test_a_hot_motor_releases_the_arm_if_the_limits_say_so(port: VirtualPort) -> None:
     arm = arm_at(port, SafetyLimits(on_temperature="release", fault_time=0.1))
     arm.connect()
     arm.reset(HOME)
@@ -398,11 +396,11 @@ def test_a_gripper_that_presses_too_hard_is_loosened_while_the_arm_is_only_read(
     arm.close()
 
 
-def test_encoders_of_the_bench_are_the_calibrations() -> None:
+def test_encoders_of_the_bench_match_the_calibration() -> None:
     np.testing.assert_allclose(encoders(HOME)[:5], HOME[:5], atol=0.001)
 
 
-def test_the_workspace_of_the_limits_is_what_the_arm_uses(port: VirtualPort) -> None:
+def test_the_arm_uses_the_workspace_of_the_limits(port: VirtualPort) -> None:
     arm = arm_at(port, SafetyLimits(workspace=Workspace(y=(-0.05, 0.05))))
     arm.connect()
     arm.torque_on()
@@ -412,7 +410,7 @@ def test_the_workspace_of_the_limits_is_what_the_arm_uses(port: VirtualPort) -> 
     arm.close()
 
 
-def test_a_command_is_judged_by_a_reading_of_half_a_period_at_most(
+def test_a_command_uses_a_reading_of_at_most_half_a_period(
     arm: FeetechArm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arm.connect()

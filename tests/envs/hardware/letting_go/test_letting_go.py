@@ -1,4 +1,4 @@
-"""Every way out of a program that holds an arm."""
+"""Safe release of an arm, however the program that holds it ends."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ MARGIN = 0.05
 
 
 class Recorder:
-    """An arm that writes down what is done to it, and fails where it is told to."""
+    """Arm that records the calls, some of which fail."""
 
     def __init__(self, **failures: Exception):
         self.calls: list[str] = []
@@ -79,7 +79,7 @@ SILENT = NoAnswerError("port", (1,), "PING", 3)
         (LettingGo(), {"ramp_down": SILENT}, "hold ramp_down release"),
     ],
 )
-def test_the_arm_is_held_before_it_grows_weak_and_weak_before_it_is_off(
+def test_release_holds_then_ramps_down_then_switches_off(
     how: LettingGo, failures: dict[str, Exception], expected: str
 ) -> None:
     arm = Recorder(**failures)
@@ -88,7 +88,7 @@ def test_the_arm_is_held_before_it_grows_weak_and_weak_before_it_is_off(
 
 
 @pytest.mark.parametrize("step", ["hold", "move", "ramp_down", "release"])
-def test_a_lost_port_is_no_release(step: str) -> None:
+def test_a_lost_port_raises_instead_of_releasing(step: str) -> None:
     arm = Recorder(**{step: PortLostError("/dev/arm", "unplugged")})
     with pytest.raises(PortLostError, match="/dev/arm"):
         let_go(arm, REST)
@@ -125,7 +125,7 @@ def connected(port: VirtualPort, how: LettingGo) -> FeetechArm:
     return arm
 
 
-def test_closing_lowers_the_torque_evenly_and_only_then_switches_it_off(port: VirtualPort) -> None:
+def test_close_lowers_the_torque_evenly_before_switching_it_off(port: VirtualPort) -> None:
     arm = connected(port, LettingGo(ramp_time=1.0))
     log = watch_torque(port)
     arm.close()
@@ -141,7 +141,7 @@ def test_closing_lowers_the_torque_evenly_and_only_then_switches_it_off(port: Vi
         bus.ping(1)  # the port is free again
 
 
-def test_an_arm_in_motion_stops_before_it_is_let_go_of(port: VirtualPort) -> None:
+def test_an_arm_in_motion_stops_before_its_release(port: VirtualPort) -> None:
     arm = connected(port, LettingGo(ramp_time=0.2))
     for _ in range(12):
         arm.command(HOME + np.eye(6)[0] * 0.8)
@@ -151,7 +151,7 @@ def test_an_arm_in_motion_stops_before_it_is_let_go_of(port: VirtualPort) -> Non
     assert len(last) == 6 and largest_pull(last) <= 10, "the hold, where the arm is by then"
 
 
-def test_the_way_to_rest_is_slow_and_ends_there(port: VirtualPort) -> None:
+def test_rest_is_reached_slowly(port: VirtualPort) -> None:
     rest = HOME + np.eye(6)[0] * 0.2
     arm = connected(port, LettingGo("rest", rest=tuple(rest), ramp_time=0.2))
     arm.close()
@@ -160,7 +160,7 @@ def test_the_way_to_rest_is_slow_and_ends_there(port: VirtualPort) -> None:
     assert registers(port, "Torque_Enable") == [0] * 6
 
 
-def test_a_rest_below_the_table_is_not_gone_to_and_the_arm_is_let_go_of(
+def test_an_unreachable_rest_still_releases_the_arm(
     port: VirtualPort, caplog: pytest.LogCaptureFixture
 ) -> None:
     arm = connected(port, LettingGo("rest", rest=(0, 0.2, 0.8, 1.1, 0, 0), ramp_time=0.2))
@@ -171,7 +171,7 @@ def test_a_rest_below_the_table_is_not_gone_to_and_the_arm_is_let_go_of(
     assert registers(port, "Torque_Enable") == [0] * 6
 
 
-def test_closing_with_the_cable_pulled_names_the_port(port: VirtualPort) -> None:
+def test_close_with_a_pulled_cable_names_the_port(port: VirtualPort) -> None:
     arm = connected(port, LettingGo())
     port.unplug()
     with pytest.raises(PortLostError, match=port.path):
@@ -179,7 +179,7 @@ def test_closing_with_the_cable_pulled_names_the_port(port: VirtualPort) -> None
     assert registers(port, "Torque_Enable") == [1] * 6
 
 
-def test_an_exception_leads_to_close_and_goes_on() -> None:
+def test_an_exception_closes_the_arm_and_propagates() -> None:
     arm = Recorder()
     with pytest.raises(ZeroDivisionError), SafeShutdown(arm):
         raise ZeroDivisionError
@@ -190,7 +190,7 @@ def test_an_exception_leads_to_close_and_goes_on() -> None:
     ("number", "raised"),
     [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Released), (signal.SIGHUP, Released)],
 )
-def test_signals_lead_to_close_and_are_given_back(
+def test_signals_close_the_arm_and_their_handlers_are_restored(
     number: signal.Signals, raised: type[BaseException]
 ) -> None:
     before = signal.getsignal(number)
@@ -201,7 +201,7 @@ def test_signals_lead_to_close_and_are_given_back(
     assert arm.calls == ["close"] and signal.getsignal(number) is before
 
 
-def test_a_second_signal_does_not_break_letting_go_off() -> None:
+def test_a_second_signal_does_not_interrupt_the_release() -> None:
     finished = []
 
     class Slow(Recorder):
