@@ -1,9 +1,9 @@
 """Gymnasium environments of the SO101 arm.
 
-Importing this package registers `SO101TouchCube-v0`, `SO101PickCube-v0`, `SO101PickPlaceCube-v0`,
-`SO101PushCube-v0` and `SO101StackBlocks-v0`; `gymnasium.make("envs:SO101TouchCube-v0")`
-imports and makes in one go. Their keyword arguments are those of `envs.entry.make_simulated`.
-`SO101Robot-v0` is the physical arm, with those of `envs.hardware.robot.make_physical`.
+Importing this package registers ``SO101TouchCube-v0``, ``SO101PickCube-v0``, ``SO101PickPlaceCube-v0``,
+``SO101PushCube-v0`` and ``SO101StackBlocks-v0``; ``gymnasium.make("envs:SO101TouchCube-v0")``
+imports and makes in one go. Their keyword arguments are those of ``envs.entry.make_simulated``.
+``SO101Robot-v0`` is the physical arm, with those of ``envs.hardware.robot.make_physical``.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ _EPISODES = {
 
 
 def _choose_renderer() -> None:
-    """Makes MuJoCo render with EGL on a Linux without a display, where EGL is installed.
+    """Make MuJoCo render with EGL on a Linux without a display, where EGL is installed.
 
     MuJoCo reads the choice when it is first imported, and fails right then, cameras or not, if the
     library is missing.

@@ -10,13 +10,13 @@ ACTION_SIZE = 4
 
 
 def checked_start(options: dict[str, Any]) -> NDArray[np.float64] | None:
-    """Returns the joint angles that a reset is asked to start from, None where it is not.
+    """Return the joint angles that a reset is asked to start from, None where it is not.
 
     Args:
-        options: of the reset; "joint_positions", shape (6,) [rad], is the only one.
+        options: Of the reset; "joint_positions", shape (6,) [rad], is the only one.
 
     Raises:
-        ValueError: if there is another option, or the angles are not six finite numbers.
+        ValueError: If there is another option, or the angles are not six finite numbers.
     """
     unknown = set(options) - {"joint_positions"}
     if unknown:
@@ -30,14 +30,14 @@ def checked_start(options: dict[str, Any]) -> NDArray[np.float64] | None:
 
 
 def checked_action(action: ArrayLike, source: str = "action") -> NDArray[np.float64]:
-    """Returns an action clipped to [-1, 1].
+    """Return an action clipped to [-1, 1].
 
     Args:
-        action: shape (4,).
-        source: what to call it in an error.
+        action: Shape (4,).
+        source: What to call it in an error.
 
     Raises:
-        ValueError: if it has another shape or an entry that is not finite.
+        ValueError: If it has another shape or an entry that is not finite.
     """
     values = np.array(action, dtype=np.float64)
     if values.shape != (ACTION_SIZE,):

@@ -1,4 +1,4 @@
-"""What is closed at the end of a `with` block, whatever ends the block."""
+"""What is closed at the end of a ``with`` block, whatever ends the block."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -6,11 +6,11 @@ from typing import Self
 
 
 class Closing(ABC):
-    """A context manager whose end is its `close`; an error in the block goes on."""
+    """A context manager whose end is its ``close``; an error in the block goes on."""
 
     @abstractmethod
     def close(self) -> None:
-        """Releases what it holds."""
+        """Release what it holds."""
 
     def __enter__(self) -> Self:
         return self

@@ -13,16 +13,16 @@ Frames = dict[str, NDArray[np.uint8]]
 
 
 class CroppedCameras:
-    """Crops and resizes the frames of any cameras; it implements `envs.interfaces.Cameras`.
+    """Crops and resizes the frames of any cameras; it implements ``envs.interfaces.Cameras``.
 
     Rendered and physical cameras are wrapped alike, so that a policy sees the same part in both.
 
     Args:
-        cameras: cameras with raw frames.
-        views: for each of them, what is observed of its frames.
+        cameras: Cameras with raw frames.
+        views: For each of them, what is observed of its frames.
 
     Raises:
-        ValueError: if the views are not those of the cameras.
+        ValueError: If the views are not those of the cameras.
     """
 
     def __init__(self, cameras: Cameras, views: Mapping[str, CameraView]) -> None:
@@ -46,23 +46,23 @@ class CroppedCameras:
         return dict(self._views)
 
     def raw(self) -> Frames:
-        """Reads a raw frame of every camera, before cropping.
+        """Read a raw frame of every camera, before cropping.
 
         Raises:
-            CameraError: if a frame is missing, misshapen or black.
+            CameraError: If a frame is missing, misshapen or black.
         """
         frames = self._cameras.read()
         check_frames(frames, self._cameras.shapes)
         return frames
 
     def read(self) -> Frames:
-        """Reads a frame of every camera, cropped and resized.
+        """Read a frame of every camera, cropped and resized.
 
         Raises:
-            CameraError: if a raw frame is missing, misshapen or black.
+            CameraError: If a raw frame is missing, misshapen or black.
         """
         return {name: self._views[name].apply(frame) for name, frame in self.raw().items()}
 
     def close(self) -> None:
-        """Releases the cameras."""
+        """Release the cameras."""
         self._cameras.close()

@@ -31,27 +31,27 @@ def make_simulated(
     randomize: Any = None,
     **task_options: Any,
 ) -> gymnasium.Env:
-    """Makes a simulated SO101 with one of the tasks; `gymnasium.make` calls it.
+    """Make a simulated SO101 with one of the tasks; ``gymnasium.make`` calls it.
 
     Args:
-        task: one of `envs.tasks.TASKS`; the registration sets it.
-        cameras: a list of any of "front" and "wrist", or a mapping of them to what is observed of
+        task: One of ``envs.tasks.TASKS``; the registration sets it.
+        cameras: A list of any of "front" and "wrist", or a mapping of them to what is observed of
             their frames: ``{"front": {"resolution": [640, 480], "crop": {"left": 160, "top": 120,
-            "width": 320, "height": 320}, "size": 128}}``, see `envs.views.CameraView`. Without a
+            "width": 320, "height": 320}, "size": 128}}``, see ``envs.views.CameraView``. Without a
             camera, the observation holds the task's objects.
         reward: "sparse", "dense", or "external" where a judge outside of the environment decides.
-        control_hz: steps per second [Hz].
-        step_size: the TCP's largest step along each axis [m].
-        workspace: box for the TCP's command, ``{"x": [low, high], "y": …, "z": …}`` [m]; axes left
+        control_hz: Steps per second [Hz].
+        step_size: The TCP's largest step along each axis [m].
+        workspace: Box for the TCP's command, ``{"x": [low, high], "y": …, "z": …}`` [m]; axes left
             out keep their defaults.
-        operator: None, or the fields of `PersonSettings` for a simulated person who takes over.
-        randomize: None, or strengths from 0 to 1 of `envs.sim.randomization.Randomization` by
+        operator: None, or the fields of ``PersonSettings`` for a simulated person who takes over.
+        randomize: None, or strengths from 0 to 1 of ``envs.sim.randomization.Randomization`` by
             which light, colours, camera_pose, cube_size and friction vary at each reset.
-        **task_options: options of the task's class.
+        **task_options: Options of the task's class.
 
     Raises:
-        TypeError: if an option is unknown (the nearest valid names are given) or no mapping.
-        ValueError: if the value of an option is not valid.
+        TypeError: If an option is unknown (the nearest valid names are given) or no mapping.
+        ValueError: If the value of an option is not valid.
     """
     task_class = TASKS[one_of("task", task, TASKS)]
     own = inspect.signature(make_simulated).parameters

@@ -15,17 +15,17 @@ class CameraError(RuntimeError):
 
 
 def check_frames(frames: Mapping[str, NDArray[Any]], shapes: Mapping[str, FrameShape]) -> None:
-    """Refuses frames that are missing, misshapen or black.
+    """Refuse frames that are missing, misshapen or black.
 
     A dead or covered camera delivers zeros, which a policy would take for an image. One pixel that
     is not zero is enough, so that the check costs nothing on a sound frame.
 
     Args:
-        frames: one frame per camera.
-        shapes: the expected shape of each camera's frames.
+        frames: One frame per camera.
+        shapes: The expected shape of each camera's frames.
 
     Raises:
-        CameraError: if a camera has no frame, or its frame is not uint8, has another shape than
+        CameraError: If a camera has no frame, or its frame is not uint8, has another shape than
             expected, or is zero everywhere.
     """
     for camera, shape in shapes.items():

@@ -1,4 +1,4 @@
-"""What `SO101Env` asks of an arm, of cameras and of a task, in simulation and on hardware."""
+"""What ``SO101Env`` asks of an arm, of cameras and of a task, in simulation and on hardware."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class ArmState:
     """One reading of the arm.
 
     Attributes:
-        positions: joint angles, shape (6,) [rad].
-        velocities: joint velocities, shape (6,) [rad/s].
-        currents: motor currents, shape (6,) [A].
+        positions: Joint angles, shape (6,) [rad].
+        velocities: Joint velocities, shape (6,) [rad/s].
+        currents: Motor currents, shape (6,) [A].
     """
 
     positions: FloatArray
@@ -27,7 +27,7 @@ class ArmState:
     currents: FloatArray
 
 
-class HardwareTrouble(RuntimeError):  # noqa: N818 - a state, not a mistake
+class HardwareError(RuntimeError):
     """An arm or a camera cannot be used now; a person at it can mend that, the message says how."""
 
 
@@ -35,23 +35,23 @@ class Arm(Protocol):
     """Six joints that follow position targets."""
 
     def reset(self, joint_positions: FloatArray) -> None:
-        """Brings the arm to rest at joint angles, shape (6,) [rad]."""
+        """Bring the arm to rest at joint angles, shape (6,) [rad]."""
         ...
 
     def command(self, joint_targets: FloatArray) -> None:
-        """Moves toward joint angles, shape (6,) [rad], for one control period, and returns then."""
+        """Move toward joint angles, shape (6,) [rad], for one control period, and return then."""
         ...
 
     def handover(self) -> None:
-        """Learns that someone else gives the commands from now on."""
+        """Learn that someone else gives the commands from now on."""
         ...
 
     def read(self) -> ArmState:
-        """Returns the arm's present state."""
+        """Return the arm's present state."""
         ...
 
     def close(self) -> None:
-        """Releases what the arm holds."""
+        """Release what the arm holds."""
         ...
 
 
@@ -64,11 +64,11 @@ class Cameras(Protocol):
         ...
 
     def read(self) -> dict[str, NDArray[np.uint8]]:
-        """Returns the newest frame of every camera, each a new array of the camera's shape."""
+        """Return the newest frame of every camera, each a new array of the camera's shape."""
         ...
 
     def close(self) -> None:
-        """Releases the cameras."""
+        """Release the cameras."""
         ...
 
 
@@ -76,25 +76,25 @@ class Task(Protocol):
     """What is to be done: where an episode starts, what the policy may know, when it is done."""
 
     def start(self, rng: np.random.Generator) -> FloatArray:
-        """Lays out the scene and returns the arm's start, joint angles of shape (6,) [rad]."""
+        """Lay out the scene and return the arm's start, joint angles of shape (6,) [rad]."""
         ...
 
     def object_bounds(self) -> tuple[FloatArray, FloatArray] | None:
-        """Returns the lowest and the highest values of `objects`, None where nobody knows them."""
+        """Return the lowest and the highest values of ``objects``, None where nobody knows them."""
         ...
 
     def objects(self) -> FloatArray:
-        """Returns the privileged state of the scene, a vector."""
+        """Return the privileged state of the scene, a vector."""
         ...
 
     def succeeded(self) -> bool | None:
-        """Says whether the task is done now, None where only someone who looks can tell."""
+        """Return whether the task is done now, None where only someone who looks can tell."""
         ...
 
     def start_name(self) -> str:
-        """Names the variant of the present episode's start, "" where there is only one."""
+        """Name the variant of the present episode's start, "" where there is only one."""
         ...
 
     def progress(self) -> float:
-        """Returns how far the task has come, from 0 to 1 (done)."""
+        """Return how far the task has come, from 0 to 1 (done)."""
         ...

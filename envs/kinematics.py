@@ -61,27 +61,27 @@ class Kinematics:
         return self._lower.copy(), self._upper.copy()
 
     def forward(self, joint_positions: ArrayLike) -> NDArray[np.float64]:
-        """Returns the TCP in the world, shape (3,) [m], for joint angles of shape (6,) [rad].
+        """Return the TCP in the world, shape (3,) [m], for joint angles of shape (6,) [rad].
 
         Raises:
-            ValueError: if the joint angles are not six finite numbers.
+            ValueError: If the joint angles are not six finite numbers.
         """
         self._configuration.update(_finite_vector(joint_positions, len(JOINTS), "joint_positions"))
         return self._tcp()
 
     def inverse(self, tcp: ArrayLike, gripper: float = 0.0) -> NDArray[np.float64]:
-        """Finds the joint angles that bring the TCP to a point: always the same for one point.
+        """Find the joint angles that bring the TCP to a point: always the same for one point.
 
         Args:
-            tcp: wanted TCP in the world, shape (3,) [m].
-            gripper: angle of the gripper's joint in the answer [rad].
+            tcp: Wanted TCP in the world, shape (3,) [m].
+            gripper: Angle of the gripper's joint in the answer [rad].
 
         Returns:
             Joint angles within their limits, shape (6,) [rad]. Within reach the TCP is at most
             0.1 mm off; out of reach it is as near as the search came.
 
         Raises:
-            ValueError: if an argument has the wrong shape or is not finite.
+            ValueError: If an argument has the wrong shape or is not finite.
         """
         wanted = _finite_vector(tcp, 3, "tcp")
         start = HOME.copy()
@@ -100,7 +100,7 @@ class Kinematics:
         return solution
 
     def _iterate(self, task: mink.FrameTask, wanted: NDArray[np.float64]) -> None:
-        """Takes Gauss-Newton steps until the joints rest, or the position-only task is met."""
+        """Take Gauss-Newton steps until the joints rest, or the position-only task is met."""
         for _ in range(_MAX_ITERATIONS):
             if task is self._placed and np.linalg.norm(self._tcp() - wanted) < _TOLERANCE:
                 return

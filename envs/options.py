@@ -7,7 +7,7 @@ from typing import Any
 
 
 def refuse_unknown(given: Iterable[str], valid: Iterable[str], where: str) -> None:
-    """Raises a ``TypeError`` that names the nearest valid names if a given one is not valid."""
+    """Raise a ``TypeError`` that names the nearest valid names if a given one is not valid."""
     names = sorted(valid)
     for name in given:
         if name not in names:
@@ -17,10 +17,10 @@ def refuse_unknown(given: Iterable[str], valid: Iterable[str], where: str) -> No
 
 
 def one_of(name: str, value: object, valid: Iterable[str]) -> str:
-    """Returns a value that must be one of the valid strings.
+    """Return a value that must be one of the valid strings.
 
     Raises:
-        ValueError: if it is none of them.
+        ValueError: If it is none of them.
     """
     names = list(valid)
     if not isinstance(value, str) or value not in names:
@@ -29,10 +29,10 @@ def one_of(name: str, value: object, valid: Iterable[str]) -> str:
 
 
 def number(name: str, value: Any, low: float, high: float) -> float:
-    """Returns a value that must be a number in [low, high] as a float.
+    """Return a value that must be a number in [low, high] as a float.
 
     Raises:
-        ValueError: if it is no number, not finite or out of the range.
+        ValueError: If it is no number, not finite or out of the range.
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not low <= value <= high:
@@ -41,10 +41,10 @@ def number(name: str, value: Any, low: float, high: float) -> float:
 
 
 def integer(name: str, value: Any, low: int, high: int) -> int:
-    """Returns a value that must be an integer in [low, high].
+    """Return a value that must be an integer in [low, high].
 
     Raises:
-        ValueError: if it is no integer or out of the range.
+        ValueError: If it is no integer or out of the range.
     """
     is_integer = isinstance(value, int) and not isinstance(value, bool)
     if not is_integer or not low <= value <= high:
@@ -53,10 +53,10 @@ def integer(name: str, value: Any, low: int, high: int) -> int:
 
 
 def mapping(name: str, value: object) -> Mapping[str, Any]:
-    """Returns a value that must be a mapping.
+    """Return a value that must be a mapping.
 
     Raises:
-        TypeError: if it is none.
+        TypeError: If it is none.
     """
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a mapping of option names to values, got {value!r}")

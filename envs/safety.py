@@ -37,11 +37,11 @@ class Decision:
     """What may be sent to the arm.
 
     Attributes:
-        verdict: what to do.
-        targets: joint targets that may be sent, shape (6,) [rad]; None where nothing may be: on
+        verdict: What to do.
+        targets: Joint targets that may be sent, shape (6,) [rad]; None where nothing may be: on
             release, and before the first reading.
-        reason: why the arm is held or released, naming the joint at fault where one is.
-        limited: what cut the wanted targets short: "joints", "lead", "speed", "workspace", "grip".
+        reason: Why the arm is held or released, naming the joint at fault where one is.
+        limited: What cut the wanted targets short: "joints", "lead", "speed", "workspace", "grip".
     """
 
     verdict: Verdict
@@ -55,21 +55,21 @@ class SafetyLayer:
 
     Every target it gives out is within the joint limits; within the workspace, the straight way of
     the joints from the target before included; and no further from the target before than the
-    largest step and the largest speed allow. The first target after `connect` is where the arm is.
+    largest step and the largest speed allow. The first target after ``connect`` is where the arm is.
     An arm that is outside of a limit then (at rest it may be) only ever comes nearer to its joint
-    limits, and moves, at `first_speed` and not below the box's floor, only on the way to targets
+    limits, and moves, at ``first_speed`` and not below the box's floor, only on the way to targets
     inside of the box.
 
     Holds because of a reading or a command end when the next one is sound; holds and releases
-    because of temperature, voltage or load last until `acknowledge`. All go on slowly.
+    because of temperature, voltage or load last until ``acknowledge``. All go on slowly.
 
     Time is passed in: any monotonic clock [s], the same for commands and readings. Not thread-safe.
 
     Args:
-        limits: what the arm is held to.
+        limits: What the arm is held to.
 
     Raises:
-        ValueError: if the limits of a joint are no range within what it can do.
+        ValueError: If the limits of a joint are no range within what it can do.
     """
 
     def __init__(self, limits: SafetyLimits | None = None) -> None:
@@ -85,11 +85,11 @@ class SafetyLayer:
 
     @property
     def fault(self) -> str:
-        """Why the arm is held or released until `acknowledge`, "" where it is not."""
+        """Why the arm is held or released until ``acknowledge``, "" where it is not."""
         return "" if self._fault is None else self._fault[1]
 
     def connect(self) -> None:
-        """Forgets everything: the arm was just connected, or its torque was off.
+        """Forget everything: the arm was just connected, or its torque was off.
 
         The next command starts from where the arm is then.
         """
@@ -100,11 +100,11 @@ class SafetyLayer:
         self.acknowledge()
 
     def handover(self) -> None:
-        """Moves slowly at first: someone else gives the commands from now on."""
+        """Move slowly at first: someone else gives the commands from now on."""
         self._ramp_start: float | None = None
 
     def acknowledge(self) -> None:
-        """Ends a hold or a release because of temperature, voltage or load."""
+        """End a hold or a release because of temperature, voltage or load."""
         if self._fault is not None and self._fault[0] is Verdict.RELEASE:
             self._targets = None  # it fell from there
         self._fault = None
@@ -113,15 +113,15 @@ class SafetyLayer:
         self.handover()
 
     def decide(self, wanted: ArrayLike, telemetry: ArmReading | None, now: float) -> Decision:
-        """Says what may be sent for a command.
+        """Return what may be sent for a command.
 
         Args:
-            wanted: joint targets, shape (6,) [rad].
-            telemetry: the newest reading, None where there is none.
-            now: the present time [s].
+            wanted: Joint targets, shape (6,) [rad].
+            telemetry: The newest reading, None where there is none.
+            now: The present time [s].
 
         Raises:
-            ValueError: if the targets have another shape.
+            ValueError: If the targets have another shape.
         """
         goal = np.array(wanted, dtype=np.float64)
         if goal.shape != (len(JOINTS),):
@@ -143,11 +143,11 @@ class SafetyLayer:
         return self._send(goal, telemetry.positions)
 
     def watch(self, telemetry: ArmReading | None, now: float) -> Decision:
-        """Says what to do while no command comes: call it as often as the arm is read.
+        """Return what to do while no command comes: call it as often as the arm is read.
 
         Args:
-            telemetry: the newest reading, None where there is none.
-            now: the present time [s].
+            telemetry: The newest reading, None where there is none.
+            now: The present time [s].
 
         Returns:
             The targets given out last, or a hold or release.
@@ -166,11 +166,11 @@ class SafetyLayer:
         return Decision(Verdict.SEND, self._standing())
 
     def _silence(self) -> float:
-        """Returns how long no command has come [s]."""
+        """Return how long no command has come [s]."""
         return np.inf if self._commanded_at is None else self._now - self._commanded_at
 
     def _checked(self, telemetry: ArmReading | None) -> Decision | None:
-        """Returns a hold or release because of a reading or a fault, None where all is well."""
+        """Return a hold or release because of a reading or a fault, None where all is well."""
         problem = unusable(telemetry, self._now, self.limits, *self._range)
         if telemetry is not None and not problem:
             for reaction, reason in self._faults.update(telemetry):
@@ -190,7 +190,7 @@ class SafetyLayer:
         return Decision(Verdict.HOLD, targets, reason)
 
     def _standing(self) -> FloatArray | None:
-        """Returns the last targets; only a gripper that presses too hard still moves."""
+        """Return the last targets; only a gripper that presses too hard still moves."""
         if self._targets is None:
             return None
         step = self._largest_step(self.limits.first_speed)
@@ -202,7 +202,7 @@ class SafetyLayer:
         return self._targets.copy()
 
     def _watch_grip(self, telemetry: ArmReading) -> None:
-        """Loosens a gripper that has pressed too hard for too long, without opening it.
+        """Loosen a gripper that has pressed too hard for too long, without opening it.
 
         It comes about in whatever state the arm is: a gripper burns out in a hold as well.
         """
@@ -228,14 +228,14 @@ class SafetyLayer:
         return min(self.limits.max_step, speed * max(0.0, self._now - self._sent_at))
 
     def _speed(self) -> float:
-        """Returns the largest speed allowed now [rad/s]; a ramp starts with no motion at all."""
+        """Return the largest speed allowed now [rad/s]; a ramp starts with no motion at all."""
         if self._ramp_start is None:
             self._ramp_start = self._sent_at = self._now
         share = min(1.0, (self._now - self._ramp_start) / self.limits.ramp_time)
         return (1.0 - share) * self.limits.first_speed + share * self.limits.max_speed
 
     def _send(self, wanted: FloatArray, measured: FloatArray) -> Decision:
-        """Goes from the last targets toward the wanted ones, as far as the limits let it."""
+        """Go from the last targets toward the wanted ones, as far as the limits let it."""
         if self._targets is None:
             self._targets = measured
         last = self._targets
@@ -256,7 +256,7 @@ class SafetyLayer:
         return Decision(Verdict.SEND, self._targets.copy(), limited=tuple(limited))
 
     def _goal(self, wanted: FloatArray, measured: FloatArray) -> tuple[FloatArray, list[str]]:
-        """Returns wanted targets within limits that do not depend on the last ones, and which."""
+        """Return wanted targets within limits that do not depend on the last ones, and which."""
         goal = np.clip(wanted, self._low, self._high)
         limited = ["joints"] if (goal != wanted).any() else []
         if self._grip is not None and self._within_grip(goal[_GRIPPER]) != self._grip[0]:
@@ -273,12 +273,12 @@ class SafetyLayer:
         return not _in_box(self._kinematics.forward(joints), self.limits)
 
     def _free_share(self, last: FloatArray, change: FloatArray, returns: bool) -> float:
-        """Returns how much of a change of targets keeps the TCP where it may be, from 0 to 1.
+        """Return how much of a change of targets keeps the TCP where it may be, from 0 to 1.
 
         Args:
-            last: where it starts, shape (6,) [rad].
-            change: the whole of it, shape (6,) [rad].
-            returns: whether it starts outside of the box and leads to a target inside.
+            last: Where it starts, shape (6,) [rad].
+            change: The whole of it, shape (6,) [rad].
+            returns: Whether it starts outside of the box and leads to a target inside.
         """
         floor = min(
             self.limits.workspace.low[2] - self.limits.workspace_tolerance,

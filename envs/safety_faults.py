@@ -15,19 +15,19 @@ _OUT_OF_RANGE = 0.35  # [rad]: further beyond its limits no joint of a calibrate
 
 @dataclass(frozen=True)
 class ArmReading:
-    """One reading of all servos, in the order of `envs.kinematics.JOINTS`.
+    """One reading of all servos, in the order of ``envs.kinematics.JOINTS``.
 
     Attributes:
-        time: when it was read, on the clock of the commands [s].
-        positions: shape (6,) [rad].
-        velocities: shape (6,) [rad/s].
-        currents: shape (6,) [A].
-        temperatures: shape (6,) [°C].
-        voltages: shape (6,) [V].
-        loads: shape (6,), signed share of the largest load.
+        time: When it was read, on the clock of the commands [s].
+        positions: Shape (6,) [rad].
+        velocities: Shape (6,) [rad/s].
+        currents: Shape (6,) [A].
+        temperatures: Shape (6,) [°C].
+        voltages: Shape (6,) [V].
+        loads: Shape (6,), signed share of the largest load.
 
     Raises:
-        ValueError: if an entry has another shape.
+        ValueError: If an entry has another shape.
     """
 
     time: float
@@ -53,7 +53,7 @@ class Sustained:
     """Tells a condition that lasts from one that comes and goes, for each of six joints.
 
     Args:
-        duration: how long it must last without a break [s].
+        duration: How long it must last without a break [s].
     """
 
     def __init__(self, duration: float) -> None:
@@ -61,11 +61,11 @@ class Sustained:
         self.reset()
 
     def reset(self) -> None:
-        """Starts to count anew."""
+        """Start to count anew."""
         self._since = np.full(len(JOINTS), np.nan)
 
     def update(self, holds: NDArray[np.bool_], time: float) -> NDArray[np.bool_]:
-        """Takes in whether the condition holds at a time, and returns whether it has lasted."""
+        """Take in whether the condition holds at a time, and return whether it has lasted."""
         since = np.where(np.isnan(self._since), time, self._since)
         self._since = np.where(holds, since, np.nan)
         return np.asarray(time - self._since >= self._duration)
@@ -75,7 +75,7 @@ class ServoFaults:
     """Watches temperature, voltage and load of the servos.
 
     Args:
-        limits: what they are held to.
+        limits: What they are held to.
     """
 
     def __init__(self, limits: SafetyLimits) -> None:
@@ -83,12 +83,12 @@ class ServoFaults:
         self._lasting = {kind: Sustained(limits.fault_time) for kind in ("heat", "power", "load")}
 
     def reset(self) -> None:
-        """Forgets how long anything has been out of its limits."""
+        """Forget how long anything has been out of its limits."""
         for lasting in self._lasting.values():
             lasting.reset()
 
     def update(self, telemetry: ArmReading) -> list[tuple[str, str]]:
-        """Takes in a reading.
+        """Take in a reading.
 
         Returns:
             Reaction ("hold" or "release") and reason for each kind of fault that is present.
@@ -133,14 +133,14 @@ def unusable(
     low: FloatArray,
     high: FloatArray,
 ) -> str:
-    """Says why nothing can be decided from a reading, "" where it is sound.
+    """Return why nothing can be decided from a reading, "" where it is sound.
 
     Args:
-        telemetry: the newest reading, None where there is none.
-        now: the present time [s].
-        limits: how old and how fast it may be.
-        low: lowest targets, shape (6,) [rad].
-        high: highest targets, shape (6,) [rad].
+        telemetry: The newest reading, None where there is none.
+        now: The present time [s].
+        limits: How old and how fast it may be.
+        low: Lowest targets, shape (6,) [rad].
+        high: Highest targets, shape (6,) [rad].
     """
     if telemetry is None:
         return "the arm has not been read yet: read it before it is moved"

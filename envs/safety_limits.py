@@ -40,37 +40,37 @@ class SafetyLimits:
     """Limits of everything that is sent to an arm.
 
     Attributes:
-        workspace: the box for the TCP.
-        workspace_tolerance: how far beyond the box the TCP of a target may be [m]; what inverse
+        workspace: The box for the TCP.
+        workspace_tolerance: How far beyond the box the TCP of a target may be [m]; what inverse
             kinematics and straight ways between two targets miss.
-        joints: lowest and highest target of the joints that are held to less than their full range
+        joints: Lowest and highest target of the joints that are held to less than their full range
             [rad].
-        max_step: largest change of a joint's target from one command to the next [rad].
-        max_speed: largest speed of a joint's target [rad/s].
-        first_speed: the largest speed right after connecting, a hold or a change of hands, and
+        max_step: Largest change of a joint's target from one command to the next [rad].
+        max_speed: Largest speed of a joint's target [rad/s].
+        first_speed: The largest speed right after connecting, a hold or a change of hands, and
             wherever the arm is outside of the box [rad/s].
-        ramp_time: how long it takes from there to `max_speed` [s].
-        max_lead: how far the target of a joint may be from where the joint is [rad]; bounds how
+        ramp_time: How long it takes from there to ``max_speed`` [s].
+        max_lead: How far the target of a joint may be from where the joint is [rad]; bounds how
             hard a blocked arm presses. The gripper is held by its current instead.
-        grip_current: a gripper's current above which it counts as stalled [A].
-        grip_time: how long it may be [s].
-        grip_relief: how much of the gripper's lead is kept when it is [share].
-        max_measured_speed: no joint is faster; a reading that says so is wrong [rad/s].
-        max_temperature: of a servo [°C].
-        min_voltage: of a servo's supply [V]; set both to the supply in use.
-        max_voltage: of a servo's supply [V].
-        max_load: of a servo, as a share of its largest.
-        fault_time: how long temperature, voltage or load must be out of their limits to count, so
+        grip_current: A gripper's current above which it counts as stalled [A].
+        grip_time: How long it may be [s].
+        grip_relief: How much of the gripper's lead is kept when it is [share].
+        max_measured_speed: No joint is faster; a reading that says so is wrong [rad/s].
+        max_temperature: Of a servo [°C].
+        min_voltage: Of a servo's supply [V]; set both to the supply in use.
+        max_voltage: Of a servo's supply [V].
+        max_load: Of a servo, as a share of its largest.
+        fault_time: How long temperature, voltage or load must be out of their limits to count, so
             that one bad reading does not [s].
         on_temperature: "hold" or "release" (torque off: the arm drops) when a servo is too hot.
-        on_voltage: the same when its voltage is out of range.
-        on_load: the same when its load is too high.
-        max_telemetry_age: older readings are not trusted [s].
-        command_timeout: without a command for this long the arm holds [s].
+        on_voltage: The same when its voltage is out of range.
+        on_load: The same when its load is too high.
+        max_telemetry_age: Older readings are not trusted [s].
+        command_timeout: Without a command for this long the arm holds [s].
 
     Raises:
-        TypeError: if `joints` is no mapping or names a joint that does not exist.
-        ValueError: if a figure is out of its range or two of them contradict each other.
+        TypeError: If ``joints`` is no mapping or names a joint that does not exist.
+        ValueError: If a figure is out of its range or two of them contradict each other.
     """
 
     workspace: Workspace = field(default_factory=Workspace)
@@ -111,15 +111,15 @@ class SafetyLimits:
 
     @classmethod
     def from_options(cls, options: Any, workspace: Workspace | None = None) -> "SafetyLimits":
-        """Builds limits from a mapping of field names to values; what is left out has defaults.
+        """Build limits from a mapping of field names to values; what is left out has defaults.
 
         Args:
-            options: any field but `workspace`; None for the defaults.
-            workspace: the environment's box.
+            options: Any field but ``workspace``; None for the defaults.
+            workspace: The environment's box.
 
         Raises:
-            TypeError: if an option is unknown, or the options are no mapping.
-            ValueError: if a value is out of its range.
+            TypeError: If an option is unknown, or the options are no mapping.
+            ValueError: If a value is out of its range.
         """
         given = mapping("safety", {} if options is None else options)
         names = {each.name for each in fields(cls)} - {"workspace"}
@@ -129,14 +129,14 @@ class SafetyLimits:
     def joint_limits(
         self, lowest: NDArray[np.float64], highest: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Returns the lowest and highest targets, each of shape (6,) [rad].
+        """Return the lowest and highest targets, each of shape (6,) [rad].
 
         Args:
-            lowest: what the arm can do, shape (6,) [rad].
-            highest: what the arm can do, shape (6,) [rad].
+            lowest: What the arm can do, shape (6,) [rad].
+            highest: What the arm can do, shape (6,) [rad].
 
         Raises:
-            ValueError: if the limits of a joint are no range within what it can do.
+            ValueError: If the limits of a joint are no range within what it can do.
         """
         low, high = lowest.copy(), highest.copy()
         for joint, limits in self.joints.items():

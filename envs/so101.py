@@ -38,36 +38,36 @@ Observation = dict[str, NDArray[Any]]
 class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
     """Moves the tool centre point (TCP) of an SO101 by small steps until a task is done.
 
-    Observation (`Dict`), every entry within finite bounds:
+    Observation (``Dict``), every entry within finite bounds:
         state: float32 (21,): joint positions (6) [rad], joint velocities (6) [rad/s], motor
             currents (6) [A], TCP (3) [m].
         objects: float32, the task's privileged state; only without cameras, where it is known.
         the cameras' names: uint8 RGB frames of the cameras' shapes, (128, 128, 3) if not set
             otherwise; only with cameras.
 
-    Action: `Box(-1, 1, (4,))`: the TCP's command moves by the first three entries times
-    `step_size`, the gripper's by the last times `GRIPPER_SPEED` for one period (positive opens).
+    Action: ``Box(-1, 1, (4,))``: the TCP's command moves by the first three entries times
+    ``step_size``, the gripper's by the last times ``GRIPPER_SPEED`` for one period (positive opens).
     The command is integrated, not the measured pose, and stays in the workspace.
 
-    `info` always holds `is_intervention` (False), `teleop_action` (zeros), `succeed` and `start`,
-    the name of the start's variant. With `reward="external"`, `succeed` is always False and
-    `task_succeed`, where the task knows, says whether it is done now, which is for measuring the
+    ``info`` always holds ``is_intervention`` (False), ``teleop_action`` (zeros), ``succeed`` and ``start``,
+    the name of the start's variant. With ``reward="external"``, ``succeed`` is always False and
+    ``task_succeed``, where the task knows, says whether it is done now, which is for measuring the
     judge alone.
 
     Args:
-        arm: the arm to move.
-        cameras: cameras to observe instead of the task's objects, or None.
-        task: what is to be done.
-        workspace: the box for the TCP's command.
-        control_hz: steps per second [Hz].
-        step_size: the TCP's largest step along each axis [m].
+        arm: The arm to move.
+        cameras: Cameras to observe instead of the task's objects, or None.
+        task: What is to be done.
+        workspace: The box for the TCP's command.
+        control_hz: Steps per second [Hz].
+        step_size: The TCP's largest step along each axis [m].
         reward: "sparse" is 1 on success and 0 before; "dense" adds the change of the task's
             progress in each step, so that lingering is worth nothing. Both terminate on success.
             "external" is always 0 and never terminates: a success classifier or an operator, in a
             wrapper around this environment, judges.
 
     Raises:
-        ValueError: if an option is out of its range.
+        ValueError: If an option is out of its range.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (gymnasium's declaration)
@@ -113,17 +113,17 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode that is not yet solved.
+        """Start an episode that is not yet solved.
 
         Args:
-            seed: seeds this and all later starts; None goes on with the present seed.
+            seed: Seeds this and all later starts; None goes on with the present seed.
             options: "joint_positions" starts the arm at these angles, shape (6,) [rad], in place
                 of the task's.
 
         Raises:
-            ValueError: if there is another option, or the angles are not six finite numbers.
-            RuntimeError: if 100 starts in a row satisfied the task's success.
-            CameraError: if a camera's frame is missing, misshapen or black.
+            ValueError: If there is another option, or the angles are not six finite numbers.
+            RuntimeError: If 100 starts in a row satisfied the task's success.
+            CameraError: If a camera's frame is missing, misshapen or black.
         """
         super().reset(seed=seed)
         given = checked_start(options or {})
@@ -145,14 +145,14 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         return self._observe(), self._info(succeeded)
 
     def step(self, action: ArrayLike) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Moves for one control period.
+        """Move for one control period.
 
         Args:
-            action: shape (4,), clipped to [-1, 1].
+            action: Shape (4,), clipped to [-1, 1].
 
         Raises:
-            ValueError: if the action has another shape or an entry that is not finite.
-            CameraError: if a camera's frame is missing, misshapen or black.
+            ValueError: If the action has another shape or an entry that is not finite.
+            CameraError: If a camera's frame is missing, misshapen or black.
         """
         self._command(checked_action(action))
         self._read_arm()
@@ -166,7 +166,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         return self._observe(), reward, terminated, False, self._info(succeeded)
 
     def synchronize(self) -> None:
-        """Sets the TCP's command to the measured TCP, as every change of hands needs it.
+        """Set the TCP's command to the measured TCP, as every change of hands needs it.
 
         The gripper's command stays: letting it go would open a grasp.
         """
@@ -174,10 +174,10 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.arm.handover()
 
     def look(self) -> Observation:
-        """Reads arm and cameras anew, as after a wait; the command is where the arm is then.
+        """Read arm and cameras anew, as after a wait; the command is where the arm is then.
 
         Raises:
-            CameraError: if a camera's frame is missing, misshapen or black.
+            CameraError: If a camera's frame is missing, misshapen or black.
         """
         self._read_arm()
         self.synchronize()
@@ -209,7 +209,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         return float(self._state.positions[-1])
 
     def close(self) -> None:
-        """Releases the arm and the cameras."""
+        """Release the arm and the cameras."""
         try:
             self.arm.close()
         finally:

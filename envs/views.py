@@ -28,10 +28,10 @@ class Region:
     """A rectangle of a frame [pixels]; (left, top) is its first pixel.
 
     Attributes:
-        left: columns of the frame to its left.
-        top: rows of the frame above it.
-        width: its columns.
-        height: its rows.
+        left: Columns of the frame to its left.
+        top: Rows of the frame above it.
+        width: Its columns.
+        height: Its rows.
     """
 
     left: int
@@ -45,9 +45,9 @@ class CameraView:
     """From a camera's raw frame to the one that is observed.
 
     Attributes:
-        resolution: width and height of the raw frame [pixels].
-        crop: the part of the raw frame that is observed.
-        size: width and height of the observed frame [pixels].
+        resolution: Width and height of the raw frame [pixels].
+        crop: The part of the raw frame that is observed.
+        size: Width and height of the observed frame [pixels].
     """
 
     resolution: Size
@@ -56,18 +56,18 @@ class CameraView:
 
     @classmethod
     def from_options(cls, camera: str, options: Any) -> "CameraView":
-        """Builds a view from the options of one camera.
+        """Build a view from the options of one camera.
 
         Args:
-            camera: its name, for errors.
-            options: any of ``resolution`` ([width, height] of the raw frame, default 128x128),
+            camera: Its name, for errors.
+            options: Any of ``resolution`` ([width, height] of the raw frame, default 128x128),
                 ``crop`` (``{left, top, width, height}`` in pixels of the raw frame, default all of
                 it) and ``size`` ([width, height] of the observed frame, or one number for both,
                 default 128); None for the defaults.
 
         Raises:
-            TypeError: if an option is unknown, missing in ``crop``, or no mapping.
-            ValueError: if a size is out of its range, or the crop out of the frame.
+            TypeError: If an option is unknown, missing in ``crop``, or no mapping.
+            ValueError: If a size is out of its range, or the crop out of the frame.
         """
         where = f"cameras.{camera}"
         given = mapping(where, {} if options is None else options)
@@ -87,16 +87,16 @@ class CameraView:
         return (self.size[1], self.size[0], 3)
 
     def apply(self, frame: Frame) -> Frame:
-        """Cuts the crop out of a raw frame and brings it to size.
+        """Cut the crop out of a raw frame and bring it to size.
 
         A crop that already has the size is not resampled. Pixels outside of the crop have no
         influence.
 
         Args:
-            frame: uint8 RGB of shape `raw_shape`.
+            frame: Uint8 RGB of shape ``raw_shape``.
 
         Returns:
-            uint8 RGB of shape `shape`; the same array where the crop is all of it, else a new one.
+            uint8 RGB of shape ``shape``; the same array where the crop is all of it, else a new one.
         """
         crop = self.crop
         if crop == Region(0, 0, *self.resolution) and self.size == self.resolution:
@@ -110,15 +110,15 @@ class CameraView:
 
 
 def camera_views(options: Any) -> dict[str, CameraView]:
-    """Returns the views that an environment's `cameras` option describes.
+    """Return the views that an environment's ``cameras`` option describes.
 
     Args:
-        options: a list of camera names, or a mapping of camera names to options of
-            `CameraView.from_options`.
+        options: A list of camera names, or a mapping of camera names to options of
+            ``CameraView.from_options``.
 
     Raises:
-        TypeError: if the option of a view is unknown.
-        ValueError: if the option is neither, names a camera twice, or the value of an option is not
+        TypeError: If the option of a view is unknown.
+        ValueError: If the option is neither, names a camera twice, or the value of an option is not
             valid.
     """
     if isinstance(options, Mapping):

@@ -41,11 +41,11 @@ class Workspace:
 
     @classmethod
     def from_options(cls, options: Any) -> "Workspace":
-        """Builds a workspace from ``{"x": [low, high], …}``; axes left out keep their defaults.
+        """Build a workspace from ``{"x": [low, high], …}``; axes left out keep their defaults.
 
         Raises:
-            TypeError: if the options are no mapping or name an axis other than x, y, z.
-            ValueError: if a side is out of order, too short or out of any SO101's reach.
+            TypeError: If the options are no mapping or name an axis other than x, y, z.
+            ValueError: If a side is out of order, too short or out of any SO101's reach.
         """
         sides = mapping("workspace", options)
         refuse_unknown(sides, _AXES, "workspace")
@@ -63,5 +63,5 @@ class Workspace:
 
 
 def clamp(position: NDArray[np.float64], workspace: Workspace) -> NDArray[np.float64]:
-    """Returns the point of the workspace that is nearest to a position, shape (3,) [m]."""
+    """Return the point of the workspace that is nearest to a position, shape (3,) [m]."""
     return np.clip(position, workspace.low, workspace.high)

@@ -19,7 +19,7 @@ from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.settings.environments import control_rate
 from e2hil_rllib.settings.run_settings import Settings
-from envs.operators.episode_keys import OperatorStop
+from envs.operators.episode_keys import OperatorStopError
 
 # A simulated person who fails more often than this does not show how the task is done.
 _ATTEMPTS_PER_EPISODE = 10
@@ -91,7 +91,7 @@ def record_demonstrations(
             )
         try:
             _record(env, settings, folder, episodes, recording, on_episode, console)
-        except OperatorStop:
+        except OperatorStopError:
             recording.stopped = True
     return recording
 

@@ -1,1 +1,1 @@
-"""The physical SO101: the bus of its servos, its two arms and its cameras."""
+"""Physical SO101: servo bus, follower, leader and cameras."""

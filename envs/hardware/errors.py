@@ -1,9 +1,9 @@
-"""What can go wrong on the servo bus, each with the port or motor at fault and a way out."""
+"""Errors of the servo bus, each with the port or motor at fault and a remedy."""
 
 from collections.abc import Mapping
 
 FAULT_BITS = {1: "voltage", 2: "angle sensor", 4: "overheat", 8: "over-current", 32: "overload"}
-"""Bits of a status packet's error byte, and of the Status register, by what they say."""
+"""Names of the bits of a status packet's error byte and of the Status register."""
 
 _REMEDIES = {
     "voltage": "check that the power supply fits the servo's voltage limits",
@@ -15,20 +15,20 @@ _REMEDIES = {
 
 
 def fault_names(error: int) -> tuple[str, ...]:
-    """Names the bits of an error byte; bits without a meaning keep their number."""
+    """Return the names of the set bits of an error byte; bits without a name keep their number."""
     bits = (1 << place for place in range(8))
     return tuple(FAULT_BITS.get(bit, f"unknown error bit {bit}") for bit in bits if error & bit)
 
 
 class BusError(RuntimeError):
-    """Any failure of the bus, the motors on it included."""
+    """Any failure of the bus or of the motors on it."""
 
 
-class PortLost(BusError):  # noqa: N818 - an event, not a mistake
-    """The port could not be opened or has gone away, as with a pulled cable.
+class PortLostError(BusError):
+    """The port could not be opened or has disappeared, as with a pulled cable.
 
     Attributes:
-        port: the port's path.
+        port: The port's path.
     """
 
     def __init__(self, port: str, reason: str):
@@ -39,12 +39,12 @@ class PortLost(BusError):  # noqa: N818 - an event, not a mistake
         self.port = port
 
 
-class NoAnswer(BusError):  # noqa: N818 - an event, not a mistake
-    """Motors did not answer, or not intelligibly, however often they were asked.
+class NoAnswerError(BusError):
+    """Motors did not answer, or not intelligibly, after all retries.
 
     Attributes:
-        port: the port's path.
-        servo_ids: the motors that are missing.
+        port: The port's path.
+        servo_ids: Ids of the missing motors.
     """
 
     def __init__(self, port: str, servo_ids: tuple[int, ...], what: str, attempts: int):
@@ -57,12 +57,12 @@ class NoAnswer(BusError):  # noqa: N818 - an event, not a mistake
         self.servo_ids = servo_ids
 
 
-class ServoFault(BusError):  # noqa: N818 - an event, not a mistake
-    """Motors answered and reported errors of their own; what was asked of them is done.
+class ServoFaultError(BusError):
+    """Motors answered and reported errors of their own; the request was carried out.
 
     Attributes:
-        faults: names of the reported errors by motor id.
-        values: what was read, by motor id; empty after a write.
+        faults: Names of the reported errors, by motor id.
+        values: Values that were read, by motor id; empty after a write.
     """
 
     def __init__(self, port: str, faults: Mapping[int, tuple[str, ...]], values: Mapping[int, int]):
@@ -74,5 +74,5 @@ class ServoFault(BusError):  # noqa: N818 - an event, not a mistake
         self.values = dict(values)
 
 
-class TorqueOff(RuntimeError):  # noqa: N818 - a state, not a mistake
-    """An arm without torque was commanded."""
+class TorqueOffError(RuntimeError):
+    """An arm whose torque is off was commanded."""

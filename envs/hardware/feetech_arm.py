@@ -1,4 +1,4 @@
-"""The physical SO101 follower, as `SO101Env` moves it."""
+"""Physical SO101 follower, as ``SO101Env`` moves it."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ from envs.hardware.arm.arm_motion import GuardedMotion
 from envs.hardware.arm.arm_reading import ArmTelemetry
 from envs.hardware.arm.arm_settings import ArmSettings
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import TorqueOff
+from envs.hardware.errors import TorqueOffError
 from envs.hardware.letting_go.letting_go import let_go
 from envs.hardware.letting_go.supervisor_client import Supervision
 from envs.hardware.setup.calibration import Calibration
@@ -25,27 +25,27 @@ FloatArray = NDArray[np.float64]
 
 _LOG = logging.getLogger(__name__)
 
-_FRESH = 0.5  # of a period: a command is judged by a reading of this age without a new one
+_FRESH = 0.5  # share of a period: a command is checked against a reading up to this old
 
 
 class FeetechArm:
     """Six STS3215 that follow joint targets, each of which passes the safety layer.
 
-    `connect` comes first and moves nothing; `reset` switches the torque on; `close` lets go. While
-    readings fail the arm holds, and an error ends that after `patience` seconds. When the port is
-    lost every call raises `PortLost` until it is back; then the first one reads the state, and
-    holds or releases. Not thread-safe; the bus is.
+    ``connect`` comes first and moves nothing; ``reset`` switches the torque on; ``close`` releases
+    the arm. While readings fail the arm holds, and after ``patience`` seconds an error is raised.
+    While the port is lost every call raises ``PortLostError``; the first call after its return
+    reads the state, and holds or releases the arm. Not thread-safe; the bus is.
 
     Attributes:
-        settings: how it is driven.
-        safety: what all commands pass.
-        pace: the control loop's clock, with its overruns.
-        link: the way to the servos.
-        torque: whether it is on.
-        held: why the arm did not follow its last command, "" if it did.
-        limited: what cut its last command short, as in `envs.safety.Decision`.
-        firmware: of each motor by joint, after `connect`.
-        changes: what `connect` changed in the motors, in words.
+        settings: Settings of the arm.
+        safety: Safety layer, which all commands pass.
+        pace: Clock of the control loop, with its overruns.
+        link: Link to the servos.
+        torque: Whether the torque is on.
+        held: Reason why the arm did not follow its last command; "" if it did.
+        limited: Limits that cut its last command short, as in ``envs.safety.Decision``.
+        firmware: Firmware of each motor by joint, after ``connect``.
+        changes: Changes that ``connect`` made to the motors, in words.
     """
 
     def __init__(
@@ -59,16 +59,16 @@ class FeetechArm:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ):
-        """Sends nothing yet.
+        """Take over a bus without sending anything.
 
         Args:
-            bus: the arm's, closed by `close`.
-            calibration: of this arm.
-            limits: of all commands.
-            settings: how it is driven.
-            supervision: shows life to what lets go of the arm when this process dies.
-            clock: the time [s].
-            sleep: waits for so many seconds.
+            bus: Bus of the arm; ``close`` closes it.
+            calibration: Calibration of this arm.
+            limits: Limits of all commands.
+            settings: Settings of the arm.
+            supervision: Client of the supervisor, which releases the arm when this process dies.
+            clock: Function that returns the time [s].
+            sleep: Function that waits for a number of seconds.
         """
         self.settings = settings or ArmSettings()
         self.safety = SafetyLayer(limits)
@@ -94,23 +94,23 @@ class FeetechArm:
 
     @property
     def fault(self) -> str:
-        """Why it stands still, or was released, until `acknowledge`; "" where neither."""
+        """Reason why the arm stands still or was released, until ``acknowledge``; "" if none."""
         return self.safety.fault
 
     @property
     def goal(self) -> FloatArray:
-        """What the arm was last sent to, shape (6,) [rad]; where it is, if to nothing yet."""
+        """Last goal of the arm, shape (6,) [rad]; its position before the first goal."""
         sent = self._goals.sent
         return self.read().positions if sent is None else sent
 
     def connect(self) -> None:
-        """Checks and configures the motors. An arm that is found energised is held where it is.
+        """Check and configure the motors. An arm that is found energised is held where it is.
 
         Raises:
-            ArmSetupError: if a motor is missing, of another model, or refuses a value.
-            CalibrationMismatch: if the calibration is not this arm's.
-            ServoFault: if a motor reports an error.
-            BusError: if the arm cannot be read.
+            ArmSetupError: If a motor is missing, of another model, or refuses a value.
+            CalibrationMismatchError: If the calibration is not this arm's.
+            ServoFaultError: If a motor reports an error.
+            BusError: If the arm cannot be read.
         """
         self._beat()
         self.firmware = self.link.identify()
@@ -120,36 +120,36 @@ class FeetechArm:
             self.torque_on()
 
     def torque_on(self) -> None:
-        """Switches the torque on where the arm is: nothing moves.
+        """Switch the torque on where the arm is: nothing moves.
 
         Raises:
-            BusError: if the arm cannot be read or motors do not confirm.
+            BusError: If the arm cannot be read or motors do not confirm.
         """
-        self.torque = True  # from the first motor on, which `close` then lets go of
+        self.torque = True  # from the first motor on, so that ``close`` releases it
         self._start_from(self.link.switch_on())
 
     def hold(self) -> None:
-        """Makes the arm's present position its goal; raises as `torque_on`."""
+        """Make the arm's current position its goal; raises as ``torque_on``."""
         self._start_from(self.link.hold())
 
     def ramp_down(self, seconds: float) -> None:
-        """Lowers the torque evenly to zero, so that the arm sinks; raises as `torque_on`."""
+        """Lower the torque evenly to zero, so that the arm sinks; raises as ``torque_on``."""
         self.link.ramp_down(seconds, self._beat)
 
     def release(self) -> None:
-        """Switches the torque off at once: the arm drops; raises as `torque_on`."""
+        """Switch the torque off at once: the arm drops; raises as ``torque_on``."""
         self.link.release()
         self.torque = False
 
     def handover(self) -> None:
-        """Moves slowly at first: someone else gives the commands from now on."""
+        """Start slowly again, since the commands come from another source from now on."""
         self.safety.handover()
 
     def acknowledge(self) -> None:
-        """Goes on, slowly, after a hold because of a servo's state; a released arm stays so.
+        """Resume slowly after a hold because of a servo's state; a released arm stays released.
 
-        Servos forget an error when their torque goes off and on, which happens here within
-        milliseconds and where they are; raises as `torque_on`.
+        Servos clear an error when their torque goes off and on, which happens here within
+        milliseconds and in place; raises as ``torque_on``.
         """
         self.safety.acknowledge()
         if self.torque:
@@ -157,11 +157,11 @@ class FeetechArm:
             self.torque_on()
 
     def reset(self, joint_positions: FloatArray) -> None:
-        """Moves slowly to joint angles, shape (6,) [rad]; switches the torque on if it is off.
+        """Switch the torque on if it is off, and move slowly to joint angles, shape (6,) [rad].
 
         Raises:
-            NotArrived: if the way is blocked.
-            BusError: if the arm cannot be read or commanded.
+            NotArrivedError: If the way is blocked.
+            BusError: If the arm cannot be read or commanded.
         """
         self._ready()
         if not self.torque:
@@ -169,12 +169,12 @@ class FeetechArm:
         self.move(joint_positions)
 
     def move(self, joint_positions: FloatArray) -> None:
-        """Moves slowly to joint angles, shape (6,) [rad].
+        """Move slowly to joint angles, shape (6,) [rad].
 
         Raises:
-            TorqueOff: if the torque is off.
-            NotArrived: if the way is blocked.
-            BusError: if the arm cannot be read or commanded.
+            TorqueOffError: If the torque is off.
+            NotArrivedError: If the way is blocked.
+            BusError: If the arm cannot be read or commanded.
         """
         self.handover()
         self.pace.restart()
@@ -183,19 +183,19 @@ class FeetechArm:
         self.pace.restart()
 
     def command(self, joint_targets: FloatArray) -> None:
-        """Moves toward joint angles, shape (6,) [rad], and returns when the period is over.
+        """Move toward joint angles, shape (6,) [rad], and return when the period is over.
 
-        What keeps the arm from doing so stands in `held`.
+        ``held`` says afterwards what kept the arm from moving.
 
         Raises:
-            ValueError: if the targets have another shape.
-            TorqueOff: if the torque is off.
-            ArmUnreadable: if readings have failed for too long.
-            PortLost: if the port has gone away.
+            ValueError: If the targets have another shape.
+            TorqueOffError: If the torque is off.
+            ArmUnreadableError: If readings have failed for too long.
+            PortLostError: If the port has gone away.
         """
         self._ready()
         if not self.torque:
-            raise TorqueOff(
+            raise TorqueOffError(
                 f"the arm on port {self.link.port} is released ({self.held or 'as asked for'}): "
                 "see that it is safe to move, call acknowledge() where a servo's state was the "
                 "reason, then reset() or torque_on()"
@@ -206,19 +206,19 @@ class FeetechArm:
         self.pace.wait()
 
     def read(self) -> ArmState:
-        """Returns the present state, or the last one while readings fail; see `read_telemetry`."""
+        """Return the current state, or the last one while readings fail; see ``read_telemetry``."""
         reading = self.read_telemetry()
         return ArmState(reading.positions, reading.velocities, reading.currents)
 
     def read_telemetry(self) -> ArmTelemetry:
-        """Returns all that the arm tells, with the time of the reading.
+        """Return the arm's telemetry, with the time of the reading, and act on it.
 
-        The reading is acted upon: a gripper that presses too hard is loosened, and an arm with a
-        servo beyond its limits is held or released.
+        A gripper that presses too hard is loosened, and an arm with a servo beyond its limits is
+        held or released.
 
         Raises:
-            ArmUnreadable: if readings have failed for too long.
-            PortLost: if the port has gone away.
+            ArmUnreadableError: If readings have failed for too long.
+            PortLostError: If the port has gone away.
         """
         self._ready()
         reading = self.link.read_patiently()
@@ -231,13 +231,13 @@ class FeetechArm:
         return reading
 
     def close(self) -> None:
-        """Lets go of the arm as the settings say, and closes the port; harmless the second time.
+        """Release the arm as the settings say, and close the port; harmless the second time.
 
         If that fails, the supervisor is left to try.
 
         Raises:
-            PortLost: if the port has gone away; the servos keep their goals.
-            BusError: if the torque of a motor could not be switched off.
+            PortLostError: If the port has gone away; the servos keep their goals.
+            BusError: If the torque of a motor could not be switched off.
         """
         if self._closed:
             return
@@ -253,7 +253,7 @@ class FeetechArm:
                 self._supervision = None
 
     def _ready(self) -> None:
-        """Shows that this process lives, and takes a port back that was lost."""
+        """Send a heartbeat, and reopen a lost port."""
         self._beat()
         if not self.link.lost:
             return
@@ -267,20 +267,20 @@ class FeetechArm:
 
     def _beat(self) -> None:
         if self._supervision is not None:
-            self._supervision.beat(needed=not self._closed)  # whoever lets go needs it no more
+            self._supervision.beat(needed=not self._closed)  # a release needs no supervisor
 
     def _start_from(self, reading: ArmTelemetry) -> None:
-        """Commands go on from where the arm is, slowly."""
+        """Let the next command start slowly from where the arm is."""
         self._goals.start_from(reading.positions)
         self.safety.connect()
         self.pace.restart()
 
     def _decide(self, joint_targets: FloatArray, reading: ArmTelemetry) -> Decision:
-        """Returns what may be sent for a command."""
+        """Return the decision of the safety layer on a command."""
         fault = reading.fault()
         if not fault:
             return self.safety.decide(joint_targets, reading, self._clock())
-        # A servo that protects itself pulls weakly or not at all: nothing moves around it.
+        # A servo that protects itself has little or no torque, so that the others stay in place.
         self.safety.handover()
         decision = self.safety.watch(reading, self._clock())
         if decision.verdict is Verdict.RELEASE:
@@ -288,7 +288,7 @@ class FeetechArm:
         return Decision(Verdict.HOLD, decision.targets, fault)
 
     def _carry_out(self, decision: Decision, end: float) -> None:
-        """Does what the safety layer says, by the end of the period [s]."""
+        """Carry out a decision of the safety layer, by the end of the period [s]."""
         if decision.reason and decision.reason != self.held:
             _LOG.warning("the arm is not moved (%s): %s", decision.verdict, decision.reason)
         self.held, self.limited = decision.reason, decision.limited

@@ -1,4 +1,4 @@
-"""What hardware has to say about each step: when it was measured, and what kept it from working."""
+"""Hardware steps: measurement times and interruptions of each step."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -11,34 +11,34 @@ from numpy.typing import NDArray
 from envs.checked import ACTION_SIZE
 from envs.frames import CameraError
 from envs.hardware.cameras.physical_cameras import OpenCVCameras
-from envs.hardware.errors import BusError, TorqueOff
+from envs.hardware.errors import BusError, TorqueOffError
 from envs.hardware.feetech_arm import FeetechArm
-from envs.hardware.letting_go.letting_go import NotArrived
-from envs.interfaces import HardwareTrouble
+from envs.hardware.letting_go.letting_go import NotArrivedError
+from envs.interfaces import HardwareError
 from envs.so101 import SO101Env
 
-_MENDABLE = (BusError, CameraError, NotArrived, TorqueOff)
+_RECOVERABLE = (BusError, CameraError, NotArrivedError, TorqueOffError)
 
 
 class HardwareSteps(gymnasium.Wrapper):
-    """Times each step, and ends an episode whose step was not carried out.
+    """Wrapper that times each step and ends an episode whose step was not carried out.
 
-    `info` then also holds
-        state_time: when the joints were read, on `time.monotonic` [s];
-        frame_times: the same of each camera's frame, by its name;
-        skew: from the joints' reading to the frame that is furthest from it [s];
-        overruns: late periods of the control loop so far;
-        limited: what cut the step's command short, as in `envs.safety.Decision`;
-        interrupted: why the step was not carried out or came too late, "" where it was.
+    ``info`` then also holds
+        state_time: time of the joints' reading, on ``time.monotonic`` [s];
+        frame_times: time of each camera's frame, by its name;
+        skew: largest time between the joints' reading and a frame [s];
+        overruns: number of late periods of the control loop so far;
+        limited: limits that cut the command short, as in ``envs.safety.Decision``;
+        interrupted: reason why the step was not carried out or came too late, "" if none.
 
-    An interrupted step is truncated and returns the observation before it, so that whoever stores
-    steps can leave it out: then the episode ends with the last frame before the interruption. So
-    ends also a step in which the arm or a camera failed; the next reset raises until it is mended.
+    An interrupted step is truncated and returns the observation before it, so that callers that
+    store steps can drop it: then the episode ends with the last frame before the interruption. A
+    step in which the arm or a camera failed ends the same way; resets raise until that is fixed.
 
     Args:
-        env: the environment of the arm; the innermost is an `SO101Env`.
-        arm: the arm.
-        cameras: its cameras, None where there are none.
+        env: Environment of the arm; the innermost is an ``SO101Env``.
+        arm: Physical arm.
+        cameras: Its cameras; None if there are none.
     """
 
     def __init__(self, env: gymnasium.Env, arm: FeetechArm, cameras: OpenCVCameras | None) -> None:
@@ -52,21 +52,21 @@ class HardwareSteps(gymnasium.Wrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Moves slowly to the start of an episode.
+        """Move slowly to the start of an episode.
 
         Raises:
-            HardwareTrouble: if the arm does not get there, or it or a camera fails.
+            HardwareError: If the arm does not arrive, or it or a camera fails.
         """
-        with _mendable():
+        with _recoverable():
             self._observation, info = self.env.reset(seed=seed, options=options)
         self._pauses = self.physical_arm.pace.pauses
         return self._observation, info | self._measured()
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Moves for one control period."""
+        """Move for one control period."""
         try:
             observation, reward, terminated, truncated, info = self.env.step(action)
-        except _MENDABLE as error:
+        except _RECOVERABLE as error:
             return self._cut_short(self._nothing_done(), str(error))
         info |= self._measured()
         interruption = self._interruption()
@@ -76,36 +76,36 @@ class HardwareSteps(gymnasium.Wrapper):
         return observation, reward, terminated, truncated, info
 
     def check(self) -> NDArray[np.float64]:
-        """Reads arm and cameras, as whoever waits has to, and returns the joints, (6,) [rad].
+        """Read arm and cameras, as is due while waiting, and return the joints, shape (6,) [rad].
 
         Raises:
-            HardwareTrouble: if one of them fails, or the arm stands still until `acknowledge`.
+            HardwareError: If one of them fails, or the arm stands still until ``acknowledge``.
         """
-        with _mendable():
+        with _recoverable():
             positions = self.physical_arm.read().positions
             if self._cameras is not None:
                 self._cameras.read()
         if self.physical_arm.fault:
-            raise HardwareTrouble(self.physical_arm.fault)
+            raise HardwareError(self.physical_arm.fault)
         return positions
 
     def look(self) -> tuple[Any, dict[str, Any]]:
-        """Returns what an episode begins with after a wait: observation, and when it was measured.
+        """Return the first observation of an episode after a wait, and its measurement times.
 
         Raises:
-            HardwareTrouble: if the arm or a camera fails.
+            HardwareError: If the arm or a camera fails.
         """
-        with _mendable():
+        with _recoverable():
             self._observation = self._arm_env.look()
         return self._observation, self._measured()
 
     def acknowledge(self) -> None:
-        """Lets an arm go on that stood still because of a servo's state.
+        """Let an arm resume that stood still because of a servo's state.
 
         Raises:
-            HardwareTrouble: if it fails.
+            HardwareError: If that fails.
         """
-        with _mendable():
+        with _recoverable():
             self.physical_arm.acknowledge()
 
     def _cut_short(
@@ -114,7 +114,7 @@ class HardwareSteps(gymnasium.Wrapper):
         return self._observation, 0.0, False, True, info | {"interrupted": reason}
 
     def _nothing_done(self) -> dict[str, Any]:
-        """What `info` says of a step that nobody got done."""
+        """Return the ``info`` of a step that was not carried out."""
         return {
             "is_intervention": False,
             "teleop_action": np.zeros(ACTION_SIZE, np.float32),
@@ -144,9 +144,9 @@ class HardwareSteps(gymnasium.Wrapper):
 
 
 @contextlib.contextmanager
-def _mendable() -> Iterator[None]:
-    """Says of errors that a person can mend what they are."""
+def _recoverable() -> Iterator[None]:
+    """Raise errors that a person can fix as ``HardwareError``."""
     try:
         yield
-    except _MENDABLE as error:
-        raise HardwareTrouble(str(error)) from error
+    except _RECOVERABLE as error:
+        raise HardwareError(str(error)) from error

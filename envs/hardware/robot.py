@@ -1,4 +1,4 @@
-"""The registered environment of a physical SO101: from keyword arguments to arms and cameras."""
+"""Registered environment of a physical SO101: arms and cameras from keyword arguments."""
 
 import contextlib
 import inspect
@@ -55,36 +55,36 @@ def make_physical(
     pedal: Any = None,
     **unknown: Any,
 ) -> gymnasium.Env:
-    """Makes a physical SO101, or a virtual one; `gymnasium.make` calls it.
+    """Make a physical SO101, or a virtual one; ``gymnasium.make`` calls it.
 
-    Nothing moves before the first reset. `close` lets go of the arms; a program has to see to it
-    that it is called on every way out (`envs.hardware.letting_go.letting_go.EveryWayOut`).
+    Nothing moves before the first reset. ``close`` releases the arms; a program must call it
+    however it ends (``envs.hardware.letting_go.letting_go.SafeShutdown``).
 
     Args:
-        follower: the arm that works, see `follower_options`.
-        leader: the arm that a hand moves, see `leader_options`; None where there is none.
-        cameras: options by camera: those of `CameraSettings` (`source` above all) and of
-            `CameraView` (`crop`, `size`); None for no cameras.
-        control_hz: steps per second [Hz].
-        step_size: the TCP's largest step along each axis [m].
-        workspace: box for the TCP, ``{"x": [low, high], "y": …, "z": …}`` [m].
-        safety: limits, see `SafetyLimits`.
-        start: the arm's start, six joint angles [rad].
-        start_noise: each joint's start is drawn within so much of it [rad].
-        reward: "external": the person's keys, or a success classifier, judge.
-        operator: ``{"mode": "intervene"}`` (the default: take over at times) or
-            ``{"mode": "demonstrate"}`` (lead each episode from its first step); None where nobody
-            takes over, as in evaluation: the leader is left alone then.
-        wait: whether to wait for the person before each episode.
-        keys: where keys come from; None for the terminal.
-        pedal: terminal device from which the same characters come as well, e.g. /dev/ttyACM2 of a
-            pedal or a box with buttons; None where there is none.
-        **unknown: refused.
+        follower: Options of the arm that works, see ``follower_options``.
+        leader: Options of the arm that a hand moves, see ``leader_options``; None for none.
+        cameras: Options by camera: those of ``CameraSettings`` (``source`` is required) and of
+            ``CameraView`` (``crop``, ``size``); None for no cameras.
+        control_hz: Control steps per second [Hz].
+        step_size: Largest step of the TCP along each axis [m].
+        workspace: Box for the TCP, ``{"x": [low, high], "y": …, "z": …}`` [m].
+        safety: Limits of commands, see ``SafetyLimits``.
+        start: Start of the arm, six joint angles [rad].
+        start_noise: Largest random deviation of each joint from the start [rad].
+        reward: Source of the reward; "external" is the person's keys or a success classifier.
+        operator: ``{"mode": "intervene"}`` (the default: the person takes over at times) or
+            ``{"mode": "demonstrate"}`` (the person leads each episode from its first step); None
+            where nobody takes over, as in evaluation: the leader is not used then.
+        wait: Whether to wait for the person before each episode.
+        keys: Source of keys; None for the terminal.
+        pedal: Terminal device that sends the same characters, e.g. /dev/ttyACM2 of a pedal or a
+            box with buttons; None for none.
+        **unknown: Unknown options, which are refused.
 
     Raises:
-        TypeError: if an option is unknown (the nearest valid names are given) or missing.
-        ValueError: if the value of an option is not valid; a calibration that cannot be read, too.
-        RuntimeError: if an arm or a camera cannot be reached or must not be used as it is.
+        TypeError: If an option is unknown (the nearest valid names are given) or missing.
+        ValueError: If the value of an option is not valid; a calibration that cannot be read, too.
+        RuntimeError: If an arm or a camera is unreachable or must not be used as it is.
     """
     refuse_unknown(unknown, _OPTIONS, "the physical environment")
     one_of("reward", reward, ("external",))
@@ -173,7 +173,7 @@ def _open_follower(
 def _open_leader(stack: contextlib.ExitStack, options: LeaderOptions) -> LeaderArm:
     reached = options.reached
     bus = stack.enter_context(FeetechBus(reached.port, reached.baudrate, margin=reached.margin))
-    # A leader that mirrors holds itself up; nobody needs it to stay there.
+    # A leader needs no long hold: it stands there only because it mirrors.
     supervision = Supervision(
         reached.port, reached.calibration.ids, baudrate=reached.baudrate, hold=0.5, ramp=2.0
     )

@@ -1,4 +1,4 @@
-"""The options of a physical robot: what a settings file says of its two arms."""
+"""Options of a physical robot: the two arms in a settings file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -23,13 +23,13 @@ _MARGIN = 0.02  # [s]: some USB adapters hold bytes back for up to 16 ms
 
 @dataclass(frozen=True)
 class ArmPort:
-    """How an arm is reached.
+    """Connection to an arm.
 
     Attributes:
-        port: its serial port.
-        calibration: what its motors' positions mean.
-        baudrate: in bits per second.
-        margin: how much later than the wire allows an answer may come [s].
+        port: Path of its serial port.
+        calibration: Calibration of its motors.
+        baudrate: Bits per second.
+        margin: Time by which an answer may be later than the wire time [s].
     """
 
     port: str
@@ -40,25 +40,25 @@ class ArmPort:
 
 @dataclass(frozen=True)
 class LastResort:
-    """What happens to an arm whose control process has died.
+    """Settings of the supervisor of an arm whose control process has died.
 
     Attributes:
-        hold: it is held where it is for so long [s].
-        ramp: its torque then goes down within so long [s].
+        hold: Time for which the arm is held where it is [s].
+        ramp: Time in which its torque is then lowered [s].
     """
 
     hold: float = 5.0
     ramp: float = 3.0
 
     def __post_init__(self) -> None:
-        """Checks the entries."""
+        """Check the entries."""
         number("supervisor.hold", self.hold, 0.0, 600.0)
         number("supervisor.ramp", self.ramp, 0.1, 30.0)
 
 
 @dataclass(frozen=True)
 class FollowerOptions:
-    """The arm that works: how it is reached, driven, and let go of."""
+    """Options of the arm that works: connection, settings and supervisor."""
 
     reached: ArmPort
     settings: ArmSettings
@@ -67,25 +67,26 @@ class FollowerOptions:
 
 @dataclass(frozen=True)
 class LeaderOptions:
-    """The arm that a hand moves: how it is reached and driven."""
+    """Options of the arm that a hand moves: connection and settings."""
 
     reached: ArmPort
     settings: LeaderSettings
 
 
 def follower_options(options: Any, control_hz: float) -> FollowerOptions:
-    """Reads what `follower` says.
+    """Read the options of ``follower``.
 
     Args:
-        options: `port`; `calibration` (LeRobot's file) or `id` (its name in LeRobot's own place);
-            `baudrate`; `margin`; any of `ArmSettings` but `control_hz`, with `letting_go` a mapping
-            of `LettingGo`; `supervisor`, a mapping of `LastResort`.
-        control_hz: commands per second [Hz].
+        options: Mapping with ``port``; ``calibration`` (LeRobot's file) or ``id`` (its name in
+            LeRobot's folder); ``baudrate``; ``margin``; fields of ``ArmSettings`` except
+            ``control_hz``, with ``letting_go`` a mapping of ``LettingGo``; ``supervisor``, a
+            mapping of ``LastResort``.
+        control_hz: Number of commands per second [Hz].
 
     Raises:
-        TypeError: if an option is unknown or missing, or no mapping.
-        ValueError: if a value is out of its range.
-        CalibrationError: if the calibration cannot be read.
+        TypeError: If an option is unknown or missing, or no mapping.
+        ValueError: If a value is out of its range.
+        CalibrationError: If the calibration cannot be read.
     """
     given = _given("follower", options, ArmSettings, ("supervisor",), ("control_hz",))
     resort = given.pop("supervisor", {})
@@ -101,16 +102,16 @@ def follower_options(options: Any, control_hz: float) -> FollowerOptions:
 
 
 def leader_options(options: Any) -> LeaderOptions:
-    """Reads what `leader` says.
+    """Read the options of ``leader``.
 
     Args:
-        options: `port`; `calibration` or `id` as a follower's; `baudrate`; `margin`; any of
-            `LeaderSettings`, with `grab` a mapping of `GrabRule`.
+        options: Mapping with ``port``; ``calibration`` or ``id``, as for a follower; ``baudrate``;
+            ``margin``; fields of ``LeaderSettings``, with ``grab`` a mapping of ``GrabRule``.
 
     Raises:
-        TypeError: if an option is unknown or missing, or no mapping.
-        ValueError: if a value is out of its range.
-        CalibrationError: if the calibration cannot be read.
+        TypeError: If an option is unknown or missing, or no mapping.
+        ValueError: If a value is out of its range.
+        CalibrationError: If the calibration cannot be read.
     """
     given = _given("leader", options, LeaderSettings)
     reached = _reached("leader", given)
@@ -126,7 +127,7 @@ def _given(
     more: tuple[str, ...] = (),
     but: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """The options of an arm, all of them known."""
+    """Return the options of an arm, and refuse unknown ones."""
     given = mapping(arm, options)
     known = ({each.name for each in fields(settings)} - set(but)) | {*_OF_THE_PORT, *more}
     refuse_unknown(given, known, arm)
@@ -140,14 +141,14 @@ def _section(where: str, options: Any, kind: type) -> Mapping[str, Any]:
 
 
 def calibration_file(arm: str, options: Any) -> Path:
-    """Returns where the calibration of an arm is, whether it is there or not.
+    """Return the path of an arm's calibration, whether the file exists or not.
 
     Args:
         arm: "follower" or "leader".
-        options: its options, as above.
+        options: Options of the arm, as for ``follower_options``.
 
     Raises:
-        TypeError: if they name neither `calibration` nor `id`, or both, or are no mapping.
+        TypeError: If there is neither ``calibration`` nor ``id``, or both, or no mapping.
     """
     given = mapping(arm, options)
     file, identifier = given.get("calibration"), given.get("id")
@@ -164,7 +165,7 @@ def calibration_file(arm: str, options: Any) -> Path:
 
 
 def _reached(arm: str, given: dict[str, Any]) -> ArmPort:
-    """Takes out of the options how an arm is reached."""
+    """Take the connection to an arm out of the options."""
     port = given.pop("port", None)
     if not isinstance(port, str) or not port:
         raise TypeError(f"{arm} lacks 'port': its serial port, e.g. /dev/ttyACM0")

@@ -1,4 +1,4 @@
-"""What a physical SO101 observes and does, told from its options alone: no arm is needed."""
+"""Spaces of a physical SO101, derived from its options alone, without an arm."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,16 +17,16 @@ from envs.workspace import Workspace
 def physical_spaces(
     options: Mapping[str, Any],
 ) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:
-    """Tells the observation and action space of `envs.hardware.robot.make_physical`.
+    """Return the observation and action space of ``envs.hardware.robot.make_physical``.
 
     Nothing is opened, so that a learner's machine can tell what its robot will send. Ports and
     calibrations are not looked at.
 
     Args:
-        options: keyword arguments of `make_physical`.
+        options: Keyword arguments of ``make_physical``.
 
     Raises:
-        ValueError: if the cameras, the workspace or the rate are not valid.
+        ValueError: If the cameras, the workspace or the rate are not valid.
     """
     _, views = camera_options(options.get("cameras"))
     box = options.get("workspace")
@@ -43,25 +43,25 @@ def physical_spaces(
 
 
 class _Absent:
-    """Stands for an arm, or for cameras of these shapes, where there are none."""
+    """Placeholder for an arm, or for cameras of given shapes, where there are none."""
 
     def __init__(self, shapes: Mapping[str, FrameShape]) -> None:
         self.shapes = shapes
 
     def reset(self, joint_positions: NDArray[np.float64]) -> None:
-        """There is nothing to move."""
+        """Raise, since there is no arm."""
         raise NotImplementedError("there is no arm")
 
     def command(self, joint_targets: NDArray[np.float64]) -> None:
-        """There is nothing to move."""
+        """Raise, since there is no arm."""
         raise NotImplementedError("there is no arm")
 
     def handover(self) -> None:
-        """There is nobody to hand over."""
+        """Do nothing, since there is no arm."""
 
     def read(self) -> Any:
-        """There is nothing to read."""
+        """Raise, since there is nothing to read."""
         raise NotImplementedError("there is neither an arm nor a camera")
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing, since nothing is open."""

@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.interfaces import HardwareTrouble
+from envs.interfaces import HardwareError
 from envs.operators.keys import KeyEvent
 from envs.operators.pressed import Pressed
 
@@ -19,43 +19,43 @@ _LOG = logging.getLogger(__name__)
 _PERIOD = 0.03  # [s]
 
 
-class OperatorStop(Exception):  # noqa: N818 - a wish, not a mistake
+class OperatorStopError(Exception):
     """The person at the arm pressed the key to stop: there is no further episode."""
 
 
 class HandOperator(Protocol):
-    """A person who may lead by hand; see `envs.operators.leader.LeaderOperator`."""
+    """A person who may lead by hand; see ``envs.operators.leader.LeaderOperator``."""
 
     def idle(self, positions: NDArray[np.float64]) -> bool:
-        """Mirrors joint angles, shape (6,) [rad]; says whether the leader was grabbed."""
+        """Mirror joint angles, shape (6,) [rad]; says whether the leader was grabbed."""
         ...
 
     def take_over(self) -> None:
-        """Leads from now on."""
+        """Lead from now on."""
         ...
 
     def give_back(self) -> None:
-        """Leaves the arm to the policy."""
+        """Leave the arm to the policy."""
         ...
 
     def close(self) -> None:
-        """Lets go of the leader arm."""
+        """Let go of the leader arm."""
         ...
 
 
 class Hardware(Protocol):
-    """What a wait asks of arm and cameras; see `envs.hardware.hardware_steps.HardwareSteps`."""
+    """What a wait asks of arm and cameras; see ``envs.hardware.hardware_steps.HardwareSteps``."""
 
     def check(self) -> NDArray[np.float64]:
-        """Reads all, and returns the joints, shape (6,) [rad]; raises `HardwareTrouble`."""
+        """Read all, and return the joints, shape (6,) [rad]; raises ``HardwareError``."""
         ...
 
     def look(self) -> tuple[Any, dict[str, Any]]:
-        """Returns an observation, and when it was measured; raises `HardwareTrouble`."""
+        """Return an observation, and when it was measured; raises ``HardwareError``."""
         ...
 
     def acknowledge(self) -> None:
-        """Lets an arm that stands still go on, slowly; raises `HardwareTrouble`."""
+        """Let an arm that stands still go on, slowly; raises ``HardwareError``."""
         ...
 
 
@@ -65,23 +65,23 @@ class EpisodeKeys(gymnasium.Wrapper):
     After a reset the arm stands at its start until the person leads (grabs the leader, or presses
     the key to take over) or, unless they demonstrate, gives it to the policy (the key to give
     back). At the end of the step in which it was pressed,
-        success terminates with reward 1 and `info["succeed"]`;
+        success terminates with reward 1 and ``info["succeed"]``;
         failure terminates with reward 0;
-        re-record truncates, with `info["rerecord_episode"]`;
-        pause truncates, with `info["paused"]`; the next reset waits for the person as always;
-        stop truncates, with `info["stopped"]`; the next reset raises `OperatorStop`.
-    Re-record during a wait is about the episode before: the reset's `info` says it then.
+        re-record truncates, with ``info["rerecord_episode"]``;
+        pause truncates, with ``info["paused"]``; the next reset waits for the person as always;
+        stop truncates, with ``info["stopped"]``; the next reset raises ``OperatorStopError``.
+    Re-record during a wait is about the episode before: the reset's ``info`` says it then.
 
     Where arm or cameras fail, a reset says so and waits until the person has mended it and presses
     a key; without anybody to wait for it raises.
 
     Args:
-        env: an environment of an arm, whose resets raise `HardwareTrouble` where it fails.
-        hardware: arm and cameras.
-        pressed: the keys; closed by `close`.
-        operator: who may lead by hand, None where nobody can; closed by `close`.
-        demonstrates: whether every episode is led from its first step.
-        waits: whether to wait before an episode; nobody does where no keys can come and nobody can
+        env: An environment of an arm, whose resets raise ``HardwareError`` where it fails.
+        hardware: Arm and cameras.
+        pressed: The keys; closed by ``close``.
+        operator: Who may lead by hand, None where nobody can; closed by ``close``.
+        demonstrates: Whether every episode is led from its first step.
+        waits: Whether to wait before an episode; nobody does where no keys can come and nobody can
             lead.
     """
 
@@ -111,11 +111,11 @@ class EpisodeKeys(gymnasium.Wrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Moves to the start of an episode and waits for the person.
+        """Move to the start of an episode and wait for the person.
 
         Raises:
-            OperatorStop: if they want to stop.
-            HardwareTrouble: if arm or cameras fail and nobody can be waited for.
+            OperatorStopError: If they want to stop.
+            HardwareError: If arm or cameras fail and nobody can be waited for.
         """
         self._forget_presses()
         self._drops_previous = False
@@ -125,7 +125,7 @@ class EpisodeKeys(gymnasium.Wrapper):
                 if trouble:
                     self._await_consent(trouble)
                 return self._begin(seed, options)
-            except HardwareTrouble as error:
+            except HardwareError as error:
                 if not self._waits:
                     raise
                 trouble = str(error)
@@ -150,14 +150,14 @@ class EpisodeKeys(gymnasium.Wrapper):
         return observation, reward, terminated, truncated, info
 
     def stand_still(self) -> None:
-        """Keeps the arm where it is for a moment; to be called again while nobody gives commands.
+        """Keep the arm where it is for a moment; to be called again while nobody gives commands.
 
         Raises:
-            OperatorStop: if the person wants to stop.
+            OperatorStopError: If the person wants to stop.
         """
         self._refuse_to_go_on()
         # What fails now is said by the next reset, which waits until it is mended.
-        with contextlib.suppress(HardwareTrouble):
+        with contextlib.suppress(HardwareError):
             positions = self._hardware.check()
             if self.operator is not None:
                 if not self._stands:
@@ -167,7 +167,7 @@ class EpisodeKeys(gymnasium.Wrapper):
         time.sleep(_PERIOD)
 
     def close(self) -> None:
-        """Lets go of everything: the follower first."""
+        """Let go of everything: the follower first."""
         try:
             super().close()
         finally:
@@ -180,7 +180,7 @@ class EpisodeKeys(gymnasium.Wrapper):
     def _begin(
         self, seed: int | None, options: dict[str, Any] | None
     ) -> tuple[Any, dict[str, Any]]:
-        """Moves to the start, waits, and looks."""
+        """Move to the start, wait, and look."""
         self._refuse_to_go_on()
         positions = self._hardware.check()
         if self.operator is not None:
@@ -204,7 +204,7 @@ class EpisodeKeys(gymnasium.Wrapper):
         self._pressed.forget(*(set(KeyEvent) - kept))
 
     def _await_consent(self, trouble: str) -> None:
-        """Lets the person say when an arm that stands still may move again."""
+        """Let the person say when an arm that stands still may move again."""
         self.announce(f"the arm stands still: {trouble}. Press space once it is safe to go on")
         failed = True
         while self._pressed.take(KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK) is None:
@@ -214,13 +214,13 @@ class EpisodeKeys(gymnasium.Wrapper):
                 if failed:
                     self.announce("it can be used again: press space to go on")
                 failed = False
-            except HardwareTrouble:
+            except HardwareError:
                 failed = True
             time.sleep(_PERIOD)
         self._hardware.acknowledge()
 
     def _wait(self) -> bool:
-        """Waits until the episode begins; returns whether the person leads."""
+        """Wait until the episode begins; returns whether the person leads."""
         if self.operator is not None:
             self.operator.give_back()  # a hand that was still on it during the way is no wish
         self._forget_presses()
@@ -252,4 +252,4 @@ class EpisodeKeys(gymnasium.Wrapper):
     def _refuse_to_go_on(self) -> None:
         self._stopped |= self._pressed.take(KeyEvent.STOP) is not None
         if self._stopped:
-            raise OperatorStop("the person at the arm pressed the key to stop")
+            raise OperatorStopError("the person at the arm pressed the key to stop")

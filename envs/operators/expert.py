@@ -16,7 +16,7 @@ _BELOW = 0.015  # [m]: as far below the funnel, the way goes up alone
 
 
 class Watched(Protocol):
-    """An arm and its task as somebody sees them: `envs.so101.SO101Env`, or a scene by itself."""
+    """An arm and its task as somebody sees them: ``envs.so101.SO101Env``, or a scene by itself."""
 
     workspace: Workspace
     control_hz: float
@@ -45,10 +45,10 @@ class Expert:
     It has no memory: it can take over at any moment and go on when a cube was knocked or dropped.
 
     Args:
-        env: what to act in, with a simulated task.
+        env: What to act in, with a simulated task.
 
     Raises:
-        TypeError: if the environment's task is not a simulated one, which alone has subgoals.
+        TypeError: If the environment's task is not a simulated one, which alone has subgoals.
     """
 
     def __init__(self, env: Watched) -> None:
@@ -61,7 +61,7 @@ class Expert:
         self._task = env.task
 
     def act(self) -> NDArray[np.float64]:
-        """Returns the expert's action, shape (4,), each entry in [-1, 1]."""
+        """Return the expert's action, shape (4,), each entry in [-1, 1]."""
         subgoal = self._task.subgoal()
         action = np.zeros(ACTION_SIZE)
         step = (waypoint(subgoal, self._env.tcp) - self._env.tcp) / self._env.step_size
@@ -74,15 +74,15 @@ class Expert:
 
 
 def waypoint(subgoal: Subgoal, tcp: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the next point on the way to a subgoal: up, across, then down, in one smooth bend.
+    """Return the next point on the way to a subgoal: up, across, then down, in one smooth bend.
 
     The height that the way needs rises with the distance from the subgoal's vertical, up to the
     clearance. It has no corners, as a hand's way has none: at a corner one step nearer means the
     opposite action, and who imitates the mean of the two stands still there.
 
     Args:
-        subgoal: where to go.
-        tcp: where the TCP is, shape (3,) [m].
+        subgoal: Where to go.
+        tcp: Where the TCP is, shape (3,) [m].
     """
     goal = subgoal.tcp
     if subgoal.clearance is None:

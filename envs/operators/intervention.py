@@ -14,32 +14,32 @@ class Operator(Protocol):
     """Someone who watches the arm and may lead it: a person at a leader arm, a model of one."""
 
     def reset(self, env: SO101Env, seed: int | None) -> None:
-        """Begins to watch a new episode.
+        """Begin to watch a new episode.
 
         Args:
-            env: the environment, just reset.
-            seed: restarts the operator's own random draws; None goes on with them.
+            env: The environment, just reset.
+            seed: Restarts the operator's own random draws; None goes on with them.
         """
         ...
 
     def act(self) -> NDArray[np.floating] | None:
-        """Returns the action to execute, shape (4,), or None to leave the step to the policy."""
+        """Return the action to execute, shape (4,), or None to leave the step to the policy."""
         ...
 
 
 class InterventionWrapper(gymnasium.Wrapper):
     """Executes the operator's action in place of the policy's while the operator leads.
 
-    `info` then says `is_intervention` and holds the executed action as `teleop_action` (float32,
+    ``info`` then says ``is_intervention`` and holds the executed action as ``teleop_action`` (float32,
     clipped to the action space). At every change of hands the arm's command is set to its measured
     pose, so that it never jumps.
 
     Args:
-        env: an `SO101Env`, possibly wrapped.
-        operator: who may take over.
+        env: An ``SO101Env``, possibly wrapped.
+        operator: Who may take over.
 
     Raises:
-        TypeError: if the innermost environment is no `SO101Env`.
+        TypeError: If the innermost environment is no ``SO101Env``.
     """
 
     def __init__(self, env: gymnasium.Env, operator: Operator) -> None:
@@ -53,17 +53,17 @@ class InterventionWrapper(gymnasium.Wrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Starts an episode, with the policy at the arm."""
+        """Start an episode, with the policy at the arm."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._operator.reset(self._arm_env, seed)
         self._leading = False
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Executes the operator's action, or the given one where the operator does not lead.
+        """Execute the operator's action, or the given one where the operator does not lead.
 
         Raises:
-            ValueError: if the executed action has the wrong shape or is not finite.
+            ValueError: If the executed action has the wrong shape or is not finite.
         """
         led = self._operator.act()
         if (led is not None) != self._leading:

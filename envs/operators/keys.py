@@ -49,21 +49,21 @@ _FATAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def help_line() -> str:
-    """Returns one line that tells which key says what."""
+    """Return one line that tells which key says what."""
     return "  ".join(f"[{'space' if key == ' ' else key}] {event}" for key, event in KEYS.items())
 
 
 class Keys:
     """Reads keys without waiting for them, and without the Enter key where there is a terminal.
 
-    The terminal gets its settings back on every way out: `close`, the end of a `with` block, an
+    The terminal gets its settings back on every way out: ``close``, the end of a ``with`` block, an
     exception, the end of the program, and the signals that end it. Where the standard input is no
     terminal, lines are read from it: a key or the name of an event in each.
 
     While the program runs in the background of its shell, no keys are read.
 
     Args:
-        stream: where to read from; None for the standard input.
+        stream: Where to read from; None for the standard input.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -96,7 +96,7 @@ class Keys:
         return "lines" if self._settings is None else "terminal"
 
     def poll(self) -> list[KeyEvent]:
-        """Returns what was pressed since the last call, oldest first, without waiting."""
+        """Return what was pressed since the last call, oldest first, without waiting."""
         if self._input is None:
             return []
         try:
@@ -117,7 +117,7 @@ class Keys:
         return self._of_lines(text) if self._settings is None else self._of_keys(text)
 
     def close(self) -> None:
-        """Gives the terminal its settings back; no keys are read from then on."""
+        """Give the terminal its settings back; no keys are read from then on."""
         self._restore()
         for number in self._handlers:
             signal.signal(number, signal.SIG_DFL)
@@ -146,7 +146,7 @@ class Keys:
         return events
 
     def _prepare(self, terminal: int) -> None:
-        """Lets single keys through unseen; again, after the shell took the terminal back."""
+        """Let single keys through unseen; again, after the shell took the terminal back."""
         if _in_foreground(terminal) and termios.tcgetattr(terminal)[3] & termios.ICANON:
             tty.setcbreak(terminal, termios.TCSANOW)
 
@@ -159,9 +159,9 @@ class Keys:
             logger.debug("the terminal is gone, its settings stay: %s", error)
 
     def _catch_signals(self) -> None:
-        """Sees to the signals that would end the program with none of its code run.
+        """See to the signals that would end the program with none of its code run.
 
-        Those with a handler end it by an exception, after which `close` is called.
+        Those with a handler end it by an exception, after which ``close`` is called.
         """
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may set handlers
@@ -176,7 +176,7 @@ class Keys:
 
 
 def _descriptor(stream: TextIO | None) -> int | None:
-    """Returns the file descriptor of a stream, None where it has none or is closed."""
+    """Return the file descriptor of a stream, None where it has none or is closed."""
     try:
         return None if stream is None else stream.fileno()
     except (OSError, ValueError):
@@ -184,7 +184,7 @@ def _descriptor(stream: TextIO | None) -> int | None:
 
 
 def _in_foreground(terminal: int) -> bool:
-    """Says whether the terminal takes settings from, and has keys for, this program now."""
+    """Return whether the terminal takes settings from, and has keys for, this program now."""
     try:
         return os.tcgetpgrp(terminal) == os.getpgrp()
     except OSError:

@@ -21,7 +21,7 @@ _FADING = 0.5  # of a turn of the leader's gripper, by which the two grippers co
 
 
 class Leader(Protocol):
-    """What a leader arm does; see `envs.hardware.leader.leader_arm.LeaderArm`."""
+    """What a leader arm does; see ``envs.hardware.leader.leader_arm.LeaderArm``."""
 
     @property
     def positions(self) -> FloatArray:
@@ -39,20 +39,20 @@ class Leader(Protocol):
         ...
 
     def mirror(self, follower: FloatArray) -> None:
-        """Goes where the follower is, shape (6,) [rad]."""
+        """Go where the follower is, shape (6,) [rad]."""
         ...
 
     def limp(self) -> None:
-        """Lets a hand lead it."""
+        """Let a hand lead it."""
         ...
 
     def close(self) -> None:
-        """Lets go of it for good."""
+        """Let go of it for good."""
         ...
 
 
 class LeaderOperator:
-    """Leads the follower by what a hand does with the leader arm; it implements `Operator`.
+    """Leads the follower by what a hand does with the leader arm; it implements ``Operator``.
 
     While the policy acts, the leader mirrors the follower. It is limp once it is grabbed, or the
     key to take over is pressed, until the key to give back. From then on the follower's TCP goes
@@ -63,9 +63,9 @@ class LeaderOperator:
     they lead on from where the two arms are then.
 
     Args:
-        leader: the connected leader arm, closed by `close`.
-        pressed: the keys.
-        gives_back: whether there is anybody to give the arm back to; otherwise that key does
+        leader: The connected leader arm, closed by ``close``.
+        pressed: The keys.
+        gives_back: Whether there is anybody to give the arm back to; otherwise that key does
             nothing, as when the person demonstrates.
     """
 
@@ -91,15 +91,15 @@ class LeaderOperator:
         return self._leader.grabbed
 
     def reset(self, env: SO101Env, seed: int | None) -> None:
-        """Begins to watch a new episode, which the person leads only once they take over."""
+        """Begin to watch a new episode, which the person leads only once they take over."""
         self._env = env
         self.give_back()
 
     def idle(self, positions: FloatArray) -> bool:
-        """Mirrors while no episode runs, and says whether somebody has grabbed the leader.
+        """Mirror while no episode runs, and say whether somebody has grabbed the leader.
 
         Args:
-            positions: the follower's joint angles, shape (6,) [rad].
+            positions: The follower's joint angles, shape (6,) [rad].
         """
         if self._leader.grabbed:
             return True
@@ -107,7 +107,7 @@ class LeaderOperator:
         return False
 
     def act(self) -> NDArray[np.float32] | None:
-        """Returns the person's action, shape (4,), or None to leave the step to the policy."""
+        """Return the person's action, shape (4,), or None to leave the step to the policy."""
         assert self._env is not None, "reset comes first"
         said = self._pressed.take(KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK)
         if said is KeyEvent.GIVE_BACK and self._gives_back:
@@ -120,7 +120,7 @@ class LeaderOperator:
         return self._action(self._env)
 
     def take_over(self) -> None:
-        """Makes the leader limp, and leads on from where the two arms are."""
+        """Make the leader limp, and lead on from where the two arms are."""
         assert self._env is not None, "reset comes first"
         self.leading = True
         self._leader.limp()
@@ -130,16 +130,16 @@ class LeaderOperator:
         self._anchor_to(self._command, self._env.gripper_command)
 
     def give_back(self) -> None:
-        """Leaves the arm to the policy."""
+        """Leave the arm to the policy."""
         self.leading = False
         self._leader.limp()
 
     def close(self) -> None:
-        """Lets go of the leader arm."""
+        """Let go of the leader arm."""
         self._leader.close()
 
     def _anchor_to(self, command: FloatArray, gripper: float) -> None:
-        """Goes on from the follower's commands, TCP [m] and gripper [rad], and the leader as is."""
+        """Go on from the follower's commands, TCP [m] and gripper [rad], and the leader as is."""
         angles = self._leader.positions
         self._anchor = command - self._kinematics.forward(angles)
         self._gripper = float(angles[-1])

@@ -7,7 +7,7 @@ import termios
 import time
 from collections.abc import Callable
 
-from envs.interfaces import HardwareTrouble
+from envs.interfaces import HardwareError
 from envs.operators.keys import KeyEvent, Keys, help_line
 
 logger = logging.getLogger(__name__)
@@ -15,23 +15,23 @@ logger = logging.getLogger(__name__)
 _AGAIN = 1.0  # how often a device that has vanished is looked for [s]
 
 
-class PedalError(HardwareTrouble):
+class PedalError(HardwareError):
     """A pedal cannot be used; the message names it and says what to do."""
 
 
 class Pedal:
-    """Reads the characters of `envs.operators.keys.KEYS` from a terminal device.
+    """Reads the characters of ``envs.operators.keys.KEYS`` from a terminal device.
 
-    It implements `envs.operators.pressed.KeySource`. A device that vanishes later is a logged
+    It implements ``envs.operators.pressed.KeySource``. A device that vanishes later is a logged
     warning, and is taken up again once it is back. What was pressed before it was opened was meant
     for somebody else, and is dropped.
 
     Args:
-        path: the device, e.g. /dev/ttyACM2.
-        clock: returns the time [s].
+        path: The device, e.g. /dev/ttyACM2.
+        clock: Returns the time [s].
 
     Raises:
-        PedalError: if there is no such device, or it is no terminal.
+        PedalError: If there is no such device, or it is no terminal.
     """
 
     def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -54,7 +54,7 @@ class Pedal:
         return "none" if self._closed else f"pedal {self.path}"
 
     def poll(self) -> list[KeyEvent]:
-        """Returns what was pressed since the last call, oldest first, without waiting."""
+        """Return what was pressed since the last call, oldest first, without waiting."""
         if self._closed:
             return []
         if self._keys is None:
@@ -68,7 +68,7 @@ class Pedal:
         return events
 
     def close(self) -> None:
-        """Reads no more keys; harmless the second time."""
+        """Read no more keys; harmless the second time."""
         self._closed = True
         self._put_away()
 
@@ -81,7 +81,7 @@ class Pedal:
             logger.warning("the pedal %s is back: %s", self.path, help_line())
 
     def _open(self) -> None:
-        """Opens the device; raises `OSError` where that is not possible."""
+        """Open the device; raises ``OSError`` where that is not possible."""
         # A serial device must not become the terminal whose end ends this program, nor keep it
         # waiting for a carrier.
         descriptor = os.open(self.path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)

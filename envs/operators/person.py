@@ -40,9 +40,9 @@ class PersonSettings:
         mode: "intervene" watches and takes over at times; "demonstrate" leads all the time.
         skill: 0 to 1; what is missing to 1 becomes unsteadiness and slips.
         attention: 0 to 1; the chance to notice trouble in each step in which there is some.
-        reaction_delay: time from noticing to leading [s].
-        patience: how long the task may seem to stand still [s].
-        burst: how long the person leads at an episode's first takeover before giving control back
+        reaction_delay: Time from noticing to leading [s].
+        patience: How long the task may seem to stand still [s].
+        burst: How long the person leads at an episode's first takeover before giving control back
             [s]; each further one lasts half a burst longer.
     """
 
@@ -65,13 +65,13 @@ class PersonSettings:
 class Person:
     """Watches, takes over after a reaction delay, leads for a burst, gives control back.
 
-    They see what is left of the task (`SimulatedTask.remaining`). They take over when it has not
+    They see what is left of the task (``SimulatedTask.remaining``). They take over when it has not
     become clearly less for as long as their patience lasts, when what was done is undone and not
     being made up for, or when the arm stays at a side of the workspace to no avail.
-    It implements `envs.operators.Operator`.
+    It implements ``envs.operators.Operator``.
 
     Args:
-        settings: how the person behaves.
+        settings: How the person behaves.
     """
 
     def __init__(self, settings: PersonSettings | None = None) -> None:
@@ -81,7 +81,7 @@ class Person:
         self._slip = np.zeros(ACTION_SIZE)
 
     def reset(self, env: Watched, seed: int | None) -> None:
-        """Begins to watch a new episode."""
+        """Begin to watch a new episode."""
         if seed is not None:
             sequence = np.random.SeedSequence(seed, spawn_key=(_PERSON_STREAM,))
             self._rng = np.random.default_rng(sequence)
@@ -94,7 +94,7 @@ class Person:
             self.take_over()
 
     def act(self) -> NDArray[np.float64] | None:
-        """Returns the person's action, shape (4,), or None while they only watch."""
+        """Return the person's action, shape (4,), or None while they only watch."""
         self._look()
         if self._lead_left == 0:
             if not self._takes_over():
@@ -112,7 +112,7 @@ class Person:
         self._watch()
 
     def _watch(self) -> None:
-        """Starts to observe anew: what was before the handover no longer counts."""
+        """Start to observe anew: what was before the handover no longer counts."""
         # The least that was left until each of the last looks: a hand's jitter is no progress.
         self._least: deque[float] = deque(maxlen=self._steps(self.settings.patience) + 1)
         self._left = self._left_before = self._left_at_wall = math.inf
@@ -127,7 +127,7 @@ class Person:
             self._left_at_wall = self._left
 
     def _at_wall(self) -> bool:
-        """Says whether the arm is at a side of the workspace; the table is where the cubes are."""
+        """Return whether the arm is at a side of the workspace; the table is where the cubes are."""
         tcp, box = self._env.tcp, self._env.workspace
         beyond_low = tcp[:2] < box.low[:2] + _WALL
         return bool(beyond_low.any() or (tcp > box.high - _WALL).any())
@@ -148,7 +148,7 @@ class Person:
         return watched_long and gained < _EXPECTED_RATE * self.settings.patience
 
     def _takes_over(self) -> bool:
-        """Notices trouble, waits for the reaction delay, and looks whether it is still there."""
+        """Notice trouble, wait for the reaction delay, and look whether it is still there."""
         if self._reacts_in is None:
             if self._in_trouble() and self._rng.random() < self.settings.attention:
                 self._reacts_in = self._drawn_steps(self.settings.reaction_delay)
@@ -160,7 +160,7 @@ class Person:
         return self._in_trouble()
 
     def take_over(self) -> None:
-        """Leads from the next action on, whatever they see."""
+        """Lead from the next action on, whatever they see."""
         self._takeovers += 1
         lengthened = 1.0 + _LENGTHENING * (self._takeovers - 1)
         self._lead_left = max(1, self._drawn_steps(lengthened * self.settings.burst))
@@ -169,7 +169,7 @@ class Person:
         self._slip_left = 0
 
     def _lead(self) -> NDArray[np.float64]:
-        """Returns the expert's action as an unsteady hand carries it out."""
+        """Return the expert's action as an unsteady hand carries it out."""
         action = self._expert.act() * [self._speed, self._speed, self._speed, 1.0]
         clumsiness = 1.0 - self.settings.skill
         period = 1.0 / self._env.control_hz
@@ -192,5 +192,5 @@ class Person:
         return round(seconds * self._env.control_hz)
 
     def _drawn_steps(self, seconds: float) -> int:
-        """Draws a duration around the given one, in control steps."""
+        """Draw a duration around the given one, in control steps."""
         return self._steps(seconds * float(np.exp(_SPREAD * self._rng.standard_normal())))

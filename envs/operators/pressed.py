@@ -7,7 +7,7 @@ from envs.operators.keys import KeyEvent
 
 
 class KeySource(Protocol):
-    """Where keys come from; see `envs.operators.keys.Keys`."""
+    """Where keys come from; see ``envs.operators.keys.Keys``."""
 
     @property
     def source(self) -> str:
@@ -15,11 +15,11 @@ class KeySource(Protocol):
         ...
 
     def poll(self) -> list[KeyEvent]:
-        """Returns what was pressed since the last call, without waiting."""
+        """Return what was pressed since the last call, without waiting."""
         ...
 
     def close(self) -> None:
-        """Reads no more keys."""
+        """Read no more keys."""
         ...
 
 
@@ -27,7 +27,7 @@ class Pressed:
     """Shares one source of keys among several readers, each of whom wants other ones.
 
     Args:
-        keys: the source.
+        keys: The source.
     """
 
     def __init__(self, keys: KeySource) -> None:
@@ -40,7 +40,7 @@ class Pressed:
         return self._keys.source != "none"
 
     def take(self, *events: KeyEvent) -> KeyEvent | None:
-        """Returns the oldest press of one of these that nobody has taken yet."""
+        """Return the oldest press of one of these that nobody has taken yet."""
         self._waiting.extend(self._keys.poll())
         for event in self._waiting:
             if event in events:
@@ -49,10 +49,10 @@ class Pressed:
         return None
 
     def forget(self, *events: KeyEvent) -> None:
-        """Drops the presses of these that nobody has taken."""
+        """Drop the presses of these that nobody has taken."""
         while self.take(*events) is not None:
             pass
 
     def close(self) -> None:
-        """Reads no more keys."""
+        """Read no more keys."""
         self._keys.close()

@@ -10,10 +10,10 @@ from envs.operators.pressed import KeySource
 class SeveralKeys:
     """Takes keys from several sources at the same time.
 
-    It implements `envs.operators.pressed.KeySource`.
+    It implements ``envs.operators.pressed.KeySource``.
 
     Args:
-        sources: where keys come from; closed by `close`, the last one first.
+        sources: Where keys come from; closed by ``close``, the last one first.
     """
 
     def __init__(self, sources: Sequence[KeySource]) -> None:
@@ -26,11 +26,11 @@ class SeveralKeys:
         return ", ".join(there) or "none"
 
     def poll(self) -> list[KeyEvent]:
-        """Returns what was pressed since the last call, source by source, without waiting."""
+        """Return what was pressed since the last call, source by source, without waiting."""
         return [event for each in self._sources for event in each.poll()]
 
     def close(self) -> None:
-        """Reads no more keys."""
+        """Read no more keys."""
         with contextlib.ExitStack() as stack:
             for each in self._sources:
                 stack.callback(each.close)

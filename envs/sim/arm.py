@@ -11,14 +11,14 @@ TORQUE_PER_AMPERE = 1.09
 
 
 class SimulatedArm:
-    """The arm of a `Scene`; it implements `envs.interfaces.Arm`."""
+    """The arm of a ``Scene``; it implements ``envs.interfaces.Arm``."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._targets = np.zeros(6)
 
     def reset(self, joint_positions: NDArray[np.float64]) -> None:
-        """Puts the arm, at rest, at joint angles of shape (6,) [rad]."""
+        """Put the arm, at rest, at joint angles of shape (6,) [rad]."""
         data = self._scene.data
         data.qpos[:6] = joint_positions
         data.qvel[:6] = 0.0
@@ -27,16 +27,16 @@ class SimulatedArm:
         self._scene.refresh()
 
     def command(self, joint_targets: NDArray[np.float64]) -> None:
-        """Ramps the servos' targets to joint angles, shape (6,) [rad], over one control period."""
+        """Ramp the servos' targets to joint angles, shape (6,) [rad], over one control period."""
         goal = np.array(joint_targets, dtype=np.float64)
         self._scene.advance(self._targets, goal)
         self._targets = goal
 
     def handover(self) -> None:
-        """Does nothing: nothing here breaks when it moves quickly."""
+        """Do nothing: nothing here breaks when it moves quickly."""
 
     def read(self) -> ArmState:
-        """Returns the joints' state; currents follow from the torques that the servos exert."""
+        """Return the joints' state; currents follow from the torques that the servos exert."""
         data = self._scene.data
         return ArmState(
             positions=data.qpos[:6].copy(),
@@ -45,4 +45,4 @@ class SimulatedArm:
         )
 
     def close(self) -> None:
-        """Does nothing: a simulation holds no device."""
+        """Do nothing: a simulation holds no device."""

@@ -1,4 +1,4 @@
-"""Rendered cameras: `front` looks at the table, `wrist` rides on the gripper."""
+"""Rendered cameras: ``front`` looks at the table, ``wrist`` rides on the gripper."""
 
 import threading
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ CAMERAS = ("front", "wrist")
 
 
 class RenderedCameras:
-    """Renders frames off-screen; it implements `envs.interfaces.Cameras`.
+    """Renders frames off-screen; it implements ``envs.interfaces.Cameras``.
 
     The OpenGL context opens with the first frame and belongs to the thread that asked for it; there
     is one for each resolution.
 
     Args:
-        scene: what to look at.
-        resolutions: width and height [pixels] of the frames of each of `CAMERAS` to render.
+        scene: What to look at.
+        resolutions: Width and height [pixels] of the frames of each of ``CAMERAS`` to render.
     """
 
     def __init__(self, scene: Scene, resolutions: Mapping[str, Size]) -> None:
@@ -38,13 +38,13 @@ class RenderedCameras:
         return {name: (height, width, 3) for name, (width, height) in self._resolutions.items()}
 
     def read(self) -> dict[str, NDArray[np.uint8]]:
-        """Renders one frame per camera.
+        """Render one frame per camera.
 
         Returns:
             RGB frames by camera, each a new uint8 array of the camera's shape.
 
         Raises:
-            RuntimeError: if OpenGL is not to be had, or another thread than the first one asks.
+            RuntimeError: If OpenGL is not to be had, or another thread than the first one asks.
         """
         if self._thread is None:
             self._thread = threading.get_ident()
@@ -61,14 +61,14 @@ class RenderedCameras:
         return frames
 
     def close(self) -> None:
-        """Gives the OpenGL contexts back."""
+        """Give the OpenGL contexts back."""
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
         self._thread = None
 
     def _renderer(self, resolution: Size) -> mujoco.Renderer:
-        """Returns the renderer for a resolution; cameras of the same one share it."""
+        """Return the renderer for a resolution; cameras of the same one share it."""
         if resolution not in self._renderers:
             renderer = _open_renderer(self._scene.model, resolution)
             renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False

@@ -54,14 +54,14 @@ class Randomization:
     """How strongly the world varies, each from 0 (not at all) to 1; draws are uniform.
 
     Attributes:
-        light: brightness of headlight and lamp, each ±40 %; tint of all light, ±15 % per channel;
+        light: Brightness of headlight and lamp, each ±40 %; tint of all light, ±15 % per channel;
             direction of the lamp, up to 45°.
-        colours: each channel (of 0 to 1) of each material by ±0.2, a red cube stays reddish; the
+        colours: Each channel (of 0 to 1) of each material by ±0.2, a red cube stays reddish; the
             table, and a wall half a metre behind the arm, also by ±0.3 from dark to light. The wall
             is there only if this is not 0.
-        camera_pose: each camera by ±20 mm along each axis of its mount, and up to 5° about any.
-        cube_size: edge of each cube ±20 %, its mass with it as of one material.
-        friction: of the jaws, and of table and cubes: halved to doubled.
+        camera_pose: Each camera by ±20 mm along each axis of its mount, and up to 5° about any.
+        cube_size: Edge of each cube ±20 %, its mass with it as of one material.
+        friction: Of the jaws, and of table and cubes: halved to doubled.
     """
 
     light: float = 0.0
@@ -76,11 +76,11 @@ class Randomization:
 
     @classmethod
     def from_options(cls, options: Any) -> "Randomization":
-        """Builds it from a mapping of strengths; those left out are 0.
+        """Build it from a mapping of strengths; those left out are 0.
 
         Raises:
-            TypeError: if the options are no mapping, or one is unknown.
-            ValueError: if a strength is no number from 0 to 1.
+            TypeError: If the options are no mapping, or one is unknown.
+            ValueError: If a strength is no number from 0 to 1.
         """
         strengths = mapping("randomize", options)
         refuse_unknown(strengths, {field.name for field in fields(cls)}, "randomize")
@@ -95,8 +95,8 @@ class Randomizer:
     world.
 
     Args:
-        model: the nominal model, which the draws change.
-        strengths: how strongly.
+        model: The nominal model, which the draws change.
+        strengths: How strongly.
     """
 
     def __init__(self, model: mujoco.MjModel, strengths: Randomization) -> None:
@@ -115,10 +115,10 @@ class Randomizer:
         self._is_background = np.array([name in _BACKGROUND for name in names])
 
     def draw(self, rng: np.random.Generator) -> None:
-        """Draws a world.
+        """Draw a world.
 
         Args:
-            rng: generator whose next child the draws come from.
+            rng: Generator whose next child the draws come from.
         """
         for name, values in self._nominal.items():
             getattr(self._model, name)[:] = values
@@ -172,7 +172,7 @@ class Randomizer:
 
 
 def _turn(rng: np.random.Generator, largest: float) -> np.ndarray:
-    """Draws a turn of at most an angle [rad] about any axis, as a quaternion of shape (4,)."""
+    """Draw a turn of at most an angle [rad] about any axis, as a quaternion of shape (4,)."""
     axis, angle = rng.standard_normal(3), largest * rng.uniform()
     quaternion = np.zeros(4)
     mujoco.mju_axisAngle2Quat(quaternion, axis / np.linalg.norm(axis), angle)

@@ -12,7 +12,7 @@ from envs.sim.randomization import Randomization, Randomizer
 from envs.workspace import Workspace
 
 CUBE_HALF = 0.0125
-"""Half the edge of a cube that is not randomised [m]; `Scene.cube_half` holds for any."""
+"""Half the edge of a cube that is not randomised [m]; ``Scene.cube_half`` holds for any."""
 
 _CUBE_MASS = 0.015  # [kg]
 _CUBE_COLOURS = ((0.85, 0.15, 0.12, 1.0), (0.12, 0.35, 0.85, 1.0))
@@ -44,11 +44,11 @@ class Scene:
     was pushed out of reach could never be brought back.
 
     Args:
-        num_cubes: how many cubes lie on the table.
-        control_period: time that one call of `advance` simulates [s].
-        workspace: the box that the cubes stay in.
-        marker: whether a disc on the table shows a target.
-        randomization: how strongly the world varies from start to start; None: not at all.
+        num_cubes: How many cubes lie on the table.
+        control_period: Time that one call of ``advance`` simulates [s].
+        workspace: The box that the cubes stay in.
+        marker: Whether a disc on the table shows a target.
+        randomization: How strongly the world varies from start to start; None: not at all.
     """
 
     def __init__(
@@ -86,21 +86,21 @@ class Scene:
         self.reset()
 
     def begin(self, rng: np.random.Generator) -> None:
-        """Resets the scene; a randomised one becomes another world."""
+        """Reset the scene; a randomised one becomes another world."""
         if self._randomizer is not None:
             self._randomizer.draw(rng)
         self.reset()
 
     def reset(self) -> None:
-        """Forgets all motion; cubes return to the model's pose until `place_cube` moves them."""
+        """Forget all motion; cubes return to the model's pose until ``place_cube`` moves them."""
         mujoco.mj_resetData(self.model, self.data)
 
     def refresh(self) -> None:
-        """Brings everything derived (contacts, frames) in line with the present positions."""
+        """Bring everything derived (contacts, frame) in line with the present positions."""
         mujoco.mj_forward(self.model, self.data)
 
     def place_cube(self, index: int, x: float, y: float, yaw: float) -> None:
-        """Sets a cube on the table, turned by a yaw angle [rad], at a centre (x, y) [m]."""
+        """Set a cube on the table, turned by a yaw angle [rad], at a centre (x, y) [m]."""
         address = self._cube_joints[index].qposadr[0]
         self.data.qpos[address : address + 7] = (
             *(x, y, self.cube_half(index)),
@@ -108,46 +108,46 @@ class Scene:
         )
 
     def still_cube(self, index: int) -> None:
-        """Takes all motion from a cube."""
+        """Take all motion from a cube."""
         address = self._cube_joints[index].dofadr[0]
         self.data.qvel[address : address + 6] = 0.0
 
     def place_marker(self, x: float, y: float) -> None:
-        """Moves the disc that shows a target to (x, y) [m]."""
+        """Move the disc that shows a target to (x, y) [m]."""
         self.data.mocap_pos[0, :2] = (x, y)
 
     def tcp(self) -> NDArray[np.float64]:
-        """Returns the tool centre point, shape (3,) [m]."""
+        """Return the tool centre point, shape (3,) [m]."""
         return self.data.site_xpos[self._tcp].copy()
 
     def gripper_opening(self) -> float:
-        """Returns the angle of the gripper's joint [rad]."""
+        """Return the angle of the gripper's joint [rad]."""
         return float(self.data.qpos[5])
 
     def arm_speed(self) -> float:
-        """Returns the speed of the fastest joint [rad/s]."""
+        """Return the speed of the fastest joint [rad/s]."""
         return float(np.abs(self.data.qvel[:6]).max())
 
     def cube_half(self, index: int) -> float:
-        """Returns half the edge of a cube [m]."""
+        """Return half the edge of a cube [m]."""
         return float(self.model.geom_size[self._cube_geoms[index], 0])
 
     def cube_position(self, index: int) -> NDArray[np.float64]:
-        """Returns the centre of a cube, shape (3,) [m]."""
+        """Return the centre of a cube, shape (3,) [m]."""
         return self.data.xpos[self._cubes[index]].copy()
 
     def cube_rotation(self, index: int) -> NDArray[np.float64]:
-        """Returns the rotation matrix of a cube in the world, shape (3, 3)."""
+        """Return the rotation matrix of a cube in the world, shape (3, 3)."""
         return self.data.xmat[self._cubes[index]].reshape(3, 3).copy()
 
     def cube_motion(self, index: int) -> CubeMotion:
-        """Returns the speeds of a cube."""
+        """Return the speeds of a cube."""
         address = self._cube_joints[index].dofadr[0]
         velocity = self.data.qvel[address : address + 6]
         return CubeMotion(float(np.linalg.norm(velocity[:3])), float(np.linalg.norm(velocity[3:])))
 
     def cube_between_jaws(self, index: int) -> NDArray[np.float64]:
-        """Returns a cube's centre from the TCP in the gripper's frame, shape (3,) [m].
+        """Return a cube's centre from the TCP in the gripper's frame, shape (3,) [m].
 
         x points along the opening of the jaws, away from the fixed one; z back into the gripper.
         """
@@ -155,13 +155,13 @@ class Scene:
         return rotation.T @ (self.cube_position(index) - self.tcp())
 
     def distance_to_cube(self, index: int) -> float:
-        """Returns the distance of the TCP to a cube's surface [m], 0 inside of it."""
+        """Return the distance of the TCP to a cube's surface [m], 0 inside of it."""
         local = self.cube_rotation(index).T @ (self.tcp() - self.cube_position(index))
         outside = np.maximum(np.abs(local) - self.cube_half(index), 0.0)
         return float(np.linalg.norm(outside))
 
     def jaw_forces(self, index: int) -> dict[int, NDArray[np.float64]]:
-        """Returns the force of each jaw that touches a cube.
+        """Return the force of each jaw that touches a cube.
 
         Returns:
             For jaw 0 (fixed) and 1 (moving), where they touch: the sum of the normal forces on the
@@ -183,11 +183,11 @@ class Scene:
         return forces
 
     def touched(self, index: int) -> bool:
-        """Says whether a jaw touches a cube."""
+        """Return whether a jaw touches a cube."""
         return bool(self.jaw_forces(index))
 
     def grasped(self, index: int) -> bool:
-        """Says whether both jaws press a cube with at least 0.5 N from opposite sides."""
+        """Return whether both jaws press a cube with at least 0.5 N from opposite sides."""
         forces = self.jaw_forces(index)
         if len(forces) < 2:
             return False
@@ -197,16 +197,16 @@ class Scene:
         return float(forces[0] @ forces[1]) / (sizes[0] * sizes[1]) <= _OPPOSED
 
     def advance(self, targets: NDArray[np.float64], goal: NDArray[np.float64]) -> None:
-        """Simulates one control period while the servos' targets ramp from one pose to another.
+        """Simulate one control period while the servos' targets ramp from one pose to another.
 
         The ramp matters: a servo this stiff overshoots a sudden 5 degrees by a quarter.
 
         Args:
-            targets: joint targets at the beginning, shape (6,) [rad].
-            goal: joint targets at the end, shape (6,) [rad].
+            targets: Joint targets at the beginning, shape (6,) [rad].
+            goal: Joint targets at the end, shape (6,) [rad].
 
         Raises:
-            RuntimeError: if the simulation became unstable; MuJoCo then restarts it silently.
+            RuntimeError: If the simulation became unstable; MuJoCo then restarts it silently.
         """
         for step in range(1, self.substeps + 1):
             self.data.ctrl[:] = targets + (goal - targets) * (step / self.substeps)
@@ -267,7 +267,7 @@ def _add_marker(spec: mujoco.MjSpec) -> None:
 
 
 def _add_wall(spec: mujoco.MjSpec) -> None:
-    """Closes the view of the front camera, which otherwise ends at the table's black edge."""
+    """Close the view of the front camera, which otherwise ends at the table's black edge."""
     spec.worldbody.add_geom(
         name="wall",
         type=mujoco.mjtGeom.mjGEOM_PLANE,

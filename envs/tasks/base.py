@@ -36,9 +36,9 @@ class Subgoal:
     """Where the arm should be next.
 
     Attributes:
-        tcp: wanted tool centre point, shape (3,) [m].
-        gripper: wanted angle of the gripper's joint [rad], or None to leave it as it is.
-        clearance: height [m] at which to travel until the TCP is above `tcp`; None goes straight.
+        tcp: Wanted tool centre point, shape (3,) [m].
+        gripper: Wanted angle of the gripper's joint [rad], or None to leave it as it is.
+        clearance: Height [m] at which to travel until the TCP is above ``tcp``; None goes straight.
     """
 
     tcp: FloatArray
@@ -47,18 +47,18 @@ class Subgoal:
 
 
 class SimulatedTask(ABC):
-    """A task in a `Scene`; it implements `envs.interfaces.Task`.
+    """A task in a ``Scene``; it implements ``envs.interfaces.Task``.
 
     A subclass says how many cubes it needs, where they start, what counts as success, how far the
     task has come for the reward, what is left for the eye, and which subgoal comes next. All of
     these are functions of the present scene, so that anyone can take over at any moment.
 
     Args:
-        scene: the world that the task looks at.
-        workspace: where its cubes start.
+        scene: The world that the task looks at.
+        workspace: Where its cubes start.
 
     Raises:
-        ValueError: if the workspace ends too high above the table or too low for the task.
+        ValueError: If the workspace ends too high above the table or too low for the task.
     """
 
     lowest_top = 0.03
@@ -80,58 +80,58 @@ class SimulatedTask(ABC):
         self.workspace = workspace
 
     def start(self, rng: np.random.Generator) -> FloatArray:
-        """Lays out the scene and returns the arm's start, joint angles of shape (6,) [rad]."""
+        """Lay out the scene and return the arm's start, joint angles of shape (6,) [rad]."""
         self.scene.begin(rng)
         self.lay_out(rng)
         return HOME + rng.uniform(-_START_NOISE, _START_NOISE, HOME.shape)
 
     def start_name(self) -> str:
-        """Names the variant of the present episode's start; most tasks have only one."""
+        """Name the variant of the present episode's start; most tasks have only one."""
         return ""
 
     @abstractmethod
     def lay_out(self, rng: np.random.Generator) -> None:
-        """Places the cubes and the target for a new episode."""
+        """Place the cubes and the target for a new episode."""
 
     @abstractmethod
     def object_bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Returns the lowest and the highest values of `objects`."""
+        """Return the lowest and the highest values of ``objects``."""
 
     @abstractmethod
     def objects(self) -> FloatArray:
-        """Returns the privileged state of the scene, a vector."""
+        """Return the privileged state of the scene, a vector."""
 
     @abstractmethod
     def succeeded(self) -> bool:
-        """Says whether the task is done now."""
+        """Return whether the task is done now."""
 
     @abstractmethod
     def progress(self) -> float:
-        """Returns how far the task has come, from 0 to 1 (done)."""
+        """Return how far the task has come, from 0 to 1 (done)."""
 
     @abstractmethod
     def remaining(self) -> float:
-        """Returns what is left, as a watching person sees it [m], see `envs.tasks.remaining`."""
+        """Return what is left, as a watching person sees it [m], see ``envs.tasks.remaining``."""
 
     @abstractmethod
     def subgoal(self) -> Subgoal:
-        """Returns where the arm should be next to get the task done."""
+        """Return where the arm should be next to get the task done."""
 
     def random_position(
         self, rng: np.random.Generator, apart_from: FloatArray | None = None
     ) -> FloatArray:
-        """Draws a point on the table for a cube or a target.
+        """Draw a point on the table for a cube or a target.
 
         Args:
-            rng: where the draw comes from.
-            apart_from: a point (x, y) [m] to keep `SEPARATION` from.
+            rng: Where the draw comes from.
+            apart_from: A point (x, y) [m] to keep ``SEPARATION`` from.
 
         Returns:
-            A point (x, y) [m] in the workspace, `EDGE` from its sides, where the gripper can look
+            A point (x, y) [m] in the workspace, ``EDGE`` from its sides, where the gripper can look
             straight down.
 
         Raises:
-            RuntimeError: if the workspace has no such point.
+            RuntimeError: If the workspace has no such point.
         """
         low, high = self.workspace.low[:2] + EDGE, self.workspace.high[:2] - EDGE
         for _ in range(_MAX_DRAWS):
@@ -145,33 +145,33 @@ class SimulatedTask(ABC):
         )
 
     def position_bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Returns the lowest and highest observed position, each of shape (3,) [m]."""
+        """Return the lowest and highest observed position, each of shape (3,) [m]."""
         return self.workspace.low - POSITION_MARGIN, self.workspace.high + POSITION_MARGIN
 
     def cube_position_in_reach(self, index: int) -> FloatArray:
-        """Returns a cube's centre, raised to where the TCP may go, shape (3,) [m]."""
+        """Return a cube's centre, raised to where the TCP may go, shape (3,) [m]."""
         position = self.scene.cube_position(index)
         position[2] = max(position[2], self.workspace.z[0])
         return position
 
     def distance_progress(self, index: int) -> float:
-        """Returns 1 where the TCP is at a cube, less by one for each 0.3 m to its surface."""
+        """Return 1 where the TCP is at a cube, less by one for each 0.3 m to its surface."""
         return max(0.0, 1.0 - self.scene.distance_to_cube(index) / _FARTHEST)
 
 
 def random_yaw(rng: np.random.Generator) -> float:
-    """Draws a cube's yaw [rad]; a quarter turn covers them all."""
+    """Draw a cube's yaw [rad]; a quarter turn covers them all."""
     return float(rng.uniform(-math.pi / 4, math.pi / 4))
 
 
 def relative_bounds() -> tuple[FloatArray, FloatArray]:
-    """Returns the lowest and highest observed relative position, each of shape (3,) [m]."""
+    """Return the lowest and highest observed relative position, each of shape (3,) [m]."""
     return np.full(3, -_MAX_RELATIVE), np.full(3, _MAX_RELATIVE)
 
 
 def stack_bounds(
     *bounds: tuple[FloatArray, FloatArray],
 ) -> tuple[FloatArray, FloatArray]:
-    """Concatenates bounds of parts of a vector."""
+    """Concatenate bounds of parts of a vector."""
     lows, highs = zip(*bounds, strict=True)
     return np.concatenate(lows), np.concatenate(highs)

@@ -45,7 +45,7 @@ class GraspingTask(SimulatedTask):
     lowest_top = 0.08
 
     def cube_bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Returns the lowest and the highest values of `cube_features`."""
+        """Return the lowest and the highest values of ``cube_features``."""
         return stack_bounds(
             self.position_bounds(),
             relative_bounds(),
@@ -54,7 +54,7 @@ class GraspingTask(SimulatedTask):
         )
 
     def cube_features(self) -> FloatArray:
-        """Returns what a policy needs to know of cube 0, shape (11,)."""
+        """Return what a policy needs to know of cube 0, shape (11,)."""
         position = self.scene.cube_position(0)
         forces = self.scene.jaw_forces(0)
         flags = [0 in forces, 1 in forces, self.scene.grasped(0)]
@@ -68,26 +68,26 @@ class GraspingTask(SimulatedTask):
         )
 
     def rest_height(self) -> float:
-        """Returns the height of cube 0's centre when it lies on the table [m]."""
+        """Return the height of cube 0's centre when it lies on the table [m]."""
         return self.scene.cube_half(0)
 
     def static(self) -> bool:
-        """Says whether cube 0 is at rest."""
+        """Return whether cube 0 is at rest."""
         motion = self.scene.cube_motion(0)
         return motion.linear < _STATIC_LINEAR and motion.angular < _STATIC_ANGULAR
 
     def released(self) -> bool:
-        """Says whether no jaw touches cube 0."""
+        """Return whether no jaw touches cube 0."""
         return not self.scene.touched(0)
 
     def held(self) -> bool:
-        """Says whether cube 0 is grasped near the tips; deep in the jaws it cannot be put down."""
+        """Return whether cube 0 is grasped near the tips; deep in the jaws it cannot be put down."""
         offset = self.scene.cube_between_jaws(0)
         near = (offset > _BETWEEN_LOW - _SLACK).all() and (offset < _BETWEEN_HIGH + _SLACK).all()
         return bool(near) and self.scene.grasped(0)
 
     def way_to_grasp(self) -> float:
-        """Returns what is left until cube 0 is grasped [m]: going there, opening, closing."""
+        """Return what is left until cube 0 is grasped [m]: going there, opening, closing."""
         if self.scene.grasped(0):
             return 0.0
         opening = self.scene.gripper_opening()
@@ -97,11 +97,11 @@ class GraspingTask(SimulatedTask):
         return there + turn(_OPEN_ENOUGH - opening) + turn(OPEN - _AROUND_CUBE)
 
     def way_to_place(self, place: FloatArray, placed: bool) -> float:
-        """Returns what is left until cube 0 is let go at its place [m].
+        """Return what is left until cube 0 is let go at its place [m].
 
         Args:
-            place: where its centre belongs, shape (3,) [m].
-            placed: whether it may be let go now.
+            place: Where its centre belongs, shape (3,) [m].
+            placed: Whether it may be let go now.
         """
         carrying = way(self.scene.cube_position(0), place, TRAVEL_HEIGHT)
         if placed:
@@ -109,7 +109,7 @@ class GraspingTask(SimulatedTask):
         return self.way_to_grasp() + carrying + turn(_OPEN_ENOUGH - _AROUND_CUBE)
 
     def grasp_subgoal(self) -> Subgoal:
-        """Returns the next step toward holding cube 0: open, get above, go down, close."""
+        """Return the next step toward holding cube 0: open, get above, go down, close."""
         opening = self.scene.gripper_opening()
         cube = self.cube_position_in_reach(0)
         between = self._between()
@@ -121,14 +121,14 @@ class GraspingTask(SimulatedTask):
         return Subgoal(tcp=cube, gripper=OPEN, clearance=TRAVEL_HEIGHT)
 
     def release_subgoal(self) -> Subgoal:
-        """Returns the next step toward letting cube 0 go: open, then centre the jaws around it."""
+        """Return the next step toward letting cube 0 go: open, then centre the jaws around it."""
         if self.scene.gripper_opening() < _OPEN_ENOUGH:
             return Subgoal(tcp=self.scene.tcp(), gripper=OPEN)
         cube = self.scene.cube_position(0)
         return Subgoal(tcp=np.array([cube[0], cube[1], self.scene.tcp()[2]]), gripper=OPEN)
 
     def carry_subgoal(self, goal: FloatArray) -> Subgoal:
-        """Returns the step that brings the held cube 0 to a place, shape (3,) [m]: over, then down.
+        """Return the step that brings the held cube 0 to a place, shape (3,) [m]: over, then down.
 
         The goal is set for the TCP, as far from the present one as the cube is from its place.
         """
@@ -136,16 +136,16 @@ class GraspingTask(SimulatedTask):
         return Subgoal(tcp=self.scene.tcp() + to_goal, gripper=CLOSED, clearance=TRAVEL_HEIGHT)
 
     def _between(self) -> bool:
-        """Says whether cube 0 is between the jaws, which only need to close."""
+        """Return whether cube 0 is between the jaws, which only need to close."""
         offset = self.scene.cube_between_jaws(0)
         return bool((offset > _BETWEEN_LOW).all() and (offset < _BETWEEN_HIGH).all())
 
 
 def yaw_features(rotation: FloatArray) -> FloatArray:
-    """Returns sine and cosine of four times a cube's yaw, shape (2,).
+    """Return sine and cosine of four times a cube's yaw, shape (2,).
 
     Args:
-        rotation: the cube's rotation matrix in the world, shape (3, 3).
+        rotation: The cube's rotation matrix in the world, shape (3, 3).
     """
     # Any edge that lies flat will do: they differ by quarter turns.
     edge = rotation[:, np.argmin(np.abs(rotation[2]))]

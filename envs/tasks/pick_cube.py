@@ -13,40 +13,40 @@ _REACHING, _GRASPING = 0.4, 0.2  # shares of the progress; lifting has the rest
 class PickCube(GraspingTask):
     """Success: the cube is grasped and more than 50 mm above where it lay.
 
-    `objects`, shape (11,): the cube's features, see `GraspingTask`. The cube starts anywhere in the
+    ``objects``, shape (11,): the cube's features, see ``GraspingTask``. The cube starts anywhere in the
     workspace.
     """
 
     def lay_out(self, rng: np.random.Generator) -> None:
-        """Places the cube anywhere, turned at random."""
+        """Place the cube anywhere, turned at random."""
         place = self.random_position(rng)
         self.scene.place_cube(0, place[0], place[1], random_yaw(rng))
 
     def object_bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Returns the lowest and the highest values of `objects`."""
+        """Return the lowest and the highest values of ``objects``."""
         return self.cube_bounds()
 
     def objects(self) -> FloatArray:
-        """Returns the cube's features, shape (11,)."""
+        """Return the cube's features, shape (11,)."""
         return self.cube_features()
 
     def succeeded(self) -> bool:
-        """Says whether the cube is held high enough."""
+        """Return whether the cube is held high enough."""
         return self._lifted() > _LIFT and self.scene.grasped(0)
 
     def progress(self) -> float:
-        """Returns a sum of nearness (0.4), grasp (0.2) and, while grasped, height (0.4)."""
+        """Return a sum of nearness (0.4), grasp (0.2) and, while grasped, height (0.4)."""
         if not self.scene.grasped(0):
             return _REACHING * self.distance_progress(0)
         height = float(np.clip(self._lifted() / _LIFT, 0.0, 1.0))
         return _REACHING + _GRASPING + (1.0 - _REACHING - _GRASPING) * height
 
     def remaining(self) -> float:
-        """Returns what is left until the cube is grasped and lifted [m]."""
+        """Return what is left until the cube is grasped and lifted [m]."""
         return self.way_to_grasp() + max(0.0, _LIFT - self._lifted())
 
     def subgoal(self) -> Subgoal:
-        """Returns the next step: grasp, then lift."""
+        """Return the next step: grasp, then lift."""
         if not self.held():
             return self.grasp_subgoal()
         rise = _LIFT + _LIFT_MARGIN - self._lifted()

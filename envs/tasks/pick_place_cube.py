@@ -23,19 +23,19 @@ _FARTHEST = 0.3  # [m]
 class PickPlaceCube(GraspingTask):
     """Success: the cube lies still within 25 mm of the target, and no jaw touches it.
 
-    `objects`, shape (17,): the cube's features (11, see `GraspingTask`), the target's position (3)
+    ``objects``, shape (17,): the cube's features (11, see ``GraspingTask``), the target's position (3)
     and the vector from the cube to it (3) [m]. Cube and target start anywhere in the workspace,
     60 mm or more apart.
 
     Attributes:
-        target: where the cube's centre belongs, shape (3,) [m].
+        target: Where the cube's centre belongs, shape (3,) [m].
     """
 
     has_marker = True
     target: FloatArray
 
     def lay_out(self, rng: np.random.Generator) -> None:
-        """Places the cube, turned at random, and the target."""
+        """Place the cube, turned at random, and the target."""
         place = self.random_position(rng)
         target = self.random_position(rng, apart_from=place)
         self.scene.place_cube(0, place[0], place[1], random_yaw(rng))
@@ -43,20 +43,20 @@ class PickPlaceCube(GraspingTask):
         self.target = np.array([target[0], target[1], self.rest_height()])
 
     def object_bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Returns the lowest and the highest values of `objects`."""
+        """Return the lowest and the highest values of ``objects``."""
         return stack_bounds(self.cube_bounds(), self.position_bounds(), relative_bounds())
 
     def objects(self) -> FloatArray:
-        """Returns the cube's features, the target and the vector to it, shape (17,)."""
+        """Return the cube's features, the target and the vector to it, shape (17,)."""
         to_target = self.target - self.scene.cube_position(0)
         return np.concatenate([self.cube_features(), self.target, to_target])
 
     def succeeded(self) -> bool:
-        """Says whether the cube rests at the target, released."""
+        """Return whether the cube rests at the target, released."""
         return self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT) and self.static() and self.released()
 
     def progress(self) -> float:
-        """Returns up to 0.3 for nearness, 0.4 to 0.8 while it is carried, more when let go."""
+        """Return up to 0.3 for nearness, 0.4 to 0.8 while it is carried, more when let go."""
         if self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT):
             if self.succeeded():
                 return 1.0
@@ -67,11 +67,11 @@ class PickPlaceCube(GraspingTask):
         return _HOLDING + (_CARRYING - _HOLDING) * max(0.0, 1.0 - distance / _FARTHEST)
 
     def remaining(self) -> float:
-        """Returns what is left until the cube is let go at the target [m]."""
+        """Return what is left until the cube is let go at the target [m]."""
         return self.way_to_place(self.target, self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT))
 
     def subgoal(self) -> Subgoal:
-        """Returns the next step: grasp, carry, release."""
+        """Return the next step: grasp, carry, release."""
         if self._at_target(_RELEASE_RADIUS, _RELEASE_HEIGHT):
             return self.release_subgoal()
         if not self.held():

@@ -15,14 +15,14 @@ LARGEST_NOISE = 0.3
 
 
 class RealTable:
-    """Where an episode on hardware starts; it implements `envs.interfaces.Task`.
+    """Where an episode on hardware starts; it implements ``envs.interfaces.Task``.
 
     Args:
-        pose: the arm's start, six joint angles [rad].
-        noise: each joint's start is drawn within so much of it [rad].
+        pose: The arm's start, six joint angles [rad].
+        noise: Each joint's start is drawn within so much of it [rad].
 
     Raises:
-        ValueError: if the pose is not six angles that the arm can take, or the noise is out of its
+        ValueError: If the pose is not six angles that the arm can take, or the noise is out of its
             range.
     """
 
@@ -39,7 +39,7 @@ class RealTable:
             number(f"start.{name}", float(angle), float(low), float(high))
 
     def start(self, rng: np.random.Generator) -> FloatArray:
-        """Draws the arm's start, joint angles of shape (6,) [rad]."""
+        """Draw the arm's start, joint angles of shape (6,) [rad]."""
         noise = rng.uniform(-self._noise, self._noise, len(JOINTS))
         return np.clip(self._pose + noise, self._low, self._high)
 
@@ -47,18 +47,18 @@ class RealTable:
         """Nobody knows where things stand."""
 
     def objects(self) -> FloatArray:
-        """Returns nothing, shape (0,)."""
+        """Return nothing, shape (0,)."""
         return np.zeros(0)
 
     def succeeded(self) -> None:
         """Only someone who looks can tell."""
 
     def start_name(self) -> str:
-        """Starts have no names."""
+        """Start have no names."""
         return ""
 
     def progress(self) -> float:
-        """Returns 0: nobody measures it."""
+        """Return 0: nobody measures it."""
         return 0.0
 
 

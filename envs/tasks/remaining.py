@@ -13,15 +13,15 @@ _FUNNEL = 0.01  # [m]: this near to a goal's vertical, going down is the way
 
 
 def way(position: NDArray[np.float64], goal: NDArray[np.float64], clearance: float) -> float:
-    """Returns the length of the way up, across and down to a goal [m].
+    """Return the length of the way up, across and down to a goal [m].
 
     The height that the way needs falls toward the goal at 45 degrees, so that it is continuous, and
     a straight low approach gets on as well.
 
     Args:
-        position: where the way begins, shape (3,) [m].
-        goal: where it ends, shape (3,) [m].
-        clearance: height at which to travel, far from the goal [m].
+        position: Where the way begins, shape (3,) [m].
+        goal: Where it ends, shape (3,) [m].
+        clearance: Height at which to travel, far from the goal [m].
     """
     across = float(np.linalg.norm((goal - position)[:2]))
     needed = min(goal[2] + max(0.0, across - _FUNNEL), max(clearance, goal[2]))
@@ -30,9 +30,9 @@ def way(position: NDArray[np.float64], goal: NDArray[np.float64], clearance: flo
 
 
 def turn(angle: float) -> float:
-    """Returns the way that a turn of the jaws counts as [m], 0 where none is left.
+    """Return the way that a turn of the jaws counts as [m], 0 where none is left.
 
     Args:
-        angle: how far they still have to turn [rad]; they are beyond it where it is negative.
+        angle: How far they still have to turn [rad]; they are beyond it where it is negative.
     """
     return _JAWS * max(0.0, angle)

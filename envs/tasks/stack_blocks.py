@@ -26,7 +26,7 @@ _FARTHEST = 0.3  # [m]
 class StackBlocks(GraspingTask):
     """Success: cube 0 rests on cube 1, both it and the arm still, and no jaw touches it.
 
-    `objects`, shape (22,): features of cube 0 (11, see `GraspingTask`); of cube 1 its centre (3),
+    ``objects``, shape (22,): features of cube 0 (11, see ``GraspingTask``); of cube 1 its centre (3),
     the vector from the TCP to it (3) [m], sine and cosine of four times its yaw; the vector from
     cube 0 to its place on cube 1 (3) [m]. Both start anywhere, 60 mm or more apart.
     """
@@ -34,14 +34,14 @@ class StackBlocks(GraspingTask):
     num_cubes = 2
 
     def lay_out(self, rng: np.random.Generator) -> None:
-        """Places both cubes, turned at random."""
+        """Place both cubes, turned at random."""
         first = self.random_position(rng)
         second = self.random_position(rng, apart_from=first)
         self.scene.place_cube(0, first[0], first[1], random_yaw(rng))
         self.scene.place_cube(1, second[0], second[1], random_yaw(rng))
 
     def object_bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Returns the lowest and the highest values of `objects`."""
+        """Return the lowest and the highest values of ``objects``."""
         return stack_bounds(
             self.cube_bounds(),
             self.position_bounds(),
@@ -51,7 +51,7 @@ class StackBlocks(GraspingTask):
         )
 
     def objects(self) -> FloatArray:
-        """Returns the features of both cubes, shape (22,)."""
+        """Return the features of both cubes, shape (22,)."""
         base = self.scene.cube_position(1)
         return np.concatenate(
             [
@@ -64,7 +64,7 @@ class StackBlocks(GraspingTask):
         )
 
     def succeeded(self) -> bool:
-        """Says whether cube 0 stands on cube 1, released, and nothing moves."""
+        """Return whether cube 0 stands on cube 1, released, and nothing moves."""
         return (
             self._on_top()
             and self.static()
@@ -73,7 +73,7 @@ class StackBlocks(GraspingTask):
         )
 
     def progress(self) -> float:
-        """Returns up to 0.3 for nearness, 0.4 to 0.8 while cube 0 is carried, more when let go."""
+        """Return up to 0.3 for nearness, 0.4 to 0.8 while cube 0 is carried, more when let go."""
         if self._on_top():
             if self.succeeded():
                 return 1.0
@@ -84,11 +84,11 @@ class StackBlocks(GraspingTask):
         return _HOLDING + (_CARRYING - _HOLDING) * max(0.0, 1.0 - distance / _FARTHEST)
 
     def remaining(self) -> float:
-        """Returns what is left until cube 0 is let go on cube 1 [m]."""
+        """Return what is left until cube 0 is let go on cube 1 [m]."""
         return self.way_to_place(self.scene.cube_position(0) - self._offset(), self._on_top())
 
     def subgoal(self) -> Subgoal:
-        """Returns the next step: grasp cube 0, carry it over cube 1, release it."""
+        """Return the next step: grasp cube 0, carry it over cube 1, release it."""
         offset = self._offset()
         centred = np.linalg.norm(offset[:2]) <= _RELEASE_RADIUS
         if centred and abs(offset[2]) < _RELEASE_HEIGHT:
@@ -99,7 +99,7 @@ class StackBlocks(GraspingTask):
         return self.carry_subgoal(place + np.array([0.0, 0.0, _LOWER_TO]))
 
     def _offset(self) -> FloatArray:
-        """Returns how far cube 0 is from its place on cube 1, shape (3,) [m]."""
+        """Return how far cube 0 is from its place on cube 1, shape (3,) [m]."""
         rise = self.scene.cube_half(0) + self.scene.cube_half(1)
         place = self.scene.cube_position(1) + np.array([0.0, 0.0, rise])
         return self.scene.cube_position(0) - place

@@ -27,15 +27,15 @@ _TOUCH_DISTANCE = 0.005  # [m]
 class TouchCube(SimulatedTask):
     """Success: a jaw touches the cube, or the TCP is within 5 mm of its surface.
 
-    `objects`, shape (6,): the cube's centre (3) and the vector from the TCP to it (3) [m].
+    ``objects``, shape (6,): the cube's centre (3) and the vector from the TCP to it (3) [m].
 
     Args:
-        scene: the world that the task looks at.
-        workspace: where the cube starts.
+        scene: The world that the task looks at.
+        workspace: Where the cube starts.
         cube_positions: "fixed" draws one of two places at each reset, "workspace" any.
 
     Raises:
-        ValueError: if `cube_positions` is neither.
+        ValueError: If ``cube_positions`` is neither.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class TouchCube(SimulatedTask):
         self._start_name = ""
 
     def fixed_positions(self) -> FloatArray:
-        """Returns the two fixed places of the cube, shape (2, 2): x and y [m]."""
+        """Return the two fixed places of the cube, shape (2, 2): x and y [m]."""
         low, high = self.workspace.low[:2], self.workspace.high[:2]
         return low + _FIXED * (high - low)
 
     def lay_out(self, rng: np.random.Generator) -> None:
-        """Places the cube, turned at random."""
+        """Place the cube, turned at random."""
         if self._anywhere:
             place = self.random_position(rng)
         else:
@@ -62,30 +62,30 @@ class TouchCube(SimulatedTask):
         self.scene.place_cube(0, place[0], place[1], random_yaw(rng))
 
     def start_name(self) -> str:
-        """Names the fixed place of the cube: "left" or "right" of the arm."""
+        """Name the fixed place of the cube: "left" or "right" of the arm."""
         return self._start_name
 
     def object_bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Returns the lowest and the highest values of `objects`."""
+        """Return the lowest and the highest values of ``objects``."""
         return stack_bounds(self.position_bounds(), relative_bounds())
 
     def objects(self) -> FloatArray:
-        """Returns the cube's centre and the vector from the TCP to it, shape (6,) [m]."""
+        """Return the cube's centre and the vector from the TCP to it, shape (6,) [m]."""
         cube = self.scene.cube_position(0)
         return np.concatenate([cube, cube - self.scene.tcp()])
 
     def succeeded(self) -> bool:
-        """Says whether the gripper touches the cube, or nearly does."""
+        """Return whether the gripper touches the cube, or nearly does."""
         return self.scene.touched(0) or self.scene.distance_to_cube(0) <= _TOUCH_DISTANCE
 
     def progress(self) -> float:
-        """Returns 1 at the cube, less by one for each 0.3 m of distance to its surface."""
+        """Return 1 at the cube, less by one for each 0.3 m of distance to its surface."""
         return 1.0 if self.succeeded() else self.distance_progress(0)
 
     def remaining(self) -> float:
-        """Returns the distance to the cube's surface [m]."""
+        """Return the distance to the cube's surface [m]."""
         return self.scene.distance_to_cube(0)
 
     def subgoal(self) -> Subgoal:
-        """Returns the cube itself: any way of touching it will do."""
+        """Return the cube itself: any way of touching it will do."""
         return Subgoal(tcp=self.cube_position_in_reach(0))

@@ -36,9 +36,9 @@ class Leading:
     """Leads the leader's TCP with a velocity.
 
     Args:
-        hand: on the leader.
-        table: where the follower is seen.
-        clock: returns the time [s].
+        hand: On the leader.
+        table: Where the follower is seen.
+        clock: Returns the time [s].
     """
 
     def __init__(self, hand: VirtualHand, table: VirtualTable, clock: Callable[[], float]) -> None:
@@ -62,29 +62,29 @@ class Leading:
         return self._cornered >= _CORNERED
 
     def in_vain(self, goes_elsewhere: bool) -> bool:
-        """Says whether the follower does not do what the leader does: nobody listens.
+        """Return whether the follower does not do what the leader does: nobody listens.
 
         Args:
-            goes_elsewhere: whether it seems to have a goal of its own.
+            goes_elsewhere: Whether it seems to have a goal of its own.
         """
         return self._doubts >= (_SUSPICIONS if goes_elsewhere else _DOUBTS)
 
     def aligned(self, follower: FloatArray, within: float) -> bool:
-        """Says whether the leader is where the follower is.
+        """Return whether the leader is where the follower is.
 
         Args:
-            follower: its joint angles, shape (6,) [rad].
-            within: how near each joint has to be [rad].
+            follower: Its joint angles, shape (6,) [rad].
+            within: How near each joint has to be [rad].
         """
         return bool(np.abs(self._hand.joints - follower).max() < within)
 
     def has_room(self) -> bool:
-        """Says whether the leader can go wherever the follower should; not if it lies low."""
+        """Return whether the leader can go wherever the follower should; not if it lies low."""
         off = self._hand.tcp - self._table.follower_tcp()
         return bool(off[2] > -_LOW and np.abs(off[:2]).max() < _BESIDE)
 
     def begin(self) -> None:
-        """Takes hold of the leader where it is."""
+        """Take hold of the leader where it is."""
         self._hand.grab()
         self._leads, self._leaves_at = True, None
         self._tcp = self._leader = self._hand.tcp
@@ -94,11 +94,11 @@ class Leading:
         self._wanted, self._velocity, self._lag = np.zeros(3), np.zeros(3), np.zeros(3)
 
     def turn(self, direction: FloatArray) -> None:
-        """Leads that way from now on, in shares of the full speed, shape (3,)."""
+        """Lead that way from now on, in shares of the full speed, shape (3,)."""
         self._wanted = FULL_SPEED * direction
 
     def step(self) -> None:
-        """Leads on, and compares."""
+        """Lead on, and compare."""
         now = self._clock()
         passed, self._stepped = min(now - self._stepped, 2.5 * PERIOD), now
         leader = self._hand.tcp
@@ -115,7 +115,7 @@ class Leading:
         self._hand.lead_to(self._tcp)
 
     def end(self) -> float:
-        """Leads no more, and lets go soon; returns how long the hand has led, if it did [s]."""
+        """Lead no more, and let go soon; returns how long the hand has led, if it did [s]."""
         if not self._leads:
             return 0.0
         now, self._leads = self._clock(), False
@@ -123,12 +123,12 @@ class Leading:
         return now - self._began
 
     def let_go_gently(self) -> None:
-        """Lets go of a leader that is no longer led once it has had time to hold itself."""
+        """Let go of a leader that is no longer led once it has had time to hold itself."""
         if self._leaves_at is not None and self._clock() >= self._leaves_at:
             self.let_go()
 
     def let_go(self) -> None:
-        """Takes the hand off now if it has led."""
+        """Take the hand off now if it has led."""
         if self._leaves_at is not None:
             self._leaves_at = None
             self._hand.let_go()
@@ -143,7 +143,7 @@ class Leading:
         return self._wanted - (1.0 - keeps) * farther / behind**2 * self._lag
 
     def _compare(self, now: float, passed: float, leader: FloatArray) -> None:
-        """Keeps account of how far the follower is behind, and whether it comes."""
+        """Keep account of how far the follower is behind, and whether it comes."""
         follower = self._table.follower_tcp()
         if self._follower:
             self._lag += leader - self._leader - (follower - self._follower[-1][1])

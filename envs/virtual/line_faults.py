@@ -13,12 +13,12 @@ class FaultRates:
     """How often each fault befalls a packet, as probabilities; at most one befalls an answer.
 
     Attributes:
-        lost: the answer does not come.
-        late: it comes `delay` seconds later.
-        truncated: its end is missing.
-        corrupted: one to three of its bytes are others.
-        delay: of late answers [s].
-        unheard: an instruction does not get through: lost, or refused because it was damaged.
+        lost: The answer does not come.
+        late: It comes ``delay`` seconds later.
+        truncated: Its end is missing.
+        corrupted: One to three of its bytes are others.
+        delay: Of late answers [s].
+        unheard: An instruction does not get through: lost, or refused because it was damaged.
     """
 
     lost: float = 0.0
@@ -29,7 +29,7 @@ class FaultRates:
     unheard: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuses what are no probabilities."""
+        """Refuse what are no probabilities."""
         rates = (self.lost, self.late, self.truncated, self.corrupted)
         if min(rates) < 0 or sum(rates) > 1:
             raise ValueError(f"fault rates {rates} have to be at least 0 and at most 1 together")
@@ -41,7 +41,7 @@ class FaultyLine:
     """Applies faults to packets, the same ones for the same seed.
 
     Attributes:
-        counts: answers so far: "all", and those that were "lost", "late", "truncated" and
+        counts: Answers so far: "all", and those that were "lost", "late", "truncated" and
             "corrupted"; and the instructions that were "unheard".
     """
 
@@ -52,13 +52,13 @@ class FaultyLine:
         self.counts = Counter(dict.fromkeys(_KINDS, 0))
 
     def gets_through(self) -> bool:
-        """Says whether the next instruction reaches the servos."""
+        """Return whether the next instruction reaches the servos."""
         heard = self._hearing.random() >= self._rates.unheard
         self.counts["unheard"] += not heard
         return bool(heard)
 
     def pass_on(self, data: bytes) -> tuple[float, bytes]:
-        """Returns by how much an answer is late [s], and what is left of it."""
+        """Return by how much an answer is late [s], and what is left of it."""
         rates = self._rates
         draw = self._rng.random()
         self.counts["all"] += 1
@@ -79,7 +79,7 @@ class FaultyLine:
         return 0.0, data
 
     def _corrupt(self, data: bytes) -> bytes:
-        """Changes one to three bytes."""
+        """Change one to three bytes."""
         changed = bytearray(data)
         places = self._rng.choice(len(data), size=self._rng.integers(1, 4), replace=False)
         for place in places:

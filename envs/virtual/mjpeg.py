@@ -20,21 +20,21 @@ _WRITE_TIMEOUT = 2.0  # [s]: a watcher who takes nothing for so long is dropped
 
 
 class MjpegServer(Closing):
-    """Serves frames as `http://127.0.0.1:PORT/<camera>.mjpg`, which OpenCV and browsers open.
+    """Serves frames as ``http://127.0.0.1:PORT/<camera>.mjpg``, which OpenCV and browsers open.
 
     Any source will do: a rendered camera, a recording, a test picture. It is called from a thread
     of its own, at a steady rate, and only while somebody watches.
 
     Args:
-        sources: makes the frames of each camera, by its name.
-        fps: frames per second [Hz].
-        port: where to listen; 0 chooses a free one.
-        max_watchers: how many connections are served at a time; others are refused.
-        quality: of the JPEG, 1 to 95.
+        sources: Makes the frames of each camera, by its name.
+        fps: Frames per second [Hz].
+        port: Where to listen; 0 chooses a free one.
+        max_watchers: How many connections are served at a time; others are refused.
+        quality: Of the JPEG, 1 to 95.
 
     Raises:
-        ValueError: if an option is out of its range.
-        OSError: if the port is in use.
+        ValueError: If an option is out of its range.
+        OSError: If the port is in use.
     """
 
     def __init__(
@@ -58,24 +58,24 @@ class MjpegServer(Closing):
         self._thread.start()
 
     def url(self, camera: str) -> str:
-        """Returns where a camera is served.
+        """Return where a camera is served.
 
         Raises:
-            KeyError: if there is no such camera.
+            KeyError: If there is no such camera.
         """
         self._feed(camera)
         return f"http://{_HOST}:{self._server.server_port}/{camera}.mjpg"
 
     def inject(self, camera: str, fault: Fault | None) -> None:
-        """Makes a camera have a fault from now on; None ends it.
+        """Make a camera have a fault from now on; None ends it.
 
         Raises:
-            KeyError: if there is no such camera.
+            KeyError: If there is no such camera.
         """
         self._feed(camera).inject(fault)
 
     def close(self) -> None:
-        """Ends all streams and frees the port."""
+        """End all streams and frees the port."""
         self._server.shutdown()
         self._server.server_close()
         for feed in self._server.feeds.values():
@@ -102,7 +102,7 @@ class _Stream(BaseHTTPRequestHandler):
     timeout = _WRITE_TIMEOUT
 
     def do_GET(self) -> None:
-        """Streams the camera that is asked for until one of both sides ends it."""
+        """Stream the camera that is asked for until one of both sides ends it."""
         feed = self.server.feeds.get(self.path.removeprefix("/").removesuffix(".mjpg"))
         if feed is None or not self.path.endswith(".mjpg"):
             self.send_error(HTTPStatus.NOT_FOUND)
@@ -139,9 +139,9 @@ class _Stream(BaseHTTPRequestHandler):
             self.wfile.write(head.encode() + jpeg + b"\r\n")
 
     def _left(self) -> bool:
-        """Says whether the watcher has hung up, which writing would not tell during a stall."""
+        """Return whether the watcher has hung up, which writing would not tell during a stall."""
         readable = select.select([self.connection], [], [], 0.0)[0]
         return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: one line per connection would drown the program's own."""
+        """Say nothing: one line per connection would drown the program's own."""

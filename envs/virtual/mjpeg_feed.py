@@ -35,10 +35,10 @@ class Feed:
     """Calls a source at a steady rate while somebody watches, and keeps its newest frame as JPEG.
 
     Args:
-        camera: the camera's name.
-        source: makes its frames; called from one thread of this feed, always the same.
-        fps: how often [Hz].
-        quality: of the JPEG, 1 to 95.
+        camera: The camera's name.
+        source: Makes its frames; called from one thread of this feed, always the same.
+        fps: How often [Hz].
+        quality: Of the JPEG, 1 to 95.
     """
 
     def __init__(self, camera: str, source: Source, fps: float, quality: int) -> None:
@@ -66,23 +66,23 @@ class Feed:
         return self._number
 
     def inject(self, fault: Fault | None) -> None:
-        """Makes the camera have a fault from now on, or none."""
+        """Make the camera have a fault from now on, or none."""
         with self._changed:
             self._fault = fault
             self._changed.notify_all()
 
     def watch(self, change: int) -> None:
-        """Counts watchers: 1 for one who comes, -1 for one who leaves."""
+        """Count watchers: 1 for one who comes, -1 for one who leaves."""
         with self._changed:
             self._watchers += change
             self._changed.notify_all()
 
     def next(self, number: int, timeout: float) -> tuple[bytes, int] | None:
-        """Waits for a frame newer than one.
+        """Wait for a frame newer than one.
 
         Args:
-            number: of the last frame seen, 0 for none.
-            timeout: how long to wait at most [s].
+            number: Of the last frame seen, 0 for none.
+            timeout: How long to wait at most [s].
 
         Returns:
             The frame and its number, None where there is none in time, or the camera is gone.
@@ -94,7 +94,7 @@ class Feed:
             return self._jpeg, self._number
 
     def close(self) -> None:
-        """Ends the feed."""
+        """End the feed."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

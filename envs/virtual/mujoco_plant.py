@@ -45,7 +45,7 @@ class _Hand:
 
 
 class MujocoPlant:
-    """The six joints of a `Scene`'s arm; it implements `envs.virtual.plant.Plant`.
+    """The six joints of a ``Scene``'s arm; it implements ``envs.virtual.plant.Plant``.
 
     A servo's target is approached with its speed and the acceleration that the SO101 is configured
     for, and pulled to with no more than its torque. Without torque gravity and friction move the
@@ -60,16 +60,16 @@ class MujocoPlant:
         positions: ArrayLike = REST,
         gears: Sequence[float] = FOLLOWER_GEARS,
     ):
-        """Takes the scene over, whose arm begins at rest.
+        """Take the scene over, whose arm begins at rest.
 
         Args:
-            scene: the arm and what it may touch. Only this plant may advance it from now on.
-            positions: joint angles to begin with, shape (6,) [rad].
-            gears: turns of the motor for one of each joint, 6 of them. Torque and friction change
+            scene: The arm and what it may touch. Only this plant may advance it from now on.
+            positions: Joint angles to begin with, shape (6,) [rad].
+            gears: Turns of the motor for one of each joint, 6 of them. Torque and friction change
                 with them, inertia, stiffness and damping with their squares.
 
         Raises:
-            ValueError: if there are not six finite angles within the joints' limits, or not six
+            ValueError: If there are not six finite angles within the joints' limits, or not six
                 gears.
         """
         self._scene, self._model, self._data = scene, scene.model, scene.data
@@ -95,10 +95,10 @@ class MujocoPlant:
         self._scene.refresh()
 
     def step(self, dt: float, drives: Mapping[int, Drive]) -> None:
-        """Lets time pass [s] while the servos drive their joints; a joint without one is free.
+        """Let time pass [s] while the servos drive their joints; a joint without one is free.
 
         Raises:
-            RuntimeError: if the simulation became unstable.
+            RuntimeError: If the simulation became unstable.
         """
         count = max(1, math.ceil(dt / _LONGEST_STEP - 1e-9))
         self._model.opt.timestep = period = dt / count
@@ -123,20 +123,20 @@ class MujocoPlant:
                 )
 
     def state(self, joint: int) -> JointState:
-        """Returns the present state of a joint."""
+        """Return the present state of a joint."""
         effort = float(self._data.actuator_force[joint] / self._stall_torques[joint])
         return JointState(float(self._data.qpos[joint]), float(self._data.qvel[joint]), effort)
 
     def hold(self, joint: int, angle: float, speed: float = 2.0) -> None:
-        """Takes a joint by hand to an angle and keeps it there, against a servo's full torque too.
+        """Take a joint by hand to an angle and keep it there, against a servo's full torque too.
 
         Args:
-            joint: its place.
-            angle: where to, within the joint's limits [rad].
-            speed: how fast [rad/s].
+            joint: Its place.
+            angle: Where to, within the joint's limits [rad].
+            speed: How fast [rad/s].
 
         Raises:
-            ValueError: if the joint cannot be there, or the speed is not positive.
+            ValueError: If the joint cannot be there, or the speed is not positive.
         """
         lowest, highest = self._model.jnt_range[joint]
         if not lowest <= angle <= highest or not speed > 0:
@@ -151,25 +151,25 @@ class MujocoPlant:
         self._hands[joint] = _Hand(angle, speed)
 
     def push(self, joint: int, torque: float) -> None:
-        """Pushes a joint by hand with a torque [N m] until it is pushed otherwise; 0 ends it."""
+        """Push a joint by hand with a torque [N m] until it is pushed otherwise; 0 ends it."""
         self._data.qfrc_applied[joint] = torque
 
     def release(self, joint: int) -> None:
-        """Takes the hand off a joint, which neither is held nor pushed any more."""
+        """Take the hand off a joint, which neither is held nor pushed any more."""
         self._hands.pop(joint, None)
         self._model.jnt_stiffness[joint] = 0.0
         self._model.dof_damping[joint] = self._damping[joint]
         self._data.qfrc_applied[joint] = 0.0
 
     def _gear(self, ratios: np.ndarray) -> None:
-        """Turns the model's servos into ones of other gears, relative to 1/345."""
+        """Turn the model's servos into ones of other gears, relative to 1/345."""
         arm, squares = slice(len(JOINTS)), ratios**2
         self._model.dof_armature[arm] *= squares
         self._model.dof_damping[arm] *= squares
         self._model.dof_frictionloss[arm] *= ratios
 
     def _stiffen(self, stiffness: np.ndarray) -> None:
-        """Gives the servos their stiffness, shape (6,) [1/rad], damped as the model's are."""
+        """Give the servos their stiffness, shape (6,) [1/rad], damped as the model's are."""
         gains = stiffness * self._stall_torques
         self._model.actuator_gainprm[:, 0] = gains
         self._model.actuator_biasprm[:, 1] = -gains
@@ -177,7 +177,7 @@ class MujocoPlant:
         self._model.actuator_biasprm[:, 2] = -self._servo_damping * share
 
     def _approach(self, joint: int, drive: Drive, period: float) -> None:
-        """Moves a servo's setpoint toward its target, in time to stop there."""
+        """Move a servo's setpoint toward its target, in time to stop there."""
         position, velocity = self._data.qpos[joint], self._data.qvel[joint]
         lead = self._setpoints[joint] - position
         leash = max(_LEASH, _LEASH_OF_FULL_TORQUE * drive.torque / drive.stiffness)

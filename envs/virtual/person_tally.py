@@ -8,10 +8,10 @@ class Tally:
     """Counts over all that a person did, whatever they were told to do.
 
     Attributes:
-        episodes: that they saw.
-        successes: episodes that they ended as such.
-        takeovers: how often they took the leader.
-        led: how long they led [s].
+        episodes: That they saw.
+        successes: Episodes that they ended as such.
+        takeovers: How often they took the leader.
+        led: How long they led [s].
     """
 
     episodes: int = 0

@@ -14,10 +14,10 @@ class Drive:
     """What a servo does to its joint.
 
     Attributes:
-        target: where it pulls the joint [rad].
-        torque: the most it may pull with, as a fraction of the stall torque; 0 lets go.
-        speed: the fastest it may move [rad/s].
-        stiffness: how much of the stall torque it pulls with for an error [1/rad]; if nothing
+        target: Where it pulls the joint [rad].
+        torque: The most it may pull with, as a fraction of the stall torque; 0 lets go.
+        speed: The fastest it may move [rad/s].
+        stiffness: How much of the stall torque it pulls with for an error [1/rad]; if nothing
             else is said, that of the simulation's model, which hardly gives way.
     """
 
@@ -32,9 +32,9 @@ class JointState:
     """What a joint does.
 
     Attributes:
-        position: angle from the middle of the servo's encoder [rad], not wrapped around.
+        position: Angle from the middle of the servo's encoder [rad], not wrapped around.
         velocity: [rad/s].
-        effort: torque that the servo applies, as a fraction of its stall torque, -1 to 1.
+        effort: Torque that the servo applies, as a fraction of its stall torque, -1 to 1.
     """
 
     position: float
@@ -46,11 +46,11 @@ class Plant(Protocol):
     """Joints that servos drive, known by the places 0, 1, … of their servos in the chain."""
 
     def step(self, dt: float, drives: Mapping[int, Drive]) -> None:
-        """Lets time pass [s] while the servos drive their joints, by place."""
+        """Let time pass [s] while the servos drive their joints, by place."""
         ...
 
     def state(self, joint: int) -> JointState:
-        """Returns the present state of the joint at a place."""
+        """Return the present state of the joint at a place."""
         ...
 
 
@@ -61,18 +61,18 @@ class KinematicPlant:
     """
 
     def __init__(self, positions: Iterable[float], time_constant: float = 0.03):
-        """Starts at rest.
+        """Start at rest.
 
         Args:
-            positions: the joints' angles from the middle of their encoders [rad].
-            time_constant: how long the error takes to fall to 1/e, at less than full speed [s].
+            positions: The joints' angles from the middle of their encoders [rad].
+            time_constant: How long the error takes to fall to 1/e, at less than full speed [s].
         """
         self._states = [JointState(position) for position in positions]
         self._blocked: set[int] = set()
         self._time_constant = time_constant
 
     def step(self, dt: float, drives: Mapping[int, Drive]) -> None:
-        """Moves each joint toward its target, no faster than its servo can."""
+        """Move each joint toward its target, no faster than its servo can."""
         reach = -math.expm1(-dt / self._time_constant)
         for joint, drive in drives.items():
             state = self._states[joint]
@@ -87,17 +87,17 @@ class KinematicPlant:
                 self._states[joint] = JointState(state.position + step, step / dt)
 
     def state(self, joint: int) -> JointState:
-        """Returns the present state of a joint."""
+        """Return the present state of a joint."""
         return self._states[joint]
 
     def block(self, joint: int) -> None:
-        """Holds a joint where it is, however hard its servo pulls."""
+        """Hold a joint where it is, however hard its servo pulls."""
         self._blocked.add(joint)
 
     def unblock(self, joint: int) -> None:
-        """Lets a joint go that was blocked."""
+        """Let a joint go that was blocked."""
         self._blocked.discard(joint)
 
     def move(self, joint: int, position: float) -> None:
-        """Puts a joint at an angle [rad], as a hand does while the torque is off."""
+        """Put a joint at an angle [rad], as a hand does while the torque is off."""
         self._states[joint] = JointState(position)

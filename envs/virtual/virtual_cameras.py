@@ -22,7 +22,7 @@ class VirtualCameras:
     thread, as OpenGL demands; and only while somebody watches.
 
     Attributes:
-        server: the streams, which can also be given faults.
+        server: The streams, which can also be given faults.
     """
 
     def __init__(
@@ -32,17 +32,17 @@ class VirtualCameras:
         size: Size = (640, 480),
         fps: float = 30.0,
     ):
-        """Starts to serve.
+        """Start to serve.
 
         Args:
-            scene: a copy of the scene that nobody else uses.
-            pose: returns the present positions of the original, shape (nq,); called from the
+            scene: A copy of the scene that nobody else uses.
+            pose: Returns the present positions of the original, shape (nq,); called from the
                 render thread.
-            size: width and height of the frames [pixels].
-            fps: frames per second of each stream [Hz].
+            size: Width and height of the frames [pixels].
+            fps: Frames per second of each stream [Hz].
 
         Raises:
-            RuntimeError: if OpenGL is not to be had.
+            RuntimeError: If OpenGL is not to be had.
         """
         self._scene, self._pose = scene, pose
         self._cameras = {name: RenderedCameras(scene, {name: size}) for name in CAMERAS}
@@ -63,7 +63,7 @@ class VirtualCameras:
         return {name: self.server.url(name) for name in CAMERAS}
 
     def close(self) -> None:
-        """Ends the streams."""
+        """End the streams."""
         self.server.close()
         self._end_thread()
 

@@ -20,8 +20,8 @@ class Answer:
     """A status packet on its way.
 
     Attributes:
-        delay: how long the servo waits before it starts to send [s].
-        data: the packet's bytes.
+        delay: How long the servo waits before it starts to send [s].
+        data: The packet's bytes.
     """
 
     delay: float
@@ -32,17 +32,17 @@ class VirtualChain:
     """Servos in the order in which they are wired, and their plant.
 
     Attributes:
-        servos: the servos, whose places are the joints of the plant.
-        plant: what they drive.
-        goals: all goals that servos got, the oldest forgotten after 100 000.
+        servos: The servos, whose places are the joints of the plant.
+        plant: What they drive.
+        goals: All goals that servos got, the oldest forgotten after 100 000.
     """
 
     def __init__(self, servo_ids: Sequence[int], plant: Plant):
-        """Wires new servos up and switches them on.
+        """Wire new servos up and switch them on.
 
         Args:
-            servo_ids: their ids; the first drives joint 0 of the plant.
-            plant: what they drive.
+            servo_ids: Their ids; the first drives joint 0 of the plant.
+            plant: What they drive.
         """
         self.goals: deque[GoalEvent] = deque(maxlen=_GOALS_KEPT)
         self.servos = [VirtualServo(servo_id, self.goals.append) for servo_id in servo_ids]
@@ -53,10 +53,10 @@ class VirtualChain:
             servo.power_cycle()
 
     def servo(self, servo_id: int) -> VirtualServo:
-        """Returns the first servo that listens to an id.
+        """Return the first servo that listens to an id.
 
         Raises:
-            KeyError: if there is none.
+            KeyError: If there is none.
         """
         for servo in self.servos:
             if servo.servo_id == servo_id:
@@ -64,7 +64,7 @@ class VirtualChain:
         raise KeyError(f"no virtual servo has id {servo_id}: {[s.servo_id for s in self.servos]}")
 
     def advance(self, now: float) -> None:
-        """Lets the servos drive the plant until now [s], in steps of at least 2 ms."""
+        """Let the servos drive the plant until now [s], in steps of at least 2 ms."""
         elapsed = now - (now if self._time is None else self._time)
         if self._time is not None and elapsed < _STEP:
             return
@@ -78,7 +78,7 @@ class VirtualChain:
                 servo.advance(now - elapsed + (step + 1) * dt, dt, self.plant.state(joint))
 
     def handle(self, instruction: Packet) -> list[Answer]:
-        """Lets every servo that is meant carry an instruction out, and returns their answers."""
+        """Let every servo that is meant carry an instruction out, and return their answers."""
         code, parameters = instruction.code, instruction.payload
         if instruction.servo_id != BROADCAST_ID:
             return self._ask([instruction.servo_id], code, parameters)
@@ -98,7 +98,7 @@ class VirtualChain:
         return []
 
     def _ask(self, servo_ids: Sequence[int], code: int, parameters: bytes) -> list[Answer]:
-        """Passes an instruction to the servos with these ids, one after the other."""
+        """Pass an instruction to the servos with these ids, one after the other."""
         answers = []
         for servo_id in servo_ids:
             for servo in [servo for servo in self.servos if servo.servo_id == servo_id]:

@@ -21,18 +21,18 @@ class PortFolder:
     """A temporary folder that is known to be alive as long as this process has it.
 
     Attributes:
-        path: the folder.
+        path: The folder.
     """
 
     def __init__(self) -> None:
-        """Makes the folder, and removes those of processes that were killed."""
+        """Make the folder, and remove those of processes that were killed."""
         remove_dead()
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self._lock: int | None = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def remove(self) -> None:
-        """Removes it; harmless the second time."""
+        """Remove it; harmless the second time."""
         shutil.rmtree(self.path, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)
@@ -40,7 +40,7 @@ class PortFolder:
 
 
 def remove_dead() -> None:
-    """Removes the folders of this user whose processes are gone."""
+    """Remove the folders of this user whose processes are gone."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         # Another process may remove it at the same time, or it may be somebody else's.
         with contextlib.suppress(OSError):
@@ -49,7 +49,7 @@ def remove_dead() -> None:
 
 
 def _alive(folder: Path) -> bool:
-    """Says whether a process holds the lock of a folder."""
+    """Return whether a process holds the lock of a folder."""
     lock = os.open(folder / _LOCK, os.O_RDWR)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

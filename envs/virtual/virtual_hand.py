@@ -39,11 +39,11 @@ class VirtualHand:
     from one clock.
 
     Args:
-        leader: the arm to lead.
-        seed: of all draws.
-        workspace: the box to wander in.
-        clock: returns the time [s].
-        sleep: waits as long as it is told [s], by the same clock.
+        leader: The arm to lead.
+        seed: Of all draws.
+        workspace: The box to wander in.
+        clock: Returns the time [s].
+        sleep: Waits as long as it is told [s], by the same clock.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class VirtualHand:
         return self._kinematics.forward(self.joints)
 
     def grab(self) -> None:
-        """Takes hold of all joints where they are; nothing new if the hand is there already."""
+        """Take hold of all joints where they are; nothing new if the hand is there already."""
         if self._path is None:
             self._joints = np.clip(self.joints, *self._kinematics.joint_limits)
             self._path = np.array([self._joints])
@@ -91,7 +91,7 @@ class VirtualHand:
             self._hold(np.full(len(JOINTS), _SLOWEST_JOINT))
 
     def let_go(self) -> None:
-        """Takes the hand off all joints."""
+        """Take the hand off all joints."""
 
         def release() -> None:
             for joint in range(len(JOINTS)):
@@ -101,15 +101,15 @@ class VirtualHand:
         self._path = self._offset = None
 
     def aim(self, tcp: ArrayLike, gripper: float | None = None, speed: float = SPEED) -> None:
-        """Begins a movement, from where the hand holds the leader; `step` leads along it.
+        """Begin a movement, from where the hand holds the leader; ``step`` leads along it.
 
         Args:
-            tcp: where to, shape (3,) [m].
-            gripper: angle of the gripper at the end [rad]; None leaves it.
-            speed: the highest of the TCP [m/s]; less where a joint would turn faster than 2 rad/s.
+            tcp: Where to, shape (3,) [m].
+            gripper: Angle of the gripper at the end [rad]; None leaves it.
+            speed: The highest of the TCP [m/s]; less where a joint would turn faster than 2 rad/s.
 
         Raises:
-            ValueError: if the arm cannot get there, or an argument is out of its range.
+            ValueError: If the arm cannot get there, or an argument is out of its range.
         """
         speed = number("speed", speed, 0.01, _FASTEST)
         lower, upper = self._kinematics.joint_limits
@@ -132,13 +132,13 @@ class VirtualHand:
         self._begin(np.array(path), _PEAK * float(np.linalg.norm(goal - start)) / speed)
 
     def lead_to(self, tcp: ArrayLike) -> None:
-        """Takes the TCP to a point near by right away, or as near as the arm gets.
+        """Take the TCP to a point near by right away, or as near as the arm gets.
 
-        For whoever leads by eye: to be called every `PERIOD` with the next point, in place of
-        `step`. A joint turns by no more than 2 rad/s; the gripper stays as it is.
+        For whoever leads by eye: to be called every ``PERIOD`` with the next point, in place of
+        ``step``. A joint turns by no more than 2 rad/s; the gripper stays as it is.
 
         Args:
-            tcp: where to, shape (3,) [m].
+            tcp: Where to, shape (3,) [m].
         """
         self.grab()
         now, gripper = self._clock(), float(self._joints[-1])
@@ -155,10 +155,10 @@ class VirtualHand:
         self._hold(np.maximum(np.abs(change) / PERIOD, _SLOWEST_JOINT))
 
     def turn_gripper(self, angle: float) -> None:
-        """Begins to turn the gripper alone to an angle [rad]; `step` leads along.
+        """Begin to turn the gripper alone to an angle [rad]; ``step`` leads along.
 
         Raises:
-            ValueError: if it cannot get there.
+            ValueError: If it cannot get there.
         """
         lower, upper = self._kinematics.joint_limits
         angle = number("gripper", angle, float(lower[-1]), float(upper[-1]))
@@ -168,7 +168,7 @@ class VirtualHand:
         self._begin(np.array([self._joints, goal]), 0.0)
 
     def step(self) -> bool:
-        """Leads the joints to where they are to be by now; says whether the movement goes on."""
+        """Lead the joints to where they are to be by now; says whether the movement goes on."""
         if self._path is None:
             return False
         now = self._clock()
@@ -188,15 +188,15 @@ class VirtualHand:
         return now < self._began + self._duration + (_SETTLING if self._duration else 0.0)
 
     def follow(self, tcp: ArrayLike, gripper: float | None = None, speed: float = SPEED) -> None:
-        """Leads the TCP to a point, or through several, and returns when it is there.
+        """Lead the TCP to a point, or through several, and return when it is there.
 
         Args:
-            tcp: one point, shape (3,), or several, shape (n, 3) [m].
-            gripper: as for `aim`.
-            speed: as for `aim`.
+            tcp: One point, shape (3,), or several, shape (n, 3) [m].
+            gripper: As for ``aim``.
+            speed: As for ``aim``.
 
         Raises:
-            ValueError: as `aim`.
+            ValueError: As ``aim``.
         """
         for point in np.atleast_2d(np.asarray(tcp, np.float64)):
             self.aim(point, gripper, speed)
@@ -204,13 +204,13 @@ class VirtualHand:
                 self._sleep(PERIOD)
 
     def move_to(self, tcp: ArrayLike) -> None:
-        """Leads the TCP to a point, shape (3,) [m], at the usual speed; see `follow`."""
+        """Lead the TCP to a point, shape (3,) [m], at the usual speed; see ``follow``."""
         self.follow(tcp)
 
     def wander(self) -> Iterator[NDArray[np.float64]]:
-        """Moves between random points of the workspace with rests between, without an end.
+        """Move between random points of the workspace with rests between, without an end.
 
-        Whoever iterates lets time pass, about `PERIOD`, before each next step.
+        Whoever iterates lets time pass, about ``PERIOD``, before each next step.
 
         Yields:
             The point that the hand is on its way to, shape (3,) [m].
@@ -226,7 +226,7 @@ class VirtualHand:
                 yield point
 
     def wander_for(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> None:
-        """Wanders for so long [s], or until `stop` says so; the hand stays on the leader."""
+        """Wander for so long [s], or until ``stop`` says so; the hand stays on the leader."""
         end = self._clock() + seconds
         for _ in self.wander():
             if self._clock() >= end or stop():
@@ -234,20 +234,20 @@ class VirtualHand:
             self._sleep(PERIOD)
 
     def press(self, event: KeyEvent, descriptor: int) -> None:
-        """Presses the key of an event.
+        """Press the key of an event.
 
         Args:
-            event: what to say.
-            descriptor: a pipe's writing end, or the end of a pseudo-terminal that is the keyboard.
+            event: What to say.
+            descriptor: A pipe's writing end, or the end of a pseudo-terminal that is the keyboard.
 
         Raises:
-            OSError: if nobody can read there any more.
+            OSError: If nobody can read there any more.
         """
         key = next(key for key, meaning in KEYS.items() if meaning is event)
         os.write(descriptor, key.encode())
 
     def _draw(self) -> tuple[NDArray[np.float64], float | None]:
-        """Draws a point that the arm reaches, and an angle of the gripper if it is to change."""
+        """Draw a point that the arm reaches, and an angle of the gripper if it is to change."""
         while True:
             point = self._rng.uniform(self._workspace.low, self._workspace.high)
             self._kinematics.inverse(point)
@@ -258,7 +258,7 @@ class VirtualHand:
         return point, angle if moves else None
 
     def _begin(self, path: NDArray[np.float64], duration: float) -> None:
-        """Begins a path of joint angles, slower than asked for where a joint would be too fast."""
+        """Begin a path of joint angles, slower than asked for where a joint would be too fast."""
         largest = float(np.abs(np.diff(path, axis=0)).max())
         fastest = largest * (len(path) - 1) / _FASTEST_JOINT
         self._path, self._offset = path, None

@@ -14,11 +14,11 @@ class VirtualPedal(Closing):
     """Sends the character of a key to whoever has opened the terminal, until it is closed.
 
     Attributes:
-        path: the terminal to open; it does not outlive this process for long.
+        path: The terminal to open; it does not outlive this process for long.
     """
 
     def __init__(self) -> None:
-        """Makes the terminal."""
+        """Make the terminal."""
         self._folder = PortFolder()
         self.path = str(self._folder.path / "pedal")
         # The device is held open so that readers may come and go.
@@ -29,13 +29,13 @@ class VirtualPedal(Closing):
         self._closed = False
 
     def press(self, event: KeyEvent) -> None:
-        """Presses the key of an event; where nobody reads for long, nothing comes of it."""
+        """Press the key of an event; where nobody reads for long, nothing comes of it."""
         key = next(key for key, meaning in KEYS.items() if meaning is event)
         with contextlib.suppress(BlockingIOError):
             os.write(self._foot, key.encode())
 
     def close(self) -> None:
-        """Takes the pedal away; harmless the second time."""
+        """Take the pedal away; harmless the second time."""
         if not self._closed:
             self._closed = True
             self._folder.remove()

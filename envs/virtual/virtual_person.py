@@ -55,15 +55,15 @@ class _Doing(Enum):
 class VirtualPerson:
     """Begins episodes, takes over or leads, says when the cube is touched, and never stops.
 
-    `step` is called about every `envs.virtual.virtual_hand.PERIOD`. All draws come from one seed.
+    ``step`` is called about every ``envs.virtual.virtual_hand.PERIOD``. All draws come from one seed.
 
     Args:
-        so101: the arms, the table and the pedal.
-        hand: on the leader; nobody else may use it unless the person rests.
-        mode: one of `MODES`.
-        seed: of all draws.
-        settings: how they behave; `mode` there is not used.
-        clock: returns the time [s]; the hand's.
+        so101: The arms, the table and the pedal.
+        hand: On the leader; nobody else may use it unless the person rests.
+        mode: One of ``MODES``.
+        seed: Of all draws.
+        settings: How they behave; ``mode`` there is not used.
+        clock: Returns the time [s]; the hand's.
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class VirtualPerson:
         self._set_out(mode)
 
     def turn_to(self, mode: str) -> None:
-        """Does something else from now on; an episode that they lead goes on without them.
+        """Do something else from now on; an episode that they lead goes on without them.
 
         Args:
-            mode: one of `MODES`.
+            mode: One of ``MODES``.
 
         Raises:
-            ValueError: if it is none of them.
+            ValueError: If it is none of them.
         """
         one_of("what a person does", mode, MODES)
         if self._doing is _Doing.LEADING:
@@ -104,10 +104,10 @@ class VirtualPerson:
         self._set_out(mode)
 
     def step(self) -> None:
-        """Looks, and does what is to be done at this moment.
+        """Look, and do what is to be done at this moment.
 
         Raises:
-            RuntimeError: if an arm has failed.
+            RuntimeError: If an arm has failed.
         """
         if self.mode == "rest":
             return
@@ -141,7 +141,7 @@ class VirtualPerson:
         self._presses = 0
 
     def _await_start(self) -> None:
-        """Waits for the arm to stand at its start; where it does not come, sees to it."""
+        """Wait for the arm to stand at its start; where it does not come, see to it."""
         stands, now = self._watch.still_for, self._clock()
         if self._watch.goes_to_start or stands > _HARDLY:
             self._homeward = now
@@ -160,7 +160,7 @@ class VirtualPerson:
             self._watch_anew()
 
     def _begin(self) -> None:
-        """Lets an episode begin."""
+        """Let an episode begin."""
         if self._departed or self._table.cube_aside:
             self._table.lay_out()
         self._departed, self._begun_at = False, self._watch.joints
@@ -178,13 +178,13 @@ class VirtualPerson:
         self._pressed = self._came = self._clock()
 
     def _note_departure(self) -> None:
-        """Counts an episode once its arm leaves the start."""
+        """Count an episode once its arm leaves the start."""
         if not self._departed and np.abs(self._watch.joints - self._begun_at).max() > _LEFT:
             self._departed = True
             self.tally.episodes += 1
 
     def _judges(self) -> bool:
-        """Says success a moment after the cube was touched; returns whether it was touched."""
+        """Say success a moment after the cube was touched; returns whether it was touched."""
         if self._touched is None:
             if not self._departed or not self._table.succeeded():
                 return False
@@ -222,7 +222,7 @@ class VirtualPerson:
             self._take()
 
     def _take(self) -> None:
-        """Takes the leader by hand, and says so with the pedal, which is heard at once."""
+        """Take the leader by hand, and say so with the pedal, which is heard at once."""
         self._press(KeyEvent.TAKE_OVER)
         self._pressed = self._clock()
         self._leading.begin()
@@ -256,7 +256,7 @@ class VirtualPerson:
         self._reminded = False
 
     def _wait_for_the_arm(self) -> None:
-        """Leaves the leader alone until the arm stands at its start."""
+        """Leave the leader alone until the arm stands at its start."""
         self._let_go()
         self._homeward = self._clock()
         self._doing, self._touched = _Doing.AWAITING, None

@@ -35,19 +35,19 @@ class VirtualPort(Closing):
 
     The servos live in a thread of their own, and time passes for them also while the port is
     unplugged: as real ones they hold on to their last goals. Everything that touches them from
-    outside goes through `call`.
+    outside goes through ``call``.
 
     Attributes:
-        path: the serial port to open; it stays the same when the cable is plugged in again.
-        chain: the servos.
+        path: The serial port to open; it stays the same when the cable is plugged in again.
+        chain: The servos.
     """
 
     def __init__(self, chain: VirtualChain, baudrate: int | None = None):
-        """Opens the port and starts to serve.
+        """Open the port and start to serve.
 
         Args:
-            chain: the servos.
-            baudrate: answers take as long as they would at this rate; None sends them at once.
+            chain: The servos.
+            baudrate: Answers take as long as they would at this rate; None sends them at once.
         """
         self.chain = chain
         self._byte_time = _BITS_PER_BYTE / baudrate if baudrate else 0.0
@@ -68,10 +68,10 @@ class VirtualPort(Closing):
         self._thread.start()
 
     def call(self, action: Callable[[], Result]) -> Result:
-        """Runs a function between two packets, in the servos' thread, and returns its result.
+        """Run a function between two packets, in the servos' thread, and return its result.
 
         Raises:
-            RuntimeError: if the port is closed, or the servos' thread has failed in their plant.
+            RuntimeError: If the port is closed, or the servos' thread has failed in their plant.
         """
         if self._failure is not None:
             raise RuntimeError(f"the servos behind {self.path} failed") from self._failure
@@ -83,7 +83,7 @@ class VirtualPort(Closing):
         return done.result(timeout=_PATIENCE)
 
     def disturb(self, rates: FaultRates, seed: int = 0) -> None:
-        """Makes the cable bad, or good again with `FaultRates()`."""
+        """Make the cable bad, or good again with ``FaultRates()``."""
 
         def replace() -> None:
             self._line = FaultyLine(rates, seed)
@@ -91,19 +91,19 @@ class VirtualPort(Closing):
         self.call(replace)
 
     def faults(self) -> dict[str, int]:
-        """Returns how many answers there were since `disturb` ("all"), and with which faults."""
+        """Return how many answers there were since ``disturb`` ("all"), and with which faults."""
         return self.call(lambda: dict(self._line.counts))
 
     def unplug(self) -> None:
-        """Pulls the cable: the port is gone."""
+        """Pull the cable: the port is gone."""
         self.call(self._disconnect)
 
     def plug(self) -> None:
-        """Plugs the cable in again, at the same path."""
+        """Plug the cable in again, at the same path."""
         self.call(self._connect)
 
     def close(self) -> None:
-        """Switches everything off and removes the port; harmless the second time."""
+        """Switch everything off and remove the port; harmless the second time."""
         if self._closing:
             return
         self._closing = True
@@ -114,7 +114,7 @@ class VirtualPort(Closing):
         self._folder.remove()
 
     def _connect(self) -> None:
-        """Makes a pseudo-terminal and points the path to it."""
+        """Make a pseudo-terminal and points the path to it."""
         if self._host is not None:
             return
         self._host, self._device = os.openpty()
@@ -123,7 +123,7 @@ class VirtualPort(Closing):
         Path(self.path).symlink_to(os.ttyname(self._device))
 
     def _disconnect(self) -> None:
-        """Hangs up and forgets what is on its way."""
+        """Hang up and forget what is on its way."""
         Path(self.path).unlink(missing_ok=True)
         for end in (self._host, self._device):
             if end is not None:
@@ -133,7 +133,7 @@ class VirtualPort(Closing):
         self._parser = PacketParser(highest_id=BROADCAST_ID)
 
     def _run(self) -> None:
-        """Serves to the end; servos that fail take their port with them, so that a host notices."""
+        """Serve to the end; servos that fail take their port with them, so that a host notices."""
         try:
             self._serve()
         except Exception as error:
@@ -142,7 +142,7 @@ class VirtualPort(Closing):
         self._disconnect()
 
     def _serve(self) -> None:
-        """Lets time pass, carries instructions out and sends answers when they are due."""
+        """Let time pass, carry instructions out and send answers when they are due."""
         while not self._closing:
             ends = [self._wake_reader] + ([] if self._host is None else [self._host])
             readable, _, _ = select.select(ends, [], [], self._pause())
@@ -160,7 +160,7 @@ class VirtualPort(Closing):
         return max(0.0, min(_IDLE_SECONDS, self._outbox[0][0] - time.monotonic()))
 
     def _run_jobs(self) -> None:
-        """Runs what `call` asks for."""
+        """Run what ``call`` asks for."""
         os.read(self._wake_reader, 4096)
         while not self._jobs.empty():
             action, done = self._jobs.get()
@@ -170,7 +170,7 @@ class VirtualPort(Closing):
                 done.set_exception(error)
 
     def _listen(self, host: int | None) -> None:
-        """Reads instructions and puts the answers in the outbox."""
+        """Read instructions and put the answers in the outbox."""
         if host is None:
             return
         try:
@@ -189,7 +189,7 @@ class VirtualPort(Closing):
                 heapq.heappush(self._outbox, (due + late, self._sent, data))
 
     def _send_due(self) -> None:
-        """Sends what is due, in its order."""
+        """Send what is due, in its order."""
         due = []
         while self._outbox and self._outbox[0][0] <= time.monotonic():
             due.append(heapq.heappop(self._outbox)[2])

@@ -75,11 +75,11 @@ class GoalEvent:
     """A moment at which a servo got something to pull to.
 
     Attributes:
-        time: on the clock of the virtual servos [s].
-        servo_id: the motor.
-        goal: ticks, limits applied.
-        present: where the servo was, in ticks.
-        torque: whether the torque was on, so that the servo went there.
+        time: On the clock of the virtual servos [s].
+        servo_id: The motor.
+        goal: Ticks, limits applied.
+        present: Where the servo was, in ticks.
+        torque: Whether the torque was on, so that the servo went there.
     """
 
     time: float
@@ -90,18 +90,18 @@ class GoalEvent:
 
 
 class VirtualServo:
-    """One servo. `set` and `get` are the hands of a test; a host goes through `answer`.
+    """One servo. ``set`` and ``get`` are the hands of a test; a host goes through ``answer``.
 
     Attributes:
-        injected_error: error bits that the servo reports on top of its own.
+        injected_error: Error bits that the servo reports on top of its own.
     """
 
     def __init__(self, servo_id: int, log_goal: Callable[[GoalEvent], None] = lambda _: None):
-        """Makes a servo as the factory ships it, but with an id of its own.
+        """Make a servo as the factory ships it, but with an id of its own.
 
         Args:
-            servo_id: its ID.
-            log_goal: told of every goal that the servo gets.
+            servo_id: Its ID.
+            log_goal: Told of every goal that the servo gets.
         """
         self.injected_error = 0
         self._memory = bytearray(_MEMORY)
@@ -127,19 +127,19 @@ class VirtualServo:
         return self.get("Return_Delay_Time") * RETURN_DELAY_UNIT
 
     def get(self, name: str) -> int:
-        """Returns a register's value."""
+        """Return a register's value."""
         register = register_named(name)
         start = register.address
         return register.decode(bytes(self._memory[start : start + register.size]))
 
     def set(self, name: str, value: int) -> None:
-        """Sets a register past all protection and without consequences."""
+        """Set a register past all protection and without consequences."""
         register = register_named(name)
         start = register.address
         self._memory[start : start + register.size] = register.encode(value)
 
     def power_cycle(self) -> None:
-        """Loses everything but the EEPROM, and starts with the goal where the joint is."""
+        """Lose everything but the EEPROM, and start with the goal where the joint is."""
         self._memory[_EEPROM.stop :] = bytes(_MEMORY - _EEPROM.stop)
         self.set("Torque_Limit", self.get("Max_Torque_Limit"))
         self.set("Lock", 1)
@@ -153,7 +153,7 @@ class VirtualServo:
         self.set("Goal_Position", self.get("Present_Position"))
 
     def answer(self, instruction: Packet) -> bytes | None:
-        """Carries an instruction out and returns the status packet, None where there is none.
+        """Carry an instruction out and return the status packet, None where there is none.
 
         The answer to a new ID still comes from the old one: the vendor's SDK takes no other.
         """
@@ -165,12 +165,12 @@ class VirtualServo:
         return pack(servo_id, self._error(), data)
 
     def advance(self, now: float, dt: float, joint: JointState) -> None:
-        """Takes over what the joint does, and protects itself.
+        """Take over what the joint does, and protects itself.
 
         Args:
-            now: the time, for the log of goals [s].
-            dt: how much of it has passed since the last call [s].
-            joint: the joint's state.
+            now: The time, for the log of goals [s].
+            dt: How much of it has passed since the last call [s].
+            joint: The joint's state.
         """
         self._now = now
         self._joint = joint
@@ -189,7 +189,7 @@ class VirtualServo:
         self.set("Status", self._error())
 
     def drive(self) -> Drive:
-        """Returns what the servo does to its joint at present."""
+        """Return what the servo does to its joint at present."""
         # The goal is approached in the servo's own ticks, which end at 0 and 4095: it never takes
         # the short way across the end.
         exact = self._encoder()
@@ -203,7 +203,7 @@ class VirtualServo:
         )
 
     def _encoder(self) -> float:
-        """Ticks of the joint's angle less the Homing_Offset, not wrapped around."""
+        """Tick of the joint's angle less the Homing_Offset, not wrapped around."""
         angle = self._joint.position / RADIANS_PER_TICK
         return ENCODER_MIDDLE + angle - self.get("Homing_Offset")
 
@@ -233,7 +233,7 @@ class VirtualServo:
         return error | (_OVERLOAD if self._overload else 0)
 
     def _carry_out(self, instruction: int, parameters: bytes) -> bytes | None:
-        """Carries an instruction out; returns the answer's data, None if it makes no sense."""
+        """Carry an instruction out; returns the answer's data, None if it makes no sense."""
         match instruction:
             case Instruction.PING:
                 return b""
@@ -254,7 +254,7 @@ class VirtualServo:
         return None
 
     def _write(self, address: int, data: bytes) -> None:
-        """Writes the bytes that a host may write at present, with all consequences."""
+        """Write the bytes that a host may write at present, with all consequences."""
         locked = self.get("Lock") != 0
         written = set()
         for place, byte in enumerate(data, start=address):

@@ -52,9 +52,9 @@ class PacedPlant:
     """Passes on to a plant, and counts where it does not keep up with real time.
 
     Attributes:
-        steps: so far.
-        overruns: steps that took longer than the time that they simulate.
-        simulated: time that has passed for the plant [s].
+        steps: So far.
+        overruns: Steps that took longer than the time that they simulate.
+        simulated: Time that has passed for the plant [s].
     """
 
     def __init__(self, plant: Plant, clock: Callable[[], float] = time.monotonic):
@@ -69,7 +69,7 @@ class PacedPlant:
         return max(0.0, self._ended - self._began - self.simulated)
 
     def step(self, dt: float, drives: Mapping[int, Drive]) -> None:
-        """Lets time pass [s]."""
+        """Let time pass [s]."""
         start = self._clock()
         if self.steps == 0:
             self._began = start - dt
@@ -80,7 +80,7 @@ class PacedPlant:
         self.simulated += dt
 
     def state(self, joint: int) -> JointState:
-        """Returns the present state of a joint."""
+        """Return the present state of a joint."""
         return self._plant.state(joint)
 
 
@@ -89,12 +89,12 @@ class VirtualArm:
     """One arm and its serial port.
 
     Attributes:
-        port: the servos' thread; what touches servos or plant goes through its `call`.
-        plant: the joints, with the hand that takes hold of them.
-        pace: how well the plant keeps up with real time.
-        calibration: what the servos' EEPROM holds.
-        link: the port to open, in the folder of the virtual SO101.
-        calibration_file: the calibration as LeRobot writes it, in the same folder.
+        port: The servos' thread; what touches servos or plant goes through its ``call``.
+        plant: The joints, with the hand that takes hold of them.
+        pace: How well the plant keeps up with real time.
+        calibration: What the servos' EEPROM holds.
+        link: The port to open, in the folder of the virtual SO101.
+        calibration_file: The calibration as LeRobot writes it, in the same folder.
     """
 
     port: VirtualPort
@@ -105,16 +105,16 @@ class VirtualArm:
     calibration_file: Path
 
     def hold(self, joint: str, angle: float, speed: float = 2.0) -> None:
-        """Takes a joint by hand to an angle [rad] at a speed [rad/s], and keeps it there.
+        """Take a joint by hand to an angle [rad] at a speed [rad/s], and keep it there.
 
         Raises:
-            ValueError: if there is no such joint, or it cannot be there.
+            ValueError: If there is no such joint, or it cannot be there.
         """
         place = JOINTS.index(joint)
         self.port.call(lambda: self.plant.hold(place, angle, speed))
 
     def release(self, joint: str) -> None:
-        """Takes the hand off a joint."""
+        """Take the hand off a joint."""
         place = JOINTS.index(joint)
         self.port.call(lambda: self.plant.release(place))
 
@@ -126,25 +126,25 @@ class VirtualSO101(Closing):
     thread of its own.
 
     Attributes:
-        follower: the arm that works.
-        leader: the arm that a hand moves.
-        cameras: of the follower's table; None if they were not asked for.
-        scene: the follower and its table, to be touched in the follower's port's thread only.
-        pedal: for the foot of whoever stands at the arms.
-        pedal_link: the terminal to open for it.
+        follower: The arm that works.
+        leader: The arm that a hand moves.
+        cameras: Of the follower's table; None if they were not asked for.
+        scene: The follower and its table, to be touched in the follower's port's thread only.
+        pedal: For the foot of whoever stands at the arms.
+        pedal_link: The terminal to open for it.
     """
 
     def __init__(self, folder: Path, cameras: bool = False):
-        """Starts both arms.
+        """Start both arms.
 
         Args:
-            folder: gets `follower`, `leader` and `pedal`, links to the ports, and `follower.json`
-                and `leader.json`, the calibrations, until the arms are closed; made if need be.
-            cameras: whether to serve the simulation's cameras.
+            folder: Gets ``follower``, ``leader`` and ``pedal``, links to the ports, and ``follower.json``
+                and ``leader.json``, the calibrations, until the arms are closed; made if need be.
+            cameras: Whether to serve the simulation's cameras.
 
         Raises:
-            VirtualFolderError: if another virtual SO101 is there, or files that are none of one.
-            RuntimeError: if there are to be cameras and OpenGL is not to be had.
+            VirtualFolderError: If another virtual SO101 is there, or files that are none of one.
+            RuntimeError: If there are to be cameras and OpenGL is not to be had.
         """
         self.cameras: VirtualCameras | None = None
         with contextlib.ExitStack() as stack:
@@ -166,16 +166,16 @@ class VirtualSO101(Closing):
             self._exit = stack.pop_all()
 
     def check(self) -> None:
-        """Makes sure that both arms live.
+        """Make sure that both arms live.
 
         Raises:
-            RuntimeError: if one has failed; its port is gone then.
+            RuntimeError: If one has failed; its port is gone then.
         """
         for arm in (self.follower, self.leader):
             arm.port.call(lambda: None)
 
     def close(self) -> None:
-        """Switches everything off and removes all that it made; harmless the second time."""
+        """Switch everything off and remove all that it made; harmless the second time."""
         self._exit.close()
 
 
@@ -191,7 +191,7 @@ def _scene(num_cubes: int) -> Scene:
 def _start(
     stack: contextlib.ExitStack, folder: Path, name: str, scene: Scene, gears: Sequence[float]
 ) -> VirtualArm:
-    """Starts one arm; what ends it goes on the stack."""
+    """Start one arm; what ends it goes on the stack."""
     link, file = folder / name, folder / f"{name}.json"
     calibration = virtual_calibration(scene)
     _refuse_occupied(link)
@@ -220,7 +220,7 @@ def _link(stack: contextlib.ExitStack, link: Path, path: str) -> None:
 
 
 def _calibrate(chain: VirtualChain, calibration: Calibration, gripper: Mapping[str, int]) -> None:
-    """Fills the servos' EEPROM, and switches them off and on."""
+    """Fill the servos' EEPROM, and switch them off and on."""
     for name, motor in calibration.motors.items():
         servo = chain.servo(motor.id)
         servo.set("Homing_Offset", motor.homing_offset)
@@ -232,7 +232,7 @@ def _calibrate(chain: VirtualChain, calibration: Calibration, gripper: Mapping[s
 
 
 def _refuse_occupied(link: Path) -> None:
-    """Leaves alone what is not a dead link of an earlier virtual SO101."""
+    """Leave alone what is not a dead link of an earlier virtual SO101."""
     if link.exists():
         what = "another virtual SO101 serves" if link.is_symlink() else "there is a file in"
         raise VirtualFolderError(
@@ -241,7 +241,7 @@ def _refuse_occupied(link: Path) -> None:
 
 
 def _save(calibration: Calibration, file: Path) -> None:
-    """Writes a calibration, but never over one of a real arm."""
+    """Write a calibration, but never over one of a real arm."""
     if not file.exists():
         calibration.save(file)
         return

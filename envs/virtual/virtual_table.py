@@ -22,15 +22,15 @@ _GRIPPER_STEP = 0.1  # [rad]; nothing is grasped here
 
 
 class VirtualTable:
-    """Lays the cube out, judges, and lets a `Person` look; it is what they watch.
+    """Lays the cube out, judges, and lets a ``Person`` look; it is what they watch.
 
-    It implements `envs.operators.expert.Watched`, whose properties are asked for in the port's
+    It implements ``envs.operators.expert.Watched``, whose properties are asked for in the port's
     thread only; everybody else calls the methods.
 
     Args:
-        so101: the arms and the scene.
-        rng: of the cube's places.
-        workspace: where the cube may be.
+        so101: The arms and the scene.
+        rng: Of the cube's places.
+        workspace: Where the cube may be.
     """
 
     def __init__(
@@ -65,15 +65,15 @@ class VirtualTable:
         return bool(np.linalg.norm(cube - self._laid) > _ASIDE)
 
     def follower_tcp(self) -> FloatArray:
-        """Returns where the follower's TCP is, shape (3,) [m]."""
+        """Return where the follower's TCP is, shape (3,) [m]."""
         return self._call(self._scene.tcp)
 
     def succeeded(self) -> bool:
-        """Says whether the gripper touches the cube."""
+        """Return whether the gripper touches the cube."""
         return self._call(self.task.succeeded)
 
     def lay_out(self) -> None:
-        """Puts the cube at one of its two places, at rest."""
+        """Put the cube at one of its two places, at rest."""
 
         def lay() -> FloatArray:
             for _ in range(_DRAWS):
@@ -87,11 +87,11 @@ class VirtualTable:
         self._laid = self._call(lay)
 
     def act(self, person: Person, coming: FloatArray) -> FloatArray | None:
-        """Lets a person look, and returns what they do, as `Person.act`.
+        """Let a person look, and return what they do, as ``Person.act``.
 
         Args:
-            person: who has been reset to watch this table.
-            coming: how far the follower will still come after the leader, shape (3,) [m].
+            person: Who has been reset to watch this table.
+            coming: How far the follower will still come after the leader, shape (3,) [m].
         """
 
         def act() -> FloatArray | None:

@@ -15,7 +15,7 @@ from e2hil_rllib.commands.doctor.arm import examine
 from e2hil_rllib.commands.doctor.findings import Finding, Level
 from envs.hardware.bus.registers import REGISTERS
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import NoAnswer
+from envs.hardware.errors import NoAnswerError
 from envs.hardware.setup.calibration import Calibration, MotorCalibration
 from envs.kinematics import Kinematics
 from envs.virtual.line_faults import FaultRates
@@ -222,7 +222,7 @@ def test_a_motor_at_another_rate_is_found(arm: VirtualArm, monkeypatch: pytest.M
 
         def ping(self, servo_id: int) -> int:
             if servo_id != 4 or self._line.baudrate != 500_000:
-                raise NoAnswer(self.port, (servo_id,), "PING", 1)
+                raise NoAnswerError(self.port, (servo_id,), "PING", 1)
             return super().ping(44)
 
     monkeypatch.setattr(missing, "FeetechBus", HalfAsFast)

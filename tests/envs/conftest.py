@@ -1,4 +1,4 @@
-"""A virtual arm of six servos, and a bus that talks to it."""
+"""Fixtures: a virtual arm of six servos and a bus that talks to it."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from envs.virtual.virtual_chain import VirtualChain
 from envs.virtual.virtual_port import VirtualPort
 
 MARGIN = 0.05
-"""How much later than the wire allows virtual servos may answer [s]."""
+"""Time by which virtual servos may answer later than the wire time [s]."""
 
 
 @pytest.fixture

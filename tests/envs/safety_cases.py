@@ -71,7 +71,7 @@ def excess(joints, box):
 
 
 def grip(layer, steps, start, current, measured=0.2, wanted=0.0, decide=True):
-    """Closes on something that is 0.2 rad wide; returns the gripper's targets."""
+    """Close on something that is 0.2 rad wide; returns the gripper's targets."""
     targets = []
     positions = np.array([*HOME[:5], measured])
     for step in range(steps):

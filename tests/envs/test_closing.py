@@ -1,4 +1,4 @@
-"""The end of a `with` block."""
+"""The end of a ``with`` block."""
 
 import pytest
 

@@ -4,10 +4,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs.interfaces import HardwareTrouble
+from envs.interfaces import HardwareError
 from envs.kinematics import HOME, Kinematics
 from envs.operators import episode_keys
-from envs.operators.episode_keys import EpisodeKeys, OperatorStop
+from envs.operators.episode_keys import EpisodeKeys, OperatorStopError
 from envs.operators.intervention import InterventionWrapper
 from envs.operators.keys import KeyEvent
 from envs.operators.leader import LeaderOperator
@@ -30,7 +30,7 @@ def _no_sleep(monkeypatch):
 
 
 class Person(Feed):
-    """Presses keys when they hear a line: what `answers` say to the first word of it."""
+    """Presses keys when they hear a line: what ``answers`` say to the first word of it."""
 
     def __init__(self, **answers):
         super().__init__()
@@ -88,7 +88,7 @@ class Interrupting(gymnasium.Wrapper):
     def check(self):
         positions = self.unwrapped.arm.read().positions
         if self.unwrapped.arm.fault:
-            raise HardwareTrouble(self.unwrapped.arm.fault)
+            raise HardwareError(self.unwrapped.arm.fault)
         return positions
 
     def look(self):
@@ -123,7 +123,7 @@ class Session:
         return self.env.reset(seed=0)
 
     def step(self, *pressed):
-        """Presses keys, then steps; returns what comes of it but the observation."""
+        """Press keys, then steps; returns what comes of it but the observation."""
         self.person.press(*pressed)
         self.person.polls = 0
         _, reward, terminated, truncated, info = self.env.step(IDLE)
@@ -170,7 +170,7 @@ def test_stop_truncates_and_the_next_reset_stops():
     assert (reward, terminated, truncated, info["stopped"]) == (0.0, False, True, True)
     did = list(session.arm.did)
     for _ in range(2):
-        with pytest.raises(OperatorStop, match="pressed the key to stop"):
+        with pytest.raises(OperatorStopError, match="pressed the key to stop"):
             session.reset()
     assert session.arm.did == did, "nothing moves any more"
 
@@ -179,7 +179,7 @@ def test_a_verdict_and_a_stop_both_count():
     session = begun()
     reward, terminated, _, info = session.step(STOP, SUCCESS)
     assert (reward, terminated, info["succeed"], info["stopped"]) == (1.0, True, True, True)
-    with pytest.raises(OperatorStop):
+    with pytest.raises(OperatorStopError):
         session.reset()
 
 
@@ -252,16 +252,16 @@ def test_the_reset_goes_on_to_the_environment():
 @pytest.mark.parametrize("when", ["moving", "ready"])
 def test_stop_before_an_episode_stops(when):
     session = Session(Person(**{when: [(STOP,)]}))
-    with pytest.raises(OperatorStop):
+    with pytest.raises(OperatorStopError):
         session.reset()
-    with pytest.raises(OperatorStop):
+    with pytest.raises(OperatorStopError):
         session.reset()
 
 
 def test_stop_before_the_first_reset_moves_nothing():
     session = Session(leader=HeldLeader())
     session.person.press(STOP)
-    with pytest.raises(OperatorStop):
+    with pytest.raises(OperatorStopError):
         session.reset()
     assert session.arm.did == session.leader.mirrored == []
 
@@ -467,7 +467,7 @@ def test_where_nobody_can_say_anything_it_does_not_wait():
     session.reset()
     assert person.heard == ["moving to the start"]
     session.arm.fault = "elbow_flex is 70 degrees hot"
-    with pytest.raises(HardwareTrouble, match="70 degrees hot"):
+    with pytest.raises(HardwareError, match="70 degrees hot"):
         session.reset()
     assert session.arm.did == ["moves"], "nobody consents"
 
@@ -520,7 +520,7 @@ def test_an_arm_that_waits_for_consent_is_watched():
 def test_stop_while_the_arm_stands_still_stops_and_acknowledges_nothing():
     session = Session(Person(the=[lambda: (STOP,)]))
     session.arm.fault = "elbow_flex is 70 degrees hot"
-    with pytest.raises(OperatorStop):
+    with pytest.raises(OperatorStopError):
         session.reset()
     assert session.arm.did == []
 
@@ -556,7 +556,7 @@ def test_an_interrupted_step_stops_all_the_same():
     session.steps.reason = "the elbow is too hot"
     *_, truncated, info = session.step(STOP)
     assert (truncated, info["stopped"], info["interrupted"]) == (True, True, session.steps.reason)
-    with pytest.raises(OperatorStop):
+    with pytest.raises(OperatorStopError):
         session.reset()
 
 
@@ -635,7 +635,7 @@ def test_a_way_that_is_blocked_is_gone_again_after_consent():
 
     def happens():
         if blocked:
-            raise HardwareTrouble(blocked.pop())
+            raise HardwareError(blocked.pop())
 
     session = Session(Person(the=[(LEAD,)], ready=[(POLICY,)]))
     session.arm.happens = happens

@@ -10,7 +10,7 @@ TASKS = ("TouchCube", "PickCube", "PickPlaceCube", "PushCube", "StackBlocks")
 
 
 def solve(env):
-    """Lets the expert finish the episode; returns whether it succeeded and in how many steps."""
+    """Let the expert finish the episode; returns whether it succeeded and in how many steps."""
     expert = Expert(env.unwrapped)
     for steps in range(1, 1000):
         action = expert.act()

@@ -154,9 +154,9 @@ def test_without_any_input_it_says_so(caplog, monkeypatch):
 
 
 def in_terminal(body):
-    """Runs a program in a terminal of its own.
+    """Run a program in a terminal of its own.
 
-    It is given the module as `m`; it prints "ready" when it may be interrupted.
+    It is given the module as ``m``; it prints "ready" when it may be interrupted.
 
     Returns:
         Its process id and the terminal.
@@ -176,7 +176,7 @@ def in_terminal(body):
 
 
 def finish(pid, master, sends=None):
-    """Waits until "ready", sends a signal, and returns the exit status and what was printed."""
+    """Wait until "ready", sends a signal, and return the exit status and what was printed."""
     printed, deadline = "", time.monotonic() + 20
     while time.monotonic() < deadline:
         if select.select([master], [], [], 0.1)[0]:

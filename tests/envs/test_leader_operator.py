@@ -47,7 +47,7 @@ class HeldLeader:
         return KINEMATICS.forward(self.positions)
 
     def move(self, *by):
-        """Moves the TCP, along the way that the arm can go; returns how far it came [m]."""
+        """Move the TCP, along the way that the arm can go; returns how far it came [m]."""
         before = self.tcp
         self.positions = KINEMATICS.inverse(before + by, self.positions[-1])
         return self.tcp - before
@@ -73,7 +73,7 @@ class Led:
         return listening
 
     def step(self, policy=IDLE):
-        """Returns what the person did, None where the policy acted."""
+        """Return what the person did, None where the policy acted."""
         *_, info = self.wrapped.step(policy)
         return info["teleop_action"] if info["is_intervention"] else None
 
@@ -221,7 +221,7 @@ def test_whatever_the_leader_does_actions_are_finite_and_the_command_stays_in_th
 
 
 def turn(led, to):
-    """Turns the leader's gripper; returns how far the follower's command went."""
+    """Turn the leader's gripper; returns how far the follower's command went."""
     before = led.env.gripper_command
     led.leader.positions[-1] = to
     led.step()

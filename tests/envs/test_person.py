@@ -8,7 +8,7 @@ TOUCH = "envs:SO101TouchCube-v0"
 
 
 def watch(policy, episodes=20, task=TOUCH, **operator):
-    """Returns the share of human steps, the success rate, and each episode's human steps."""
+    """Return the share of human steps, the success rate, and each episode's human steps."""
     env = gymnasium.make(task, operator=operator)
     rng = np.random.default_rng(0)
     led, succeeded = [], 0
@@ -45,7 +45,7 @@ def test_a_bad_policy_is_led_a_third_of_the_time_and_succeeds(policy):
 
 
 def first_alarm(task, stuck, patience):
-    """Returns how long policies have been stuck when a person takes over [s], of each episode."""
+    """Return how long policies have been stuck when a person takes over [s], of each episode."""
     env = gymnasium.make(f"envs:SO101{task}-v0", max_episode_steps=120)
     delays = []
     for seed in range(10):
@@ -69,12 +69,12 @@ def random_actions(arm, rng):
 
 
 def hover(arm, rng):
-    """Goes above the cube and trembles there."""
+    """Go above the cube and trembles there."""
     yield from _stay(arm, np.array([0.0, 0.0, 0.05]), lambda: [*rng.normal(0, 0.3, 3), 0.0])
 
 
 def close_on_air(arm, rng):
-    """Goes down next to the cube, closes there and stays."""
+    """Go down next to the cube, close there and stay."""
     aside = arm.task.scene.cube_position(0)[:2] - [0.2, 0.0]
     aside *= -0.035 / np.linalg.norm(aside)
     yield from _stay(arm, np.array([*aside, 0.008]), lambda: [0.0, 0.0, 0.0, -1.0])

@@ -57,7 +57,7 @@ def test_each_reader_takes_only_its_own_presses_the_oldest_first():
     )
 )
 def test_whoever_reads_when_nothing_is_lost_or_told_twice(happenings):
-    """Presses (lists) and readers (tuples) in any order."""
+    """Press (lists) and readers (tuples) in any order."""
     feed = Feed()
     pressed = Pressed(feed)
     told = {reader: [] for reader in READERS}

@@ -37,7 +37,7 @@ def begun(scene, seed):
 
 
 def parts(model):
-    """Returns copies of all that a model consists of."""
+    """Return copies of all that a model consists of."""
     arrays = {
         name: getattr(model, name).copy()
         for name in dir(model)

@@ -20,7 +20,7 @@ def scene_and_arm(num_cubes=1, period=PERIOD):
 
 
 def grip(scene, arm, x=0.22, y=0.0):
-    """Closes the jaws on cube 0."""
+    """Close the jaws on cube 0."""
     scene.place_cube(0, x, y, 0.0)
     inverse = Kinematics().inverse
     arm.reset(inverse([x, y, CUBE_HALF], 0.4))

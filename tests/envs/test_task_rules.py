@@ -24,7 +24,7 @@ def laid_out(task_class, sizes=None, **options):
 
 
 def put(scene, index, position, yaw=0.0):
-    """Puts a cube anywhere, in the air too."""
+    """Put a cube anywhere, in the air too."""
     scene.place_cube(index, position[0], position[1], yaw)
     address = scene.model.joint(f"cube_{index}").qposadr[0]
     scene.data.qpos[address + 2] = position[2]
@@ -188,7 +188,7 @@ def test_stack_needs_a_still_arm():
 
 
 def done_task(task_class):
-    """Returns a task that is done, with its scene."""
+    """Return a task that is done, with its scene."""
     task, scene = laid_out(task_class)
     place = task.target if task_class is PickPlaceCube else scene.cube_position(1) + ON_TOP
     put(scene, 0, place)

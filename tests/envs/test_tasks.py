@@ -29,7 +29,7 @@ def equal(first, second):
 
 
 def roll(env, seed, steps=12):
-    """Returns everything that an episode of random actions shows."""
+    """Return everything that an episode of random actions shows."""
     rng = np.random.default_rng(seed)
     seen = [env.reset(seed=seed)]
     for _ in range(steps):

@@ -14,13 +14,13 @@ from e2hil_rllib.settings.environments import fault_in_words, make_environment
 from e2hil_rllib.settings.run_settings import Settings
 from envs.frames import CameraError
 from envs.hardware.errors import BusError
-from envs.hardware.letting_go.letting_go import EveryWayOut
-from envs.hardware.letting_go.supervisor_client import SupervisorLost
+from envs.hardware.letting_go.letting_go import SafeShutdown
+from envs.hardware.letting_go.supervisor_client import SupervisorLostError
 from envs.hardware.setup.arm_setup import ArmSetupError
-from envs.interfaces import HardwareTrouble
+from envs.interfaces import HardwareError
 from envs.operators.keys import help_line
 
-_TROUBLE = (BusError, CameraError, HardwareTrouble, ArmSetupError, SupervisorLost)
+_TROUBLE = (BusError, CameraError, HardwareError, ArmSetupError, SupervisorLostError)
 _UNMADE = (TypeError, ValueError, gymnasium.error.Error, ModuleNotFoundError)
 
 
@@ -64,7 +64,7 @@ def arm_session(
             f"{fault_in_words(error).rstrip('.?')}. {advice}".rstrip()
         ) from error
     try:
-        with EveryWayOut(env):
+        with SafeShutdown(env):
             if is_physical(env):
                 announce(console, help_line())
                 env.set_wrapper_attr("announce", lambda line: announce(console, line))

@@ -15,7 +15,7 @@ from e2hil_rllib.commands.interrupt import stop_on_signal
 from e2hil_rllib.errors import UserError
 from envs.hardware.arm.arm_torque import energised, release, write_all
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import BusError, NoAnswer
+from envs.hardware.errors import BusError, NoAnswerError
 from envs.hardware.setup.arm_setup import ArmSetupError, check_calibration, write_calibration
 from envs.hardware.setup.calibrating import Calibrating
 from envs.hardware.setup.calibration import (
@@ -85,7 +85,7 @@ def _require_motors(bus: FeetechBus) -> None:
     for name, motor in _IDS.items():
         try:
             bus.ping(motor)
-        except NoAnswer:
+        except NoAnswerError:
             missing.append(f"{name} (motor {motor})")
     if missing:
         raise CalibrateError(

@@ -15,7 +15,7 @@ from e2hil_rllib.run.checkpoints import CheckpointError, CheckpointStore
 from e2hil_rllib.run.evaluation_log import EvaluatedEpisode
 from e2hil_rllib.settings.build import policy_config
 from e2hil_rllib.settings.run_settings import Settings
-from envs.operators.episode_keys import OperatorStop
+from envs.operators.episode_keys import OperatorStopError
 
 _MODULE = "learner_group/learner/rl_module/default_policy/module_state.pkl"
 
@@ -61,7 +61,7 @@ def evaluate_on_robot(
                     results.append(episode)
                     said = "success" if episode.success else "no success"
                     announce(console, f"episode {len(results)}: {said} after {episode.steps} steps")
-        except (OperatorStop, KeyboardInterrupt):
+        except (OperatorStopError, KeyboardInterrupt):
             announce(console, f"stopped after {len(results)} of {episodes} episodes")
     return results
 

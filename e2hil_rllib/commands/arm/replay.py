@@ -19,7 +19,7 @@ from e2hil_rllib.report.style import BLUE, ORANGE, STYLE
 from e2hil_rllib.settings.environments import control_rate
 from e2hil_rllib.settings.run_settings import Settings
 from envs.checked import ACTION_SIZE
-from envs.operators.episode_keys import OperatorStop
+from envs.operators.episode_keys import OperatorStopError
 
 FloatArray = NDArray[np.floating]
 
@@ -89,7 +89,7 @@ def replay(settings: Settings, path: Path, console: Console) -> Replay:
                 if terminated or truncated:
                     ended = info.get("interrupted") or ("success" if info["succeed"] else "a key")
                     break
-        except (OperatorStop, KeyboardInterrupt):
+        except (OperatorStopError, KeyboardInterrupt):
             ended = "stopped by the person at it"
     replayed = np.reshape(positions, (-1, 3))
     return Replay(recorded[: len(replayed)], replayed, rate, ended)

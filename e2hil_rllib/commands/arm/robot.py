@@ -25,7 +25,7 @@ from e2hil_rllib.settings.environments import control_rate
 from e2hil_rllib.settings.run_settings import Settings
 from e2hil_rllib.settings.sections import External
 from e2hil_rllib.settings.yaml_file import SettingsError
-from envs.operators.episode_keys import OperatorStop
+from envs.operators.episode_keys import OperatorStopError
 
 _DELIVERY_PATIENCE = 20.0  # for what is still in the spool at the end [s]
 
@@ -112,7 +112,7 @@ def _run(
         display.tally = loop.tally
         try:
             loop.run(seed, episodes)
-        except (OperatorStop, KeyboardInterrupt):
+        except (OperatorStopError, KeyboardInterrupt):
             return loop.tally, True
         announce(console, "training has ended" if episodes is None else f"{episodes} episodes done")
         return loop.tally, False

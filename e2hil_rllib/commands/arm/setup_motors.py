@@ -12,7 +12,7 @@ from e2hil_rllib.commands.arm.calibrate import Poll
 from e2hil_rllib.commands.interrupt import stop_on_signal
 from e2hil_rllib.errors import UserError
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import BusError, NoAnswer, PortLost
+from envs.hardware.errors import BusError, NoAnswerError, PortLostError
 from envs.hardware.setup.motor_setup import (
     ARM_BAUDRATE,
     FACTORY_ID,
@@ -65,7 +65,7 @@ def setup_motors(
     guide = _Guide(open_bus or (lambda rate: FeetechBus(port, rate)), console, poll, joints)
     try:
         guide.recognise()
-    except PortLost as error:
+    except PortLostError as error:
         raise SetupMotorsError(
             f"{error}. e2hil doctor without --port lists the ports that are there and says what "
             "one without permission needs"
@@ -90,7 +90,7 @@ class _Guide:
         """Looks which joints' motors are in a chain already.
 
         Raises:
-            PortLost: if the port cannot be used.
+            PortLostError: if the port cannot be used.
         """
         present = []
         with self._open_bus(ARM_BAUDRATE) as bus:
@@ -98,7 +98,7 @@ class _Guide:
                 try:
                     if already_set(bus, servo_id):
                         present.append(servo_id)
-                except (MotorSetupError, NoAnswer) as error:
+                except (MotorSetupError, NoAnswerError) as error:
                     self._say(str(error))
         if len(present) < len(_OWNERS) and FACTORY_ID in present:
             present.remove(FACTORY_ID)  # a new motor has it as well, whichever joint it is for

@@ -15,7 +15,7 @@ from e2hil_rllib.commands.arm.arm_display import LoopRecord
 from e2hil_rllib.commands.arm.arm_session import ArmSessionError, arm_session, is_physical
 from e2hil_rllib.commands.display import live_line
 from e2hil_rllib.settings.run_settings import Settings
-from envs.operators.episode_keys import OperatorStop
+from envs.operators.episode_keys import OperatorStopError
 
 _PLAIN_INTERVAL = 5.0  # between two lines where the console is no terminal [s]
 
@@ -46,7 +46,7 @@ def teleoperate(settings: Settings, console: Console, seconds: float | None = No
         if not is_physical(env):
             raise ArmSessionError(f"{settings.task} has no arm that a leader could lead")
         record = LoopRecord(env)
-        with contextlib.suppress(OperatorStop, KeyboardInterrupt):
+        with contextlib.suppress(OperatorStopError, KeyboardInterrupt):
             _lead(env, record, console, seconds)
     for line in record.lines():
         console.print(line, highlight=False, soft_wrap=True)

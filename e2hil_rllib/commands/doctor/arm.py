@@ -14,7 +14,7 @@ from e2hil_rllib.commands.doctor.motor_checks import examine_motor
 from e2hil_rllib.commands.doctor.ports import PERMISSION_STEP
 from e2hil_rllib.commands.doctor.together import examine_together
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import NoAnswer, PortLost
+from envs.hardware.errors import NoAnswerError, PortLostError
 from envs.hardware.setup.calibration import Calibration, CalibrationError, read_calibration
 from envs.kinematics import JOINTS, Kinematics
 
@@ -44,7 +44,7 @@ def examine(port: str, calibration: Path | None, seconds: float = _SECONDS) -> l
             present = _examine_present(bus, joints, models, wanted, seconds) if models else []
         if absent:
             findings += missing(port, absent, len(joints), others, at_other_rates(port, absent))
-    except PortLost as error:
+    except PortLostError as error:
         return [*findings, Finding(port, Level.FAULT, str(error), _PORT_STEP)]
     return findings + present
 
@@ -64,7 +64,7 @@ def _ping(bus: FeetechBus, joints: dict[int, str]) -> dict[int, int]:
     """Returns the model numbers of the motors that answer, by id."""
     models = {}
     for servo_id in joints:
-        with contextlib.suppress(NoAnswer):
+        with contextlib.suppress(NoAnswerError):
             models[servo_id] = bus.ping(servo_id)
     return models
 
@@ -82,7 +82,7 @@ def _examine_present(
     findings: list[Finding] = []
     try:
         motors = read_motors(bus, joints, models)
-    except NoAnswer as error:
+    except NoAnswerError as error:
         findings.append(Finding("motors", Level.FAULT, str(error), LINE_STEP))
     for motor in motors:
         found = examine_motor(motor, wanted.get(motor.servo_id))

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from e2hil_rllib.commands.doctor.findings import Finding, Level
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import NoAnswer
+from envs.hardware.errors import NoAnswerError
 
 LINE_STEP = (
     "check the three-wire cables and their plugs, and use the board's own USB cable without a hub"
@@ -31,12 +31,12 @@ def examine_line(bus: FeetechBus, servo_ids: Sequence[int], seconds: float) -> F
         seconds: how long to read [s].
 
     Raises:
-        PortLost: if the port has gone away.
+        PortLostError: if the port has gone away.
     """
     before, readings = replace(bus.counters), 0
     start = now = time.monotonic()
     while now - start < seconds:
-        with contextlib.suppress(NoAnswer):  # the counters know
+        with contextlib.suppress(NoAnswerError):  # the counters know
             bus.read_telemetry(servo_ids)
         readings += 1
         now = time.monotonic()

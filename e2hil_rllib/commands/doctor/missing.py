@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from e2hil_rllib.commands.doctor.findings import Finding, Level
 from e2hil_rllib.commands.doctor.motor import motor_name
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import NoAnswer, PortLost
+from envs.hardware.errors import NoAnswerError, PortLostError
 from envs.hardware.setup.motor_setup import OTHER_BAUDRATES
 
 BAUDRATES = (1_000_000, 500_000, 250_000, 128_000, 115_200, 57_600, 38_400, 19_200)
@@ -22,7 +22,7 @@ def strangers(bus: FeetechBus, expected: Iterable[int]) -> list[int]:
     """Returns the ids that answer, but belong to no joint; takes 0.8 s.
 
     Raises:
-        PortLost: if the port has gone away.
+        PortLostError: if the port has gone away.
     """
     return sorted(set(bus.broadcast_ping()) - set(expected))
 
@@ -40,9 +40,12 @@ def at_other_rates(port: str, absent: Iterable[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     for rate in OTHER_BAUDRATES:
         # Not every adapter has every rate: one that it refuses is not looked at.
-        with contextlib.suppress(PortLost, ValueError), FeetechBus(port, rate, retries=0) as bus:
+        with (
+            contextlib.suppress(PortLostError, ValueError),
+            FeetechBus(port, rate, retries=0) as bus,
+        ):
             for servo_id in absent:
-                with contextlib.suppress(NoAnswer):
+                with contextlib.suppress(NoAnswerError):
                     bus.ping(servo_id)
                     found.setdefault(servo_id, rate)
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import ServoFault
+from envs.hardware.errors import ServoFaultError
 
 _REGISTERS = (
     "Firmware_Major_Version",
@@ -78,8 +78,8 @@ def read_motors(
         models: model numbers of the motors that answer, by id.
 
     Raises:
-        NoAnswer: if one no longer answers.
-        PortLost: if the port has gone away.
+        NoAnswerError: if one no longer answers.
+        PortLostError: if the port has gone away.
     """
     present = list(models)
     registers = {name: _read(bus, name, present) for name in _REGISTERS}
@@ -103,5 +103,5 @@ def _read(bus: FeetechBus, name: str, servo_ids: Sequence[int]) -> dict[int, int
     """Reads a register of motors that may be reporting errors, which the telemetry shows."""
     try:
         return bus.sync_read(name, servo_ids)
-    except ServoFault as fault:
+    except ServoFaultError as fault:
         return fault.values

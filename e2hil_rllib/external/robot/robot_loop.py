@@ -100,7 +100,7 @@ class RobotLoop:
         Raises:
             Refused: Learner and robot do not fit together.
             RobotError: What the environment returns cannot be recorded.
-            OperatorStop: From an environment whose person wants to stop.
+            OperatorStopError: From an environment whose person wants to stop.
         """
         next_seed: int | None = seed
         paused = False

@@ -1,1 +1,1 @@
-"""What both arms share: servos in joint angles, guarded motions, torque."""
+"""Parts of both arms: servos in joint angles, guarded motions, torque."""

@@ -1,4 +1,4 @@
-"""Readings of servos that may be acted upon: what comes through damaged is read again."""
+"""Believed readings of servos: implausible ones are read again."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,8 +11,8 @@ from envs.hardware.errors import BusError
 _ATTEMPTS = 5
 
 
-class DoubtfulReading(BusError):  # noqa: N818 - an event, not a mistake
-    """What motors say cannot be true, however often they are asked."""
+class DoubtfulReadingError(BusError):
+    """Motors report implausible values on every attempt."""
 
     def __init__(self, port: str, doubts: dict[int, list[str]]):
         motors = "; ".join(f"motor {i}: {', '.join(found)}" for i, found in doubts.items())
@@ -23,11 +23,11 @@ class DoubtfulReading(BusError):  # noqa: N818 - an event, not a mistake
 
 
 class BelievedReader:
-    """Reads servos and believes what follows from the last reading, or what is said twice.
+    """Reader of servos that believes what follows from the last reading, or what is read twice.
 
-    A damaged answer that passes the checksum is mostly implausible after the last one, and is
-    never followed by a second one like it. A true jump is: a joint that was moved while the port
-    was away, a sensor that fails. So the very first reading is taken twice as well.
+    A damaged answer that passes the checksum is mostly implausible after the last one, and never
+    repeated. A true jump is repeated: a joint that was moved while the port was away, a sensor that
+    fails. The very first reading is taken twice for the same reason.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class BelievedReader:
         servo_ids: Sequence[int],
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Has read nothing yet.
+        """Start without a believed reading.
 
         Args:
-            bus: the servos' bus.
-            servo_ids: who is read.
-            clock: gives the time of a reading [s]; may only run forward.
+            bus: Bus of the servos.
+            servo_ids: Ids of the servos to read.
+            clock: Monotonic clock of the readings [s].
         """
         self._bus = bus
         self._servo_ids = tuple(servo_ids)
@@ -49,16 +49,16 @@ class BelievedReader:
         self._believed: PlausibilityCheck | None = None
 
     def forget(self) -> None:
-        """Believes the next reading only when it is confirmed by another."""
+        """Believe the next reading only when another one confirms it."""
         self._believed = None
 
     def read(self) -> tuple[float, Telemetry]:
-        """Returns the time of a reading [s], and the reading.
+        """Return the time of a reading [s] and the reading.
 
         Raises:
-            DoubtfulReading: if no two readings in a row agree.
-            NoAnswer: if servos do not answer.
-            PortLost: if the port has gone away.
+            DoubtfulReadingError: If no two readings in a row agree.
+            NoAnswerError: If servos do not answer.
+            PortLostError: If the port has gone away.
         """
         previous: PlausibilityCheck | None = None
         doubts: dict[int, list[str]] = {}
@@ -77,4 +77,4 @@ class BelievedReader:
             if impossible:
                 doubts |= impossible
                 previous = None
-        raise DoubtfulReading(self._bus.port, doubts)
+        raise DoubtfulReadingError(self._bus.port, doubts)

@@ -1,18 +1,18 @@
-"""A control loop's fixed rate."""
+"""Fixed rate of a control loop."""
 
 import time
 from collections.abc import Callable
 
 
 class FixedRate:
-    """Periods that follow each other without drift, as long as whoever uses them keeps up.
+    """Periods that follow each other without drift, as long as the caller keeps up.
 
     Attributes:
-        period: from the end of one period to the end of the next [s].
-        overruns: periods that ended late so far.
-        worst_overrun: by how much at most [s].
-        pauses: how often whoever uses them has paused in between.
-        longest_pause: how late they came after one at most [s].
+        period: Length of a period [s].
+        overruns: Number of periods that ended late so far.
+        worst_overrun: Largest delay of a period's end [s].
+        pauses: Number of pauses of the caller.
+        longest_pause: Largest delay after a pause [s].
     """
 
     def __init__(
@@ -22,13 +22,13 @@ class FixedRate:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ):
-        """Starts with the first period.
+        """Wait for the first ``begin``.
 
         Args:
-            rate: periods per second [Hz].
-            pause: whoever comes later than this has not been slow but has paused [s].
-            clock: the time [s].
-            sleep: waits for so many seconds.
+            rate: Number of periods per second [Hz].
+            pause: Delay beyond which the caller counts as paused, not as slow [s].
+            clock: Function that returns the time [s].
+            sleep: Function that waits for a number of seconds.
         """
         self.period = 1.0 / rate
         self.overruns = 0
@@ -41,9 +41,9 @@ class FixedRate:
         self._end: float | None = None
 
     def begin(self) -> float:
-        """Begins a period and returns when it ends [s].
+        """Begin a period and return the time of its end [s].
 
-        Whoever comes when it should already be over has overrun, and gets a whole one from now.
+        A caller that comes after that time has overrun, and gets a whole period from now.
         """
         now = self._clock()
         end = None if self._end is None else self._end + self.period
@@ -60,7 +60,7 @@ class FixedRate:
         return end
 
     def wait(self) -> None:
-        """Waits for the end of the period."""
+        """Wait until the end of the period."""
         if self._end is None:
             return
         left = self._end - self._clock()
@@ -68,10 +68,10 @@ class FixedRate:
             self._sleep(left)
         elif left < 0:
             self._overrun(-left)
-            self._end -= left  # the next one begins now, or it would count as late as well
+            self._end -= left  # the next period begins now, or it would count as late as well
 
     def restart(self) -> None:
-        """Begins the next period whenever somebody asks for it."""
+        """Let the next period begin whenever ``begin`` is called."""
         self._end = None
 
     def _overrun(self, late: float) -> None:

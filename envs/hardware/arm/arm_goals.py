@@ -1,4 +1,4 @@
-"""The goals that an arm gets on its way from one command to the next."""
+"""Goals that lead an arm from one command to the next."""
 
 import math
 import time
@@ -13,13 +13,13 @@ _SAME = 1e-4  # [rad]: less than a tick
 
 
 class GoalStream:
-    """Sends goals on straight lines, since a servo overshoots a step and follows a ramp.
+    """Stream of goals along straight lines, since a servo overshoots a step and follows a ramp.
 
     Args:
-        send: makes joint angles, shape (6,) [rad], the goals.
-        rate: goals per second [Hz].
-        clock: the time [s].
-        sleep: waits for so many seconds.
+        send: Function that makes joint angles, shape (6,) [rad], the goals.
+        rate: Number of goals per second [Hz].
+        clock: Function that returns the time [s].
+        sleep: Function that waits for a number of seconds.
     """
 
     def __init__(
@@ -37,22 +37,22 @@ class GoalStream:
 
     @property
     def sent(self) -> FloatArray | None:
-        """The goals that were sent last, shape (6,) [rad]; None before the first."""
+        """Last goals that were sent, shape (6,) [rad]; None before the first."""
         return None if self._sent is None else self._sent.copy()
 
     def start_from(self, positions: FloatArray) -> None:
-        """The next line starts at these joint angles, shape (6,) [rad], which are the goals now."""
+        """Start the next line at these joint angles, shape (6,) [rad], the current goals."""
         self._sent = positions.copy()
 
     def send_changed(self, targets: FloatArray) -> None:
-        """Sends joint angles, shape (6,) [rad], if they are not those that were sent last."""
+        """Send joint angles, shape (6,) [rad], if they differ from the last ones."""
         if self._sent is None or np.abs(targets - self._sent).max() > _SAME:
             self._send(targets)
 
     def ramp(self, targets: FloatArray, end: float) -> None:
-        """Sends goals on the line to joint angles, shape (6,) [rad], all before the end [s].
+        """Send goals along the line to joint angles, shape (6,) [rad], all before the end [s].
 
-        Goes by the clock: whoever was held up leaves goals out instead of sending them in a burst.
+        The clock decides: after a delay, goals are skipped instead of being sent in a burst.
         """
         start = targets if self._sent is None else self._sent
         begun = self._clock()

@@ -1,4 +1,4 @@
-"""An arm's servos in joint angles, across lost packets and a port that comes and goes."""
+"""Servos of an arm in joint angles, across lost packets and lost ports."""
 
 import contextlib
 import logging
@@ -9,28 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.hardware.arm import arm_torque
-from envs.hardware.arm.arm_believed import DoubtfulReading
+from envs.hardware.arm.arm_believed import DoubtfulReadingError
 from envs.hardware.arm.arm_reading import ArmReader, ArmTelemetry
 from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.bus.transactions import BusCounters
-from envs.hardware.errors import BusError, NoAnswer, PortLost
+from envs.hardware.errors import BusError, NoAnswerError, PortLostError
 from envs.hardware.setup import arm_setup
 from envs.hardware.setup.calibration import Calibration
 
 _LOG = logging.getLogger(__name__)
 
 
-class ArmUnreadable(BusError):  # noqa: N818 - an event, not a mistake
-    """Motors have not been read for longer than the patience with them; the arm holds."""
+class ArmUnreadableError(BusError):
+    """Readings of motors have failed for longer than the patience; the arm holds."""
 
 
 class ArmLink:
-    """The way to the servos of one arm.
+    """Link to the servos of one arm.
 
     Attributes:
-        lost: whether the port has gone away; every use raises `PortLost` until `reopen` succeeds.
-        newest: the last believed reading, None before the first.
-        failed_readings: how many readings have failed so far, after all repetitions.
+        lost: Whether the port is lost; every use raises ``PortLostError`` until ``reopen``.
+        newest: Last believed reading; None before the first.
+        failed_readings: Number of readings that failed so far, after all repetitions.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class ArmLink:
         sleep: Callable[[float], None] = time.sleep,
         registers: arm_setup.ArmRegisters = arm_setup.FOLLOWER,
     ):
-        """Takes over a bus; nothing is sent yet.
+        """Take over a bus without sending anything.
 
         Args:
-            bus: the arm's.
-            calibration: of this arm.
-            patience: how long readings may fail [s].
-            clock: the time [s].
-            sleep: waits for so many seconds.
-            registers: what its motors are set to.
+            bus: Bus of the arm.
+            calibration: Calibration of this arm.
+            patience: Longest time that readings may fail [s].
+            clock: Function that returns the time [s].
+            sleep: Function that waits for a number of seconds.
+            registers: Register values of its motors.
         """
         self.lost = False
         self.newest: ArmTelemetry | None = None
@@ -71,52 +71,52 @@ class ArmLink:
 
     @property
     def counters(self) -> BusCounters:
-        """What has happened on the bus so far."""
+        """Counters of what has happened on the bus."""
         return self._bus.counters
 
     def identify(self) -> dict[str, str]:
-        """Checks which arm this is and returns its motors' firmware; see `arm_setup`."""
+        """Check that this is the calibrated arm and return its firmware; see ``arm_setup``."""
         with self._port():
             firmware = arm_setup.identify(self._bus, self._calibration)
             arm_setup.check_calibration(self._bus, self._calibration)
             return firmware
 
     def configure(self) -> list[str]:
-        """Sets the motors' registers and returns what was changed; see `arm_setup`."""
+        """Set the motors' registers and return the changes; see ``arm_setup``."""
         with self._port():
             return arm_setup.configure(self._bus, self._calibration, self._registers)
 
     def energised(self) -> bool:
-        """Says whether the torque of any motor is on."""
+        """Return whether the torque of any motor is on."""
         with self._port():
             return bool(arm_torque.energised(self._bus, self._calibration.ids))
 
     def read(self) -> ArmTelemetry:
-        """Returns the present state.
+        """Return the current state.
 
         Raises:
-            DoubtfulReading: if no two readings in a row agree.
-            NoAnswer: if motors do not answer.
-            PortLost: if the port has gone away.
+            DoubtfulReadingError: If no two readings in a row agree.
+            NoAnswerError: If motors do not answer.
+            PortLostError: If the port has gone away.
         """
         with self._port():
             self.newest = self._reader.read()
             return self.newest
 
     def read_patiently(self) -> ArmTelemetry:
-        """Returns the present state, or the last one as long as patience lasts.
+        """Return the current state, or the last one as long as the patience lasts.
 
         Raises:
-            ArmUnreadable: if it is at an end.
-            PortLost: if the port has gone away.
+            ArmUnreadableError: If the patience is exceeded.
+            PortLostError: If the port has gone away.
         """
         try:
             return self.read()
-        except (NoAnswer, DoubtfulReading) as error:
+        except (NoAnswerError, DoubtfulReadingError) as error:
             self.failed_readings += 1
             age = np.inf if self.newest is None else self._clock() - self.newest.time
             if self.newest is None or age > self._patience:
-                raise ArmUnreadable(
+                raise ArmUnreadableError(
                     f"the arm on port {self.port} has not been read for {age:.1f} s, expected a "
                     f"reading every {self._patience:g} s at least ({self._joints(error)}{error})"
                 ) from error
@@ -124,29 +124,29 @@ class ArmLink:
             return self.newest
 
     def read_unless_newer(self, age: float) -> ArmTelemetry:
-        """Returns the last reading if it is newer than an age [s], and reads patiently if not."""
+        """Return the last reading if it is newer than an age [s], else read patiently."""
         if self.newest is not None and self._clock() - self.newest.time < age:
             return self.newest
         return self.read_patiently()
 
     def send(self, joint_targets: NDArray[np.float64]) -> None:
-        """Makes joint angles, shape (6,) [rad], the goals; nobody confirms them."""
+        """Make joint angles, shape (6,) [rad], the goals, without confirmation."""
         ticks = self._calibration.to_ticks(joint_targets)
         with self._port():
             self._bus.sync_write("Goal_Position", self._by_id(ticks))
 
     def hold(self) -> ArmTelemetry:
-        """Makes the present position the goal, and returns it."""
+        """Make the current position the goal, and return it."""
         reading = self.read()
         with self._port():
             arm_torque.hold(self._bus, self._by_id(reading.ticks))
         return reading
 
     def switch_on(self, share: float = 1.0) -> ArmTelemetry:
-        """Switches the torque on where the arm is, and returns that.
+        """Switch the torque on where the arm is, and return that state.
 
         Args:
-            share: of the torque that the motors' EEPROM allows.
+            share: Share of the torque that the motors' EEPROM allows.
         """
         reading = self.read()
         with self._port():
@@ -154,13 +154,13 @@ class ArmLink:
         return reading
 
     def limit_torque(self, share: float) -> None:
-        """Limits the torque, which is on, to a share of what the EEPROM allows; unconfirmed."""
+        """Limit the torque, which is on, to a share of what the EEPROM allows, unconfirmed."""
         with self._port():
             limits = {i: int(share * allowed) for i, allowed in self._allowed.items()}
             self._bus.sync_write("Torque_Limit", limits)
 
     def ramp_down(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Lowers the torque evenly to zero, and does something else now and then meanwhile."""
+        """Lower the torque evenly to zero within seconds, calling ``meanwhile`` on the way."""
 
         def sleep(duration: float) -> None:
             meanwhile()
@@ -171,12 +171,12 @@ class ArmLink:
             arm_torque.ramp_down(self._bus, ids, seconds, self._clock, sleep)
 
     def release(self) -> None:
-        """Switches the torque off at once."""
+        """Switch the torque off at once."""
         with self._port():
             arm_torque.release(self._bus, self._calibration.ids)
 
     def release_faulty(self) -> None:
-        """Switches the torque of the servos off that report an error, which they then forget."""
+        """Switch off the torque of servos that report an error, which clears the error."""
         reading = self.read()
         named = zip(self._calibration.ids, reading.faults, strict=True)
         faulty = {servo_id: 0 for servo_id, faults in named if faults}
@@ -184,13 +184,13 @@ class ArmLink:
             arm_torque.write_all(self._bus, "Torque_Enable", faulty)
 
     def reopen(self, torque_on: bool) -> ArmTelemetry:
-        """Uses a port again that was lost. The state is read first, then held or released.
+        """Reopen a lost port: read the state, then hold or release the arm.
 
         Args:
-            torque_on: whether to hold the arm where it is; otherwise the torque goes off.
+            torque_on: Whether to hold the arm where it is; otherwise the torque is switched off.
 
         Raises:
-            BusError: if the port or motors are not back yet.
+            BusError: If the port or motors are still missing.
         """
         self.lost = True
         self._bus.reopen()
@@ -203,24 +203,24 @@ class ArmLink:
         return reading
 
     def close(self) -> None:
-        """Closes the port. The servos keep their goals."""
+        """Close the port. The servos keep their goals."""
         self._bus.close()
 
     def _by_id(self, ticks: NDArray[np.int64]) -> dict[int, int]:
         return {i: int(tick) for i, tick in zip(self._calibration.ids, ticks, strict=True)}
 
     def _joints(self, error: BusError) -> str:
-        """Names the joints of the motors that do not answer."""
-        if not isinstance(error, NoAnswer):
+        """Name the joints of the motors that do not answer."""
+        if not isinstance(error, NoAnswerError):
             return ""
         joints = {motor.id: joint for joint, motor in self._calibration.motors.items()}
         return f"{', '.join(joints[i] for i in error.servo_ids)}: "
 
     @contextlib.contextmanager
     def _port(self) -> Iterator[None]:
-        """Notices that the port goes away."""
+        """Record the loss of the port."""
         try:
             yield
-        except PortLost:
+        except PortLostError:
             self.lost = True
             raise

@@ -1,4 +1,4 @@
-"""Guarded slow motions of an arm: to a start pose, to rest."""
+"""Guarded slow motions of an arm: to a start pose, to the rest pose."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.hardware.letting_go.letting_go import NotArrived
+from envs.hardware.letting_go.letting_go import NotArrivedError
 from envs.interfaces import ArmState
 from envs.kinematics import JOINTS, Kinematics
 
@@ -20,34 +20,34 @@ _LIFTED = 0.075  # [m]: where the gripper still looks straight down
 
 
 class Movable(Protocol):
-    """What a motion asks of an arm."""
+    """Arm that a motion can command."""
 
     @property
     def goal(self) -> FloatArray:
-        """What the arm was last sent to, shape (6,) [rad]."""
+        """Last goal of the arm, shape (6,) [rad]."""
         ...
 
     def command(self, joint_targets: FloatArray) -> None:
-        """Moves toward joint angles for one period, through the safety layer."""
+        """Move toward joint angles for one period, through the safety layer."""
         ...
 
     def read(self) -> ArmState:
-        """Returns the present state."""
+        """Return the current state."""
         ...
 
 
 class GuardedMotion:
-    """Moves an arm slowly along straight lines of its joints.
+    """Slow motion of an arm along straight lines of its joints.
 
     Where the line is blocked, as by the floor of the workspace, the arm is lifted and tries once
     more from above.
 
     Args:
-        arm: the arm; what it is commanded passes the safety layer there.
-        period: of a command [s].
-        speed: of the fastest joint [rad/s].
-        tolerance: how near each joint but the gripper has to come [rad].
-        why_held: says what keeps the arm from moving, "" if nothing does.
+        arm: Arm; its commands pass the safety layer.
+        period: Period of the commands [s].
+        speed: Speed of the fastest joint [rad/s].
+        tolerance: Largest final error of each joint but the gripper [rad].
+        why_held: Function that returns what keeps the arm from moving, "" if nothing does.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class GuardedMotion:
         self._kinematics = Kinematics()
 
     def move(self, target: FloatArray) -> None:
-        """Moves to joint angles, shape (6,) [rad], and returns when the arm is there.
+        """Move to joint angles, shape (6,) [rad], and return once the arm is there.
 
         Raises:
-            NotArrived: if the arm makes no progress; it holds where it is.
-            BusError: if the arm cannot be read or commanded.
+            NotArrivedError: If the arm makes no progress; it holds where it is.
+            BusError: If the arm cannot be read or commanded.
         """
         if self._follow(target):
             return
@@ -82,14 +82,14 @@ class GuardedMotion:
             return
         error = np.abs(self._arm.read().positions - target)[_BODY]
         joint = int(error.argmax())
-        raise NotArrived(
+        raise NotArrivedError(
             f"{JOINTS[joint]} stays {error[joint]:.2f} rad from its target of {target[joint]:.2f} "
             f"rad, expected at most {self._tolerance:g} rad: "
             f"{self._why_held() or 'free the arm, or choose a target inside of its workspace'}"
         )
 
     def _follow(self, target: FloatArray) -> bool:
-        """Commands a straight line and says whether its end was reached.
+        """Command a straight line and return whether its end was reached.
 
         Each step starts from the goal before, so that the arm never hurries to catch up after the
         safety layer has slowed it down.

@@ -1,4 +1,4 @@
-"""An arm's telemetry in joint angles."""
+"""Telemetry of an arm in joint angles."""
 
 import time
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from envs.safety import ArmReading
 
 @dataclass(frozen=True)
 class ArmTelemetry(ArmReading):
-    """All that an arm tells, in the order of `envs.kinematics.JOINTS`.
+    """Telemetry of an arm, in the order of ``envs.kinematics.JOINTS``.
 
     Attributes:
-        ticks: the servos' own positions, shape (6,), 4096 to the turn.
-        has_current: shape (6,), whether the servo measures its current; where not, it reads 0 A.
-        faults: names of the errors that each servo reports, six tuples.
+        ticks: Positions of the servos, shape (6,), 4096 per turn.
+        has_current: Whether the servo measures its current, shape (6,); otherwise it reads 0 A.
+        faults: Names of the errors that each servo reports, six tuples.
     """
 
     ticks: NDArray[np.int64]
@@ -30,13 +30,13 @@ class ArmTelemetry(ArmReading):
     faults: tuple[tuple[str, ...], ...]
 
     def fault(self) -> str:
-        """The reported errors in words, "" where there are none."""
+        """Return the reported errors in words, "" if there are none."""
         named = zip(JOINTS, self.faults, strict=True)
         return "; ".join(f"{joint} reports {', '.join(names)}" for joint, names in named if names)
 
 
 class ArmReader:
-    """Reads an arm's servos and believes only what can be true."""
+    """Reader of an arm's servos that believes only plausible readings."""
 
     def __init__(
         self,
@@ -44,12 +44,12 @@ class ArmReader:
         calibration: Calibration,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Has read nothing yet.
+        """Start without a believed reading.
 
         Args:
-            bus: the servos' bus.
-            calibration: of this arm.
-            clock: gives the time of a reading [s].
+            bus: Bus of the servos.
+            calibration: Calibration of this arm.
+            clock: Clock of the readings [s].
         """
         self._reader = BelievedReader(bus, calibration.ids, clock)
         self._calibration = calibration
@@ -59,16 +59,16 @@ class ArmReader:
         self._gain = per_tick / RADIANS_PER_TICK
 
     def forget(self) -> None:
-        """Believes the next reading only when it is confirmed: the arm was out of reach."""
+        """Believe the next reading only when another one confirms it, as after a lost port."""
         self._reader.forget()
 
     def read(self) -> ArmTelemetry:
-        """Returns the arm's state now.
+        """Return the current state of the arm.
 
         Raises:
-            DoubtfulReading: if no two readings in a row agree.
-            NoAnswer: if servos do not answer.
-            PortLost: if the port has gone away.
+            DoubtfulReadingError: If no two readings in a row agree.
+            NoAnswerError: If servos do not answer.
+            PortLostError: If the port has gone away.
         """
         now, servos = self._reader.read()
         direction = np.sign(self._gain)

@@ -1,4 +1,4 @@
-"""How a physical arm is driven."""
+"""Settings of a physical arm."""
 
 from dataclasses import dataclass, field
 
@@ -8,20 +8,20 @@ from envs.options import number, one_of
 
 @dataclass(frozen=True)
 class ArmSettings:
-    """How an arm is driven.
+    """Settings of a physical arm.
 
     Attributes:
-        control_hz: commands per second [Hz].
-        ramp_hz: goals per second on the way from one command to the next [Hz]; a servo overshoots
+        control_hz: Number of commands per second [Hz].
+        ramp_hz: Number of goals per second between two commands [Hz]; a servo overshoots
             a step and follows a ramp.
-        reset_speed: of the fastest joint in a reset and on the way to rest [rad/s].
-        reset_tolerance: how near each joint but the gripper has to come then [rad].
-        patience: readings may fail for so long before the run ends [s]; the arm holds meanwhile.
-        on_return: "hold" or "release" (the arm drops) when a lost port is back.
-        letting_go: what closing the arm does.
+        reset_speed: Speed of the fastest joint in a reset and on the way to rest [rad/s].
+        reset_tolerance: Largest final error of each joint but the gripper then [rad].
+        patience: Longest time that readings may fail before the run ends [s]; the arm holds.
+        on_return: What happens when a lost port is back: "hold" or "release" (the arm drops).
+        letting_go: Settings of what closing the arm does.
 
     Raises:
-        ValueError: if an entry is out of its range.
+        ValueError: If an entry is out of its range.
     """
 
     control_hz: float = 10.0
@@ -33,7 +33,7 @@ class ArmSettings:
     letting_go: LettingGo = field(default_factory=LettingGo)
 
     def __post_init__(self) -> None:
-        """Checks the entries."""
+        """Check the entries."""
         number("arm.control_hz", self.control_hz, 1.0, 100.0)
         number("arm.ramp_hz", self.ramp_hz, 1.0, 200.0)
         number("arm.reset_speed", self.reset_speed, 0.05, 2.0)

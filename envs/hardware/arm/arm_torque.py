@@ -1,7 +1,7 @@
-"""Holding servos where they are, energising them without a jump, and letting them go.
+"""Torque of servos: holding them in place, energising them without a jump, releasing them.
 
-Works on motor ids and ticks, without a calibration and without the arm's model, so that the
-supervisor can do it too when all else is gone.
+These functions work on motor ids and ticks, without calibration and arm model, so that the
+supervisor can use them when the control process is gone.
 """
 
 import logging
@@ -9,54 +9,54 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import NoAnswer, ServoFault
+from envs.hardware.errors import NoAnswerError, ServoFaultError
 
 _LOG = logging.getLogger(__name__)
 
 RAMP_STEPS_PER_SECOND = 20
-"""How finely Torque_Limit goes down."""
+"""Number of steps per second in which Torque_Limit goes down."""
 
 
 def energised(bus: FeetechBus, servo_ids: Sequence[int]) -> list[int]:
-    """Returns those of the motors whose torque is on.
+    """Return the motors whose torque is on.
 
     Raises:
-        NoAnswer: if motors do not answer.
-        PortLost: if the port has gone away.
+        NoAnswerError: If motors do not answer.
+        PortLostError: If the port has gone away.
     """
     return [i for i, torque in read_all(bus, "Torque_Enable", servo_ids).items() if torque]
 
 
 def hold(bus: FeetechBus, positions: Mapping[int, int]) -> None:
-    """Makes present positions the goals, which the motors confirm.
+    """Make the current positions the goals, which the motors confirm.
 
     Args:
-        bus: the motors' bus.
-        positions: of each motor, by id [ticks]; read just now, and believed.
+        bus: Bus of the motors.
+        positions: Position of each motor, by id [ticks]; read just now, and believed.
 
     Raises:
-        NoAnswer: if motors do not confirm; all the others have got their goal.
-        PortLost: if the port has gone away.
+        NoAnswerError: If motors do not confirm; all the others have their goal.
+        PortLostError: If the port has gone away.
     """
     write_all(bus, "Goal_Position", positions)
 
 
 def switch_on(bus: FeetechBus, positions: Mapping[int, int], share: float = 1.0) -> dict[int, int]:
-    """Switches the torque on without a jump: a servo pulls to its old goal, so that is set first.
+    """Switch the torque on without a jump: a servo pulls to its old goal, so that is set first.
 
-    Torque_Limit is set anew; an earlier ramp may have left it at zero.
+    Torque_Limit is set again, since an earlier ramp may have left it at zero.
 
     Args:
-        bus: the motors' bus.
-        positions: of each motor, by id [ticks]; read just now, and believed.
-        share: of the torque that the EEPROM allows.
+        bus: Bus of the motors.
+        positions: Position of each motor, by id [ticks]; read just now, and believed.
+        share: Share of the torque that the EEPROM allows.
 
     Returns:
-        What it allows, by id, as Torque_Limit counts it.
+        The torque that the EEPROM allows, by id, in units of Torque_Limit.
 
     Raises:
-        NoAnswer: if motors do not confirm. Whoever has not confirmed its goal stays off.
-        PortLost: if the port has gone away.
+        NoAnswerError: If motors do not confirm; those that did not confirm their goal stay off.
+        PortLostError: If the port has gone away.
     """
     hold(bus, positions)
     allowed = read_all(bus, "Max_Torque_Limit", list(positions))
@@ -72,18 +72,18 @@ def ramp_down(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Lowers Torque_Limit evenly to zero, so that the arm sinks instead of falling.
+    """Lower Torque_Limit evenly to zero, so that the arm sinks instead of falling.
 
     Args:
-        bus: the motors' bus.
-        servo_ids: the motors.
-        seconds: how long it takes.
-        clock: the time [s].
-        sleep: waits for so many seconds.
+        bus: Bus of the motors.
+        servo_ids: Ids of the motors.
+        seconds: Duration of the ramp [s].
+        clock: Function that returns the time [s].
+        sleep: Function that waits for a number of seconds.
 
     Raises:
-        NoAnswer: if motors do not answer.
-        PortLost: if the port has gone away.
+        NoAnswerError: If motors do not answer.
+        PortLostError: If the port has gone away.
     """
     full = read_all(bus, "Torque_Limit", servo_ids)
     start = clock()
@@ -95,51 +95,51 @@ def ramp_down(
 
 
 def release(bus: FeetechBus, servo_ids: Sequence[int]) -> None:
-    """Switches the torque off at once, which the motors confirm.
+    """Switch the torque off at once, which the motors confirm.
 
-    Torque_Limit goes back to what the EEPROM says, so that the next program finds strong motors.
+    Torque_Limit goes back to the EEPROM's value, so that the next program finds strong motors.
 
     Raises:
-        NoAnswer: if motors do not confirm; all the others are off.
-        PortLost: if the port has gone away.
+        NoAnswerError: If motors do not confirm; all the others are off.
+        PortLostError: If the port has gone away.
     """
     write_all(bus, "Torque_Enable", dict.fromkeys(servo_ids, 0))
     write_all(bus, "Torque_Limit", read_all(bus, "Max_Torque_Limit", servo_ids))
 
 
 def read_all(bus: FeetechBus, name: str, servo_ids: Sequence[int]) -> dict[int, int]:
-    """Reads a register of motors that may be reporting errors.
+    """Read a register of motors that may report errors.
 
     Raises:
-        NoAnswer: if motors do not answer.
-        PortLost: if the port has gone away.
+        NoAnswerError: If motors do not answer.
+        PortLostError: If the port has gone away.
     """
     try:
         return bus.sync_read(name, servo_ids)
-    except ServoFault as fault:
+    except ServoFaultError as fault:
         _LOG.warning("%s", fault)
         return {servo_id: fault.values[servo_id] for servo_id in servo_ids}
 
 
 def write_all(bus: FeetechBus, name: str, values: Mapping[int, int]) -> None:
-    """Writes a register of motors that may be reporting errors, to each until it confirms.
+    """Write a register of motors that may report errors, each with confirmation.
 
     Raises:
-        NoAnswer: if motors do not confirm, after all of them have been asked.
-        PortLost: if the port has gone away.
+        NoAnswerError: If motors do not confirm, after all of them have been asked.
+        PortLostError: If the port has gone away.
     """
-    missing: list[NoAnswer] = []
+    missing: list[NoAnswerError] = []
     for servo_id, value in _in_order(values):
         try:
             bus.write(servo_id, name, value)
-        except ServoFault as fault:
+        except ServoFaultError as fault:
             _LOG.warning("%s", fault)
-        except NoAnswer as error:
+        except NoAnswerError as error:
             missing.append(error)
     if missing:
         raise missing[0]
 
 
 def _in_order(values: Mapping[int, int]) -> Iterable[tuple[int, int]]:
-    """The values by id, the tip of the arm last: what carries most is served first."""
+    """Return the values by id, the tip of the arm last: the joints that carry most come first."""
     return sorted(values.items())

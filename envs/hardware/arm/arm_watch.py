@@ -1,4 +1,4 @@
-"""What somebody who stands by sees of an arm: where it is, how it moves, whether it has power."""
+"""Watched state of a virtual arm, as a bystander sees it: pose, motion and power."""
 
 from collections import deque
 from collections.abc import Callable
@@ -13,34 +13,34 @@ FloatArray = NDArray[np.float64]
 
 _STILL = 0.015  # a joint that moves less stands still [rad]
 _AT_START = 0.15  # starts differ by a noise [rad]
-_SPAN = 0.4  # of the motion that is looked at [s]
-_MOVES = 0.06  # within that time [rad]
+_SPAN = 0.4  # recent motion that is considered [s]
+_MOVES = 0.06  # least motion within that time [rad]
 _STRAIGHT = 0.9  # cosine to the straight line of the joints
 
 
 class ArmWatch:
-    """Remembers how a virtual arm moved of late.
+    """Recent motion of a virtual arm.
 
     Args:
-        arm: the arm.
-        start: joint angles at which its episodes start, as far as is known, shape (6,) [rad].
-        clock: returns the time [s].
+        arm: Virtual arm.
+        start: Joint angles at which its episodes start, as far as known, shape (6,) [rad].
+        clock: Function that returns the time [s].
     """
 
     def __init__(self, arm: VirtualArm, start: FloatArray, clock: Callable[[], float]) -> None:
         self._arm, self._clock = arm, clock
         self.start = start.copy()
-        """Where episodes start; to be set to where one did, shape (6,) [rad]."""
+        """Joint angles at which episodes start, shape (6,) [rad]; set to those of a real start."""
         self.joints = np.zeros(len(JOINTS))
         """Joint angles at the last look, shape (6,) [rad]."""
         self.powered = False
-        """Whether all motors pulled at the last look."""
+        """Whether all motors had torque at the last look."""
         self._seen: deque[tuple[float, FloatArray]] = deque()
         self._stood_at, self._stood_since = self.joints, clock()
 
     @property
     def still_for(self) -> float:
-        """How long the arm has been standing still with its torque on [s]."""
+        """Time for which the arm has been standing still with its torque on [s]."""
         return self._clock() - self._stood_since
 
     @property
@@ -50,7 +50,7 @@ class ArmWatch:
 
     @property
     def goes_to_start(self) -> bool:
-        """Whether all joints go straight to the start, as those of a policy hardly ever do."""
+        """Whether all joints move straight to the start, which a policy hardly ever does."""
         moved, left = self.joints - self._seen[0][1], self.start - self.joints
         if np.abs(moved).max() < _MOVES:
             return False
@@ -58,7 +58,7 @@ class ArmWatch:
         return self.at_start or float(moved @ left) > _STRAIGHT * lengths
 
     def look(self) -> None:
-        """Looks at the arm, which takes no time."""
+        """Look at the arm, without waiting."""
         plant, servos = self._arm.plant, self._arm.port.chain.servos
 
         def seen() -> tuple[list[float], bool]:

@@ -1,1 +1,1 @@
-"""The servo bus: packets, registers, and readings that can be true."""
+"""Servo bus: packets, registers, transactions and plausible readings."""

@@ -1,7 +1,7 @@
-"""Packets of the Feetech bus: instructions as bytes, and answers out of a stream of bytes.
+"""Packets of the Feetech bus: instructions encoded, answers parsed from a stream of bytes.
 
-An instruction is `FF FF ID LEN INSTR parameters… CHK`, an answer (status packet) is
-`FF FF ID LEN ERR data… CHK`; LEN counts the parameters plus two and CHK is the inverted 8-bit sum
+An instruction is ``FF FF ID LEN INSTR parameters… CHK``, an answer (status packet) is
+``FF FF ID LEN ERR data… CHK``; LEN counts the parameters plus two and CHK is the inverted 8-bit sum
 of everything between the header and itself (Feetech's protocol manual of the SMS/STS servos).
 """
 
@@ -17,11 +17,11 @@ OVERHEAD = 6
 LONGEST_PAYLOAD = 244
 """Parameters of the longest packet, 250 bytes, that the servos and the vendor's SDK accept."""
 
-_PREFIX = 4  # header, id and length: what has to be there before the size of a packet is known
+_PREFIX = 4  # header, id and length: needed before the size of a packet is known
 
 
 class Instruction(IntEnum):
-    """What a packet asks of a servo."""
+    """Instruction code of a packet."""
 
     PING = 0x01
     READ = 0x02
@@ -34,12 +34,12 @@ class Instruction(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A packet whose checksum was right.
+    """Packet with a valid checksum.
 
     Attributes:
-        servo_id: who answers, or who is asked.
-        code: the error bits of an answer, the instruction of a question.
-        payload: the data of an answer, the parameters of a question.
+        servo_id: Id of the servo that answers or is asked.
+        code: Error bits of an answer, instruction of a question.
+        payload: Data of an answer, parameters of a question.
     """
 
     servo_id: int
@@ -48,15 +48,15 @@ class Packet:
 
 
 def checksum(body: bytes) -> int:
-    """Inverted 8-bit sum of the bytes between the header and the checksum."""
+    """Return the inverted 8-bit sum of the bytes between the header and the checksum."""
     return ~sum(body) & 0xFF
 
 
 def pack(servo_id: int, code: int, payload: bytes = b"") -> bytes:
-    """Frames an instruction or an answer.
+    """Return the bytes of an instruction or an answer.
 
     Raises:
-        ValueError: if the id is no servo's and not the broadcast id, or the payload is too long.
+        ValueError: If the id is neither a servo's nor the broadcast id, or the payload is too long.
     """
     if not 0 <= servo_id <= HIGHEST_ID and servo_id != BROADCAST_ID:
         raise ValueError(
@@ -73,41 +73,41 @@ def pack(servo_id: int, code: int, payload: bytes = b"") -> bytes:
 
 
 def ping(servo_id: int) -> bytes:
-    """Asks a servo, or with the broadcast id all of them, for an answer without data."""
+    """Encode PING: a servo, or all with the broadcast id, answers without data."""
     return pack(servo_id, Instruction.PING)
 
 
 def read(servo_id: int, address: int, count: int) -> bytes:
-    """Asks a servo for `count` bytes from an address on."""
+    """Encode READ: ``count`` bytes of a servo, starting at an address."""
     return pack(servo_id, Instruction.READ, bytes((address, count)))
 
 
 def write(servo_id: int, address: int, data: bytes) -> bytes:
-    """Sets bytes from an address on, at once."""
+    """Encode WRITE: bytes that take effect at once, starting at an address."""
     return pack(servo_id, Instruction.WRITE, bytes((address,)) + data)
 
 
 def reg_write(servo_id: int, address: int, data: bytes) -> bytes:
-    """Sets bytes from an address on when ACTION comes."""
+    """Encode REG_WRITE: bytes that take effect with the next ACTION."""
     return pack(servo_id, Instruction.REG_WRITE, bytes((address,)) + data)
 
 
 def action(servo_id: int = BROADCAST_ID) -> bytes:
-    """Carries out what REG_WRITE has prepared."""
+    """Encode ACTION: what REG_WRITE has prepared takes effect."""
     return pack(servo_id, Instruction.ACTION)
 
 
 def sync_read(address: int, count: int, servo_ids: Sequence[int]) -> bytes:
-    """Asks several servos for the same `count` bytes; they answer in the order of the list."""
+    """Encode SYNC_READ: the same ``count`` bytes of several servos, answered in list order."""
     check_ids(servo_ids)
     return pack(BROADCAST_ID, Instruction.SYNC_READ, bytes((address, count, *servo_ids)))
 
 
 def sync_write(address: int, data: Mapping[int, bytes]) -> bytes:
-    """Sets bytes from the same address on in several servos, by id; nobody answers.
+    """Encode SYNC_WRITE: bytes for several servos, by id, at the same address; nobody answers.
 
     Raises:
-        ValueError: if the servos get differently many bytes.
+        ValueError: If the servos get different numbers of bytes.
     """
     check_ids(list(data))
     sizes = {len(chunk) for chunk in data.values()}
@@ -118,10 +118,10 @@ def sync_write(address: int, data: Mapping[int, bytes]) -> bytes:
 
 
 def check_ids(servo_ids: Sequence[int]) -> None:
-    """Refuses an empty list, one with repetitions and ids that no single servo can have.
+    """Refuse an empty list, repeated ids and ids that no single servo can have.
 
     Raises:
-        ValueError: if these are not one or more different ids of servos.
+        ValueError: If these are not one or more different servo ids.
     """
     if not servo_ids or len(set(servo_ids)) != len(servo_ids):
         raise ValueError(f"expected one or more different motor ids, not {list(servo_ids)}")
@@ -131,26 +131,26 @@ def check_ids(servo_ids: Sequence[int]) -> None:
 
 
 class PacketParser:
-    """Finds packets in a stream of bytes that comes in pieces and may hold garbage.
+    """Incremental parser of packets in a stream that comes in pieces and may hold garbage.
 
-    A host knows how long the answer to its question is. Told so, the parser takes no packet of
-    another length, which makes it exact: a truncated answer, one that lost a byte and one with a
-    single changed byte are never taken for a valid one. (With any length allowed, a changed LEN
-    would pass once in 256 times.)
+    A host knows how long the answer to its question is. With ``payload_length`` set, the parser
+    accepts no other length, which makes it exact: a truncated answer, one that lost a byte and one
+    with a single changed byte are never accepted. (With any length allowed, a changed LEN would
+    pass once in 256 times.)
 
-    It never holds more than one unfinished packet back, 250 bytes at most.
+    It buffers at most one unfinished packet, 250 bytes.
 
     Attributes:
-        discarded_bytes: how many bytes belonged to no valid packet so far.
-        bad_packets: how many headers were followed by a wrong length or checksum so far.
+        discarded_bytes: Number of bytes so far that belonged to no valid packet.
+        bad_packets: Number of headers so far with a wrong length or checksum.
     """
 
     def __init__(self, payload_length: int | None = None, highest_id: int = HIGHEST_ID):
-        """Starts with nothing.
+        """Start with an empty buffer.
 
         Args:
-            payload_length: bytes of data in every packet; None takes any length.
-            highest_id: the highest id to accept; `BROADCAST_ID` in order to read instructions.
+            payload_length: Bytes of data in every packet; None accepts any length.
+            highest_id: Highest id to accept; ``BROADCAST_ID`` to parse instructions.
         """
         self.discarded_bytes = 0
         self.bad_packets = 0
@@ -160,11 +160,11 @@ class PacketParser:
 
     @property
     def pending_bytes(self) -> int:
-        """How many bytes of an unfinished packet are held back."""
+        """Number of buffered bytes of an unfinished packet."""
         return len(self._buffer)
 
     def feed(self, chunk: bytes) -> list[Packet]:
-        """Takes the next bytes and returns the packets that they complete."""
+        """Take the next bytes and return the packets that they complete."""
         stream = self._buffer + chunk
         packets = []
         start = 0
@@ -195,7 +195,7 @@ class PacketParser:
         return packets
 
     def _size(self, servo_id: int, length: int) -> int:
-        """Bytes of the packet with this id and length, 0 where there cannot be such a packet."""
+        """Return the bytes of a packet with this id and length, 0 if there is no such packet."""
         if servo_id > self._highest_id:
             return 0  # also FF FF FF: the header starts one byte later
         payload_length = length - 2
@@ -210,7 +210,7 @@ class PacketParser:
         return payload_length + OVERHEAD
 
     def _packet(self, data: bytes) -> Packet | None:
-        """Takes a packet apart, None if the checksum is wrong."""
+        """Decode a packet; None if its checksum is wrong."""
         if checksum(data[2:-1]) != data[-1]:
             self.bad_packets += 1
             return None

@@ -1,4 +1,4 @@
-"""Whether a reading can be true.
+"""Plausibility check of servo readings.
 
 The checksum of the bus is an 8-bit sum: of the answers that were damaged in several bytes, about
 1 in 256 passes. Such a reading is mostly far from anything a servo can do, so each register is
@@ -15,14 +15,14 @@ from envs.hardware.bus.telemetry import Telemetry
 
 @dataclass(frozen=True)
 class Limits:
-    """What a register may hold, in its own unit.
+    """Range and rate of change of a register, in its own unit.
 
     Attributes:
-        lowest: the lowest value.
-        highest: the highest value.
-        rate: the fastest change per second; infinite where the value may jump.
-        slack: a change that is always believed, for noise and rounding.
-        period: the value wraps around after so many; 0 if it does not.
+        lowest: Lowest value.
+        highest: Highest value.
+        rate: Fastest change per second; infinite where the value may jump.
+        slack: Change that is always believed, for noise and rounding.
+        period: Number after which the value wraps around; 0 if it does not.
     """
 
     lowest: int
@@ -32,12 +32,12 @@ class Limits:
     period: int = 0
 
     def objection(self, value: int, previous: int | None, elapsed: float) -> str | None:
-        """Says what speaks against a value, None if nothing does.
+        """Return the objection to a value, None if there is none.
 
         Args:
-            value: the register's value.
-            previous: the last believed value; None if there is none.
-            elapsed: time since then [s].
+            value: Value of the register.
+            previous: Last believed value; None if there is none.
+            elapsed: Time since then [s].
         """
         if not self.lowest <= value <= self.highest:
             return f"{value} is outside {self.lowest} to {self.highest}"
@@ -77,13 +77,13 @@ def objections(
     elapsed: float,
     limits: Mapping[str, Limits] = STS3215_LIMITS,
 ) -> list[str]:
-    """Lists what speaks against the registers of one servo; empty if the reading is plausible.
+    """List the objections to the registers of one servo; empty if the reading is plausible.
 
     Args:
-        reading: register values by name; registers without limits are not judged.
-        previous: the last believed reading of the same servo; None judges the ranges only.
-        elapsed: time since then [s].
-        limits: what each register may hold.
+        reading: Register values by name; registers without limits are not checked.
+        previous: Last believed reading of the same servo; None checks the ranges only.
+        elapsed: Time since then [s].
+        limits: Limits of each register.
     """
     found = []
     for name in reading.keys() & limits.keys():
@@ -95,9 +95,9 @@ def objections(
 
 
 class PlausibilityCheck:
-    """Judges each reading of some servos by the last one that it believed.
+    """Check of each reading of some servos against the last believed one.
 
-    A servo that was doubted keeps its old reading as the measure, and the longer that lies back,
+    A servo whose reading was doubted keeps its old reading as the reference, and the older that is,
     the more change is allowed: a true jump is believed after a while.
     """
 
@@ -106,11 +106,11 @@ class PlausibilityCheck:
         self._believed: dict[int, tuple[float, Mapping[str, int]]] = {}
 
     def check(self, telemetry: Telemetry, time: float) -> dict[int, list[str]]:
-        """Returns the objections to each doubtful servo's reading, by motor id.
+        """Return the objections to each doubtful servo's reading, by motor id.
 
         Args:
-            telemetry: a reading.
-            time: when it was taken, on any clock that only runs forward [s].
+            telemetry: Reading to check.
+            time: Time of the reading, on any monotonic clock [s].
         """
         doubts = {}
         for servo_id, reading in zip(telemetry.servo_ids, telemetry.registers, strict=True):
@@ -123,5 +123,5 @@ class PlausibilityCheck:
         return doubts
 
     def forget(self) -> None:
-        """Judges the next reading by its ranges only, as after a pause or a power cut."""
+        """Check the next reading by its ranges only, as after a pause or a power cut."""
         self._believed.clear()

@@ -1,4 +1,4 @@
-"""Registers of the Feetech STS3215 by name, and the one place where their values become bytes.
+"""Registers of the Feetech STS3215 by name, with the encoding of their values.
 
 Addresses, sizes and signs are those of the vendor's memory table for the STS series. Words are
 little-endian. Signed registers hold sign and magnitude, not two's complement.
@@ -13,19 +13,19 @@ TICKS_PER_TURN = 4096
 
 
 class UnknownRegisterError(KeyError):
-    """A name that the servo has no register for."""
+    """Name that the servo has no register for."""
 
     def __str__(self) -> str:
-        """The message as it was written, where a KeyError would show its quoted form."""
+        """Return the message itself, where a KeyError would show it quoted."""
         return str(self.args[0])
 
 
 class RegisterRangeError(ValueError):
-    """A value that does not fit into its register."""
+    """Value that does not fit into its register."""
 
 
 class Area(Enum):
-    """Where a register lives, and so when it may be written and whether it outlives a power cut."""
+    """Memory area of a register: when it may be written and whether it survives a power cut."""
 
     EEPROM = "kept without power, written only while Lock is 0"
     SRAM = "lost without power, written at any time"
@@ -34,15 +34,15 @@ class Area(Enum):
 
 @dataclass(frozen=True)
 class Register:
-    """One register.
+    """Register of the servo.
 
     Attributes:
-        name: as the vendor and LeRobot call it.
-        address: of its first byte.
-        size: in bytes, 1 or 2.
-        area: EEPROM, SRAM or factory.
-        sign_bit: the bit that says "negative"; None for a register without sign.
-        read_only: whether the servo alone writes it.
+        name: Name, as the vendor and LeRobot write it.
+        address: Address of the first byte.
+        size: Number of bytes, 1 or 2.
+        area: Memory area.
+        sign_bit: Bit that says "negative"; None for a register without sign.
+        read_only: Whether only the servo writes it.
     """
 
     name: str
@@ -54,19 +54,19 @@ class Register:
 
     @property
     def highest(self) -> int:
-        """The largest magnitude that fits."""
+        """Largest magnitude that fits."""
         return (1 << (8 * self.size if self.sign_bit is None else self.sign_bit)) - 1
 
     @property
     def lowest(self) -> int:
-        """The most negative value that fits, 0 without a sign."""
+        """Most negative value that fits, 0 without a sign."""
         return 0 if self.sign_bit is None else -self.highest
 
     def encode(self, value: int) -> bytes:
-        """Turns a value into the register's bytes.
+        """Encode a value as the register's bytes.
 
         Raises:
-            RegisterRangeError: if the magnitude does not fit or a sign is not to be had.
+            RegisterRangeError: If the magnitude does not fit or the register has no sign.
         """
         if value < 0 and self.sign_bit is None:
             raise RegisterRangeError(
@@ -84,10 +84,10 @@ class Register:
         return word.to_bytes(self.size, "little")
 
     def decode(self, data: bytes) -> int:
-        """Turns the register's bytes into a value; bits above the sign bit are not looked at.
+        """Decode the register's bytes; bits above the sign bit are ignored.
 
         Raises:
-            ValueError: if there are more or fewer bytes than the register has.
+            ValueError: If there are more or fewer bytes than the register has.
         """
         if len(data) != self.size:
             raise ValueError(f"{self.name} has {self.size} bytes, not {len(data)}")
@@ -98,7 +98,7 @@ class Register:
 
 
 def _table() -> dict[str, Register]:
-    """The registers by name."""
+    """Return the registers by name."""
     eeprom, sram = Area.EEPROM, Area.SRAM
     registers = (
         Register("Firmware_Major_Version", 0, 1, eeprom, read_only=True),
@@ -151,10 +151,10 @@ REGISTERS = _table()
 
 
 def register_named(name: str) -> Register:
-    """Looks a register up.
+    """Return the register of a name.
 
     Raises:
-        UnknownRegisterError: if there is none of this name; the message offers the nearest names.
+        UnknownRegisterError: If there is none; the message lists the nearest names.
     """
     try:
         return REGISTERS[name]

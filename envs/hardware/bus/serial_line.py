@@ -1,11 +1,11 @@
-"""A serial port that either moves bytes in bounded time or says that it is lost."""
+"""Serial port that either moves bytes in bounded time or raises that it is lost."""
 
 import contextlib
 from collections.abc import Iterator
 
 import serial
 
-from envs.hardware.errors import PortLost
+from envs.hardware.errors import PortLostError
 
 try:
     from termios import error as TerminalError  # noqa: N812 - an exception in lower case
@@ -18,17 +18,17 @@ _WRITE_SECONDS = 0.2
 
 
 class SerialLine:
-    """The bytes of one serial port, 8N1, used by no other program at the same time."""
+    """Exclusively opened serial port, 8N1."""
 
     def __init__(self, port: str, baudrate: int):
-        """Opens the port.
+        """Open the port.
 
         Args:
-            port: its path, such as /dev/ttyACM0.
-            baudrate: in bits per second.
+            port: Path of the port, such as /dev/ttyACM0.
+            baudrate: Bits per second.
 
         Raises:
-            PortLost: if the port is not there, not permitted or in use.
+            PortLostError: If the port is missing, not permitted or in use.
         """
         self.port = port
         self.baudrate = baudrate
@@ -36,10 +36,10 @@ class SerialLine:
         self.open()
 
     def open(self) -> None:
-        """Opens the port anew; what has been received meanwhile is gone.
+        """Open the port again, without what was received meanwhile.
 
         Raises:
-            PortLost: as the constructor.
+            PortLostError: If the port is missing, not permitted or in use.
         """
         self.close()
         with self._losing():
@@ -52,38 +52,38 @@ class SerialLine:
             )
 
     def close(self) -> None:
-        """Closes the port, also one that is lost; harmless if it is closed already."""
+        """Close the port, even a lost one; harmless if it is already closed."""
         device, self._serial = self._serial, None
         if device is not None:
-            # A device that has gone may refuse even this, and there is nothing left to save.
+            # A device that is gone may refuse even this, and there is nothing left to save.
             with contextlib.suppress(serial.SerialException, OSError, TerminalError):
                 device.close()
 
     def send(self, data: bytes) -> None:
-        """Hands bytes over to the port.
+        """Send bytes.
 
         Raises:
-            PortLost: if it does not take them.
+            PortLostError: If the port does not take them.
         """
         device = self._device()
         with self._losing():
             device.write(data)
 
     def receive(self, most: int) -> bytes:
-        """Waits about 2 ms for up to so many bytes and returns those that came.
+        """Wait about 2 ms for up to ``most`` bytes and return those received.
 
         Raises:
-            PortLost: if the port has gone away.
+            PortLostError: If the port has gone away.
         """
         device = self._device()
         with self._losing():
             return bytes(device.read(most))
 
     def discard(self) -> int:
-        """Throws away what waits to be read and returns how many bytes that were.
+        """Drop what waits to be read and return the number of bytes.
 
         Raises:
-            PortLost: if the port has gone away.
+            PortLostError: If the port has gone away.
         """
         device = self._device()
         with self._losing():
@@ -91,16 +91,16 @@ class SerialLine:
             return len(device.read(waiting)) if waiting else 0
 
     def _device(self) -> serial.Serial:
-        """Returns the open device."""
+        """Return the open device."""
         if self._serial is None:
-            raise PortLost(self.port, "it is closed")
+            raise PortLostError(self.port, "it is closed")
         return self._serial
 
     @contextlib.contextmanager
     def _losing(self) -> Iterator[None]:
-        """Turns each failure of the device into `PortLost`, and closes it."""
+        """Turn each failure of the device into ``PortLostError``, and close it."""
         try:
             yield
         except (serial.SerialException, OSError, TerminalError) as error:
             self.close()
-            raise PortLost(self.port, str(error)) from error
+            raise PortLostError(self.port, str(error)) from error

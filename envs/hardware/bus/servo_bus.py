@@ -1,4 +1,4 @@
-"""The servo bus as a host uses it: registers by name, values checked, servo errors named."""
+"""Servo bus for a host: registers by name, values checked, servo errors named."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,36 +14,36 @@ from envs.hardware.bus.telemetry import (
     decode_telemetry,
 )
 from envs.hardware.bus.transactions import BusCounters, Transactions
-from envs.hardware.errors import ServoFault, fault_names
+from envs.hardware.errors import ServoFaultError, fault_names
 
 BROADCAST_PING_WINDOW = 0.8
 """How long 253 servos may take to answer one after the other, about 3 ms each [s]."""
 
 
 class FeetechBus(Closing):
-    """STS3215 servos on a half-duplex serial line. May be used from several threads.
+    """STS3215 servos on a half-duplex serial line; safe to use from several threads.
 
-    Each method is one transaction that no other thread can break into, with answers awaited and
-    questions repeated as `Transactions` says: some 0.2 s at most by default.
+    Each method is one transaction that no other thread can break into. Waiting and repeating are
+    those of ``Transactions``: about 0.2 s at most by default.
 
-    Errors that the servos report raise `ServoFault` after the transaction is complete; only
-    `read_telemetry` returns them with its readings.
+    Errors that the servos report raise ``ServoFaultError`` after the transaction is complete; only
+    ``read_telemetry`` returns them with its readings.
     """
 
     def __init__(
         self, port: str, baudrate: int = 1_000_000, *, retries: int = 2, margin: float = 0.02
     ):
-        """Opens the port.
+        """Open the port.
 
         Args:
-            port: its path, such as /dev/ttyACM0.
-            baudrate: in bits per second.
-            retries: how often a question is repeated before its motor is given up.
-            margin: how much later than the wire allows an answer may come [s]; the usual USB
+            port: Path of the port, such as /dev/ttyACM0.
+            baudrate: Bits per second.
+            retries: Number of repetitions of a question before its motor counts as missing.
+            margin: Time by which an answer may be later than the wire time [s]; the usual USB
                 adapters hold bytes back for up to 16 ms.
 
         Raises:
-            PortLost: if the port cannot be opened.
+            PortLostError: If the port cannot be opened.
         """
         self._line = SerialLine(port, baudrate)
         self._transactions = Transactions(self._line, retries, margin)
@@ -56,15 +56,15 @@ class FeetechBus(Closing):
 
     @property
     def counters(self) -> BusCounters:
-        """What has happened on the bus so far."""
+        """Counters of what has happened on the bus."""
         return self._transactions.counters
 
     def ping(self, servo_id: int) -> int:
-        """Returns the model number of a servo, 777 for an STS3215, whatever errors it reports.
+        """Return the model number of a servo (777 for an STS3215), whatever errors it reports.
 
         Raises:
-            NoAnswer: if there is no such servo.
-            PortLost: if the port has gone away.
+            NoAnswerError: If there is no such servo.
+            PortLostError: If the port has gone away.
         """
         self._transactions.ask(lambda ids: packets.ping(ids[0]), (servo_id,), 0, "PING")
         # An adapter that hears itself could have answered the PING. A READ only the servo can.
@@ -72,44 +72,43 @@ class FeetechBus(Closing):
         return model.decode(self._read((servo_id,), model)[servo_id].payload)
 
     def broadcast_ping(self) -> list[int]:
-        """Returns the ids of all servos that answer, in ascending order; takes 0.8 s.
+        """Return the ids of all servos that answer, in ascending order; takes 0.8 s.
 
-        Answers can be lost here without notice: only `ping` says for sure that one is missing.
+        Answers can be lost here without notice: only ``ping`` tells reliably that one is missing.
 
         Raises:
-            PortLost: if the port has gone away.
+            PortLostError: If the port has gone away.
         """
         everyone = range(HIGHEST_ID + 1)
         question = packets.ping(BROADCAST_ID)
         return sorted(self._transactions.collect(question, everyone, BROADCAST_PING_WINDOW))
 
     def read(self, servo_id: int, name: str) -> int:
-        """Returns the value of a register.
+        """Return the value of a register.
 
         Raises:
-            UnknownRegisterError: if there is no register of this name.
-            NoAnswer: if the servo does not answer.
-            ServoFault: if it reports an error; the exception holds the value.
-            PortLost: if the port has gone away.
+            UnknownRegisterError: If there is no register of this name.
+            NoAnswerError: If the servo does not answer.
+            ServoFaultError: If it reports an error; the exception holds the value.
+            PortLostError: If the port has gone away.
         """
         register = register_named(name)
         answers = self._read((servo_id,), register)
         return self._values(register, answers)[servo_id]
 
     def write(self, servo_id: int, name: str, value: int) -> None:
-        """Sets a register and waits until the servo confirms it.
+        """Set a register and wait until the servo confirms it.
 
-        A write that was carried out while its confirmation was lost is repeated. A changed ID or
-        Baud_Rate takes effect at once, so that such a repetition finds nobody: after `NoAnswer`,
-        ping the new one.
+        A write whose confirmation was lost is repeated. A changed ID or Baud_Rate takes effect at
+        once, so that such a repetition gets no answer: after ``NoAnswerError``, ping the new one.
 
         Raises:
-            UnknownRegisterError: if there is no register of this name.
-            RegisterRangeError: if the value does not fit.
-            ValueError: if only the servo itself writes this register.
-            NoAnswer: if the servo does not confirm.
-            ServoFault: if it reports an error; the register is set nevertheless.
-            PortLost: if the port has gone away.
+            UnknownRegisterError: If there is no register of this name.
+            RegisterRangeError: If the value does not fit.
+            ValueError: If only the servo itself writes this register.
+            NoAnswerError: If the servo does not confirm.
+            ServoFaultError: If it reports an error; the register is set nevertheless.
+            PortLostError: If the port has gone away.
         """
         register = _writable(name)
         data = register.encode(value)
@@ -123,27 +122,27 @@ class FeetechBus(Closing):
         self._raise_faults(answers, {})
 
     def sync_read(self, name: str, servo_ids: Sequence[int]) -> dict[int, int]:
-        """Returns the same register of several servos, by id, in the order asked for.
+        """Return the same register of several servos, by id, in the order asked for.
 
         Only the servos that did not answer are asked again.
 
         Raises:
-            UnknownRegisterError: if there is no register of this name.
-            NoAnswer: if servos do not answer.
-            ServoFault: if servos report errors; the exception holds all values.
-            PortLost: if the port has gone away.
+            UnknownRegisterError: If there is no register of this name.
+            NoAnswerError: If servos do not answer.
+            ServoFaultError: If servos report errors; the exception holds all values.
+            PortLostError: If the port has gone away.
         """
         register = register_named(name)
         return self._values(register, self._read(servo_ids, register))
 
     def sync_write(self, name: str, values: Mapping[int, int]) -> None:
-        """Sets the same register of several servos, by id, at once. Nobody confirms it.
+        """Set the same register of several servos, by id, at once and without confirmation.
 
         Raises:
-            UnknownRegisterError: if there is no register of this name.
-            RegisterRangeError: if a value does not fit.
-            ValueError: if only the servo itself writes this register.
-            PortLost: if the port has gone away.
+            UnknownRegisterError: If there is no register of this name.
+            RegisterRangeError: If a value does not fit.
+            ValueError: If only the servo itself writes this register.
+            PortLostError: If the port has gone away.
         """
         register = _writable(name)
         data = {servo_id: register.encode(value) for servo_id, value in values.items()}
@@ -151,14 +150,14 @@ class FeetechBus(Closing):
         self._forget_phases(name, tuple(values))
 
     def read_telemetry(self, servo_ids: Sequence[int]) -> Telemetry:
-        """Reads all that servos tell about themselves, in one sync read of 15 bytes each.
+        """Read the telemetry of servos in one sync read of 15 bytes each.
 
         Reported errors are in the result, since this is the way to watch a servo that has some.
-        A servo's Phase, which its units depend on, is read once and remembered.
+        A servo's Phase, which determines its units, is read once and cached.
 
         Raises:
-            NoAnswer: if servos do not answer.
-            PortLost: if the port has gone away.
+            NoAnswerError: If servos do not answer.
+            PortLostError: If the port has gone away.
         """
         unknown = [servo_id for servo_id in servo_ids if servo_id not in self._phases]
         if unknown:
@@ -178,20 +177,20 @@ class FeetechBus(Closing):
         )
 
     def reopen(self) -> None:
-        """Closes the port and opens it again, as after a cable was pulled and plugged in.
+        """Close the port and open it again, as after a cable was pulled and plugged in again.
 
         Raises:
-            PortLost: if the port is not there (yet).
+            PortLostError: If the port is missing (still).
         """
         self._phases.clear()
         self._transactions.reopen()
 
     def close(self) -> None:
-        """Closes the port when the present transaction is over. The servos keep their goals."""
+        """Close the port when the present transaction is over. The servos keep their goals."""
         self._transactions.close()
 
     def _read(self, servo_ids: Sequence[int], register: Register) -> dict[int, Packet]:
-        """Asks for a register, of one servo by READ and of several by SYNC_READ."""
+        """Ask for a register: one servo by READ, several by SYNC_READ."""
         address, size = register.address, register.size
 
         def question(ids: Sequence[int]) -> bytes:
@@ -202,26 +201,26 @@ class FeetechBus(Closing):
         return self._transactions.ask(question, servo_ids, size, f"READ {register.name}")
 
     def _values(self, register: Register, answers: Mapping[int, Packet]) -> dict[int, int]:
-        """Decodes the answers and raises the errors in them."""
+        """Decode the answers and raise the errors that they report."""
         values = {i: register.decode(answer.payload) for i, answer in answers.items()}
         self._raise_faults(answers, values)
         return values
 
     def _raise_faults(self, answers: Mapping[int, Packet], values: Mapping[int, int]) -> None:
-        """Raises what servos report about themselves."""
+        """Raise the errors that servos report."""
         faults = {i: fault_names(answer.code) for i, answer in answers.items() if answer.code}
         if faults:
-            raise ServoFault(self.port, faults, values)
+            raise ServoFaultError(self.port, faults, values)
 
     def _forget_phases(self, name: str, servo_ids: Sequence[int]) -> None:
-        """Forgets units that a write may have changed, or whose servo has another id now."""
+        """Forget units that a write of Phase or ID may have changed."""
         if name in ("Phase", "ID"):
             for servo_id in servo_ids:
                 self._phases.pop(servo_id, None)
 
 
 def _writable(name: str) -> Register:
-    """Looks a register up that a host may set."""
+    """Return the register of a name, which a host may set."""
     register = register_named(name)
     if register.read_only:
         raise ValueError(f"{name} (address {register.address}) is set by the servo alone")

@@ -1,4 +1,4 @@
-"""All that a servo tells about itself in one read of the 15 bytes from 56 to 70, in SI units."""
+"""Telemetry of servos: one read of the 15 bytes from 56 to 70, in SI units."""
 
 import math
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ RADIANS_PER_TICK = 2 * math.pi / TICKS_PER_TURN
 AMPERES_PER_BIT = 0.0065
 VOLTS_PER_BIT = 0.1
 FRACTION_PER_BIT = 0.001
-"""Of the stall torque, per bit of a load or a torque limit."""
+"""Fraction of the stall torque per bit of a load or a torque limit."""
 
 PHASE_FINE_VELOCITY = 0x04
 PHASE_NO_CURRENT = 0x20
@@ -34,7 +34,7 @@ _RPM = 2 * math.pi / 60
 
 
 def velocity_unit(phase: int) -> float:
-    """Returns what a bit of velocity means, in rad/s, as the Phase register says.
+    """Return the velocity per bit [rad/s] that the Phase register selects.
 
     0.732 rpm while Phase bit 0x04 is 0, 0.0146 rpm (one tick per second) while it is 1.
     """
@@ -42,10 +42,10 @@ def velocity_unit(phase: int) -> float:
 
 
 def decode_block(block: bytes) -> dict[str, int]:
-    """Takes the 15 bytes of one servo apart into register values.
+    """Decode the 15 bytes of one servo into register values.
 
     Raises:
-        ValueError: if there are more or fewer bytes.
+        ValueError: If there are more or fewer bytes.
     """
     if len(block) != TELEMETRY_LENGTH:
         raise ValueError(f"telemetry is {TELEMETRY_LENGTH} bytes, not {len(block)}")
@@ -59,21 +59,21 @@ def decode_block(block: bytes) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Telemetry:
-    """One reading of N servos, in the order in which they were asked for.
+    """Reading of N servos, in the order in which they were asked for.
 
     Attributes:
-        servo_ids: the motor ids, N of them.
-        registers: the undecoded register values of each servo, N of them.
-        position_ticks: shape (N,), 4096 to the turn, Homing_Offset taken into account.
-        positions: the same, shape (N,) [rad], 0 at tick 0.
-        velocities: shape (N,) [rad/s].
-        loads: shape (N,), drive as a fraction of full torque, -1 to 1.
-        voltages: shape (N,) [V].
-        temperatures: shape (N,) [°C].
-        currents: shape (N,) [A]; 0 for a servo that has no current sensor.
-        has_current: shape (N,), whether the servo measures its current (Phase bit 0x20 is 0).
-        moving: shape (N,), whether the servo is on its way.
-        faults: names of the errors that each servo reports, N tuples.
+        servo_ids: Motor ids, N of them.
+        registers: Raw register values of each servo, N of them.
+        position_ticks: Positions, shape (N,), 4096 per turn, Homing_Offset included.
+        positions: Positions, shape (N,) [rad], 0 at tick 0.
+        velocities: Velocities, shape (N,) [rad/s].
+        loads: Drive as a fraction of full torque, shape (N,), -1 to 1.
+        voltages: Supply voltages, shape (N,) [V].
+        temperatures: Temperatures, shape (N,) [°C].
+        currents: Currents, shape (N,) [A]; 0 for a servo without a current sensor.
+        has_current: Whether the servo measures its current (Phase bit 0x20 is 0), shape (N,).
+        moving: Whether the servo is moving, shape (N,).
+        faults: Names of the errors that each servo reports, N tuples.
     """
 
     servo_ids: tuple[int, ...]
@@ -93,12 +93,12 @@ class Telemetry:
 def decode_telemetry(
     blocks: Mapping[int, bytes], phases: Mapping[int, int], errors: Mapping[int, int]
 ) -> Telemetry:
-    """Turns the servos' bytes into units.
+    """Decode the servos' bytes into SI units.
 
     Args:
-        blocks: the 15 bytes of each servo, by id; the order is kept.
-        phases: the Phase register of each servo, by id.
-        errors: the error byte of each servo's answer, by id; the Status register adds to it.
+        blocks: 15 bytes of each servo, by id; the order is kept.
+        phases: Phase register of each servo, by id.
+        errors: Error byte of each servo's answer, by id; the Status register adds to it.
     """
     servo_ids = tuple(blocks)
     registers = tuple(decode_block(block) for block in blocks.values())

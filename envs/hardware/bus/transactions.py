@@ -1,4 +1,4 @@
-"""Questions and their answers on a servo bus, one exchange at a time and each bounded in time."""
+"""Transactions on a servo bus: one question and its answers at a time, bounded in time."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from envs.hardware.bus.packets import OVERHEAD, Instruction, Packet, PacketParser, check_ids, pack
 from envs.hardware.bus.serial_line import SerialLine
-from envs.hardware.errors import NoAnswer
+from envs.hardware.errors import NoAnswerError
 
 LONGEST_RETURN_DELAY = 254 * 2e-6
 """Highest Return_Delay_Time, in units of 2 µs, that a servo waits before it answers [s]."""
@@ -16,15 +16,15 @@ _BITS_PER_BYTE = 10  # 8N1: start bit, eight bits, stop bit
 
 @dataclass
 class BusCounters:
-    """What has happened on a bus since it was made.
+    """Counters of a bus since it was opened.
 
     Attributes:
-        transactions: questions and commands, their repetitions not counted.
-        retries: repetitions of a question.
-        lost_packets: answers that did not come in time.
-        bad_packets: answers with a wrong checksum, length or sender, or without an end.
-        discarded_bytes: received bytes that belonged to no answer, late answers included.
-        echoes: questions that came back, as from an adapter that hears itself.
+        transactions: Questions and commands, without repetitions.
+        retries: Repetitions of a question.
+        lost_packets: Answers that did not arrive in time.
+        bad_packets: Answers with a wrong checksum, length or sender, or cut short.
+        discarded_bytes: Received bytes that belonged to no answer, late answers included.
+        echoes: Questions that were received again, as from an adapter that hears itself.
     """
 
     transactions: int = 0
@@ -36,26 +36,26 @@ class BusCounters:
 
 
 class Transactions:
-    """Exchanges packets over a serial line, one thread at a time.
+    """Exchange of packets over a serial line, one thread at a time.
 
-    An answer is awaited as long as the bytes take on the wire, plus the servos' return delay, plus
-    a margin for the adapter and the operating system. What does not come is asked for again. After
-    an exchange that failed or was interrupted the line has to fall silent first (one margin, two at
-    most): the protocol numbers nothing, so that a late answer looks just like the answer to the
-    next question, and a command sent into it would be lost. So a transaction takes at most
-    (retries + 1) × (wire time + return delays + 3 margins).
+    The timeout of an answer is the time of the bytes on the wire, plus the servos' return delay,
+    plus a margin for the adapter and the operating system. Missing answers are asked for again.
+    After an exchange that failed or was interrupted, the next one waits until the line is silent
+    (one margin, two at most): packets carry no sequence number, so that a late answer looks just
+    like the answer to the next question, and a command sent into it would be lost. A transaction
+    takes at most (retries + 1) × (wire time + return delays + 3 margins).
 
     Attributes:
-        counters: what has happened so far.
+        counters: Counters since the bus was opened.
     """
 
     def __init__(self, line: SerialLine, retries: int, margin: float):
-        """Starts to use a line.
+        """Use an open line.
 
         Args:
-            line: the open port.
-            retries: how often a question is repeated before its motor is given up.
-            margin: how much later than the wire allows an answer may come [s].
+            line: Open port.
+            retries: Number of repetitions of a question before its motor counts as missing.
+            margin: Time by which an answer may be later than the wire time [s].
         """
         self.counters = BusCounters()
         self._line = line
@@ -65,10 +65,10 @@ class Transactions:
         self._answers_under_way = False
 
     def tell(self, command: bytes) -> None:
-        """Sends what nobody answers.
+        """Send a command that nobody answers.
 
         Raises:
-            PortLost: if the port has gone away.
+            PortLostError: If the port has gone away.
         """
         with self._lock:
             self.counters.transactions += 1
@@ -82,21 +82,21 @@ class Transactions:
         payload_length: int,
         what: str,
     ) -> dict[int, Packet]:
-        """Asks until every servo has answered or the attempts are used up.
+        """Ask until every servo has answered or the attempts are used up.
 
         Args:
-            question: makes the packet that asks these servos.
-            servo_ids: who has to answer.
-            payload_length: bytes of data in each answer.
-            what: the question in words, for the error.
+            question: Function that makes the packet asking the given servos.
+            servo_ids: Ids of the servos that have to answer.
+            payload_length: Bytes of data in each answer.
+            what: Question in words, for the error.
 
         Returns:
-            The answers by id, in the order of `servo_ids`.
+            The answers by id, in the order of ``servo_ids``.
 
         Raises:
-            ValueError: if the ids are not those of one or more servos.
-            NoAnswer: if servos do not answer.
-            PortLost: if the port has gone away.
+            ValueError: If the ids are not one or more different servo ids.
+            NoAnswerError: If servos do not answer.
+            PortLostError: If the port has gone away.
         """
         check_ids(servo_ids)
         missing = tuple(servo_ids)
@@ -111,61 +111,61 @@ class Transactions:
                 missing = tuple(servo_id for servo_id in servo_ids if servo_id not in answers)
                 if not missing:
                     return {servo_id: answers[servo_id] for servo_id in servo_ids}
-        raise NoAnswer(self._line.port, missing, what, self._retries + 1)
+        raise NoAnswerError(self._line.port, missing, what, self._retries + 1)
 
     def collect(self, question: bytes, servo_ids: Sequence[int], window: float) -> list[int]:
-        """Asks once and returns who of these servos answers without data within a time [s].
+        """Ask once and return those of these servos that answer, without data, within a time [s].
 
         Raises:
-            PortLost: if the port has gone away.
+            PortLostError: If the port has gone away.
         """
         with self._lock:
             self.counters.transactions += 1
             lost = self.counters.lost_packets
             answers = self._exchange(question, servo_ids, 0, window)
-            self.counters.lost_packets = lost  # who is not there has lost nothing
+            self.counters.lost_packets = lost  # an id without a servo is no lost packet
             return list(answers)
 
     def reopen(self) -> None:
-        """Closes the port and opens it again.
+        """Close the port and open it again.
 
         Raises:
-            PortLost: if it cannot be opened.
+            PortLostError: If it cannot be opened.
         """
         with self._lock:
             self._line.open()
 
     def close(self) -> None:
-        """Closes the port when the present transaction is over."""
+        """Close the port when the current transaction is over."""
         with self._lock:
             self._line.close()
 
     def _window(self, sent: int, answers: int, answer_size: int) -> float:
-        """How long a question and its answers may take [s]; the sizes are in bytes."""
+        """Return how long a question and its answers may take [s]; the sizes are in bytes."""
         wire = (sent + answers * answer_size) * _BITS_PER_BYTE / self._line.baudrate
         return wire + answers * LONGEST_RETURN_DELAY + self._margin
 
     def _exchange(
         self, question: bytes, servo_ids: Sequence[int], payload_length: int, window: float
     ) -> dict[int, Packet]:
-        """Asks once and returns the answers that come within the window [s], by id."""
+        """Ask once and return the answers that come within the window [s], by id."""
         self._settle()
         self.counters.discarded_bytes += self._line.discard()
         self._answers_under_way = True
         self._line.send(question)
         deadline = time.monotonic() + window
-        ear = _Ear(question, servo_ids, payload_length)
+        collector = _AnswerCollector(question, servo_ids, payload_length)
         late = False
-        while not (ear.done or late):
-            # Whoever was held up until after the deadline still reads what has come in time.
+        while not (collector.done or late):
+            # A thread that was held up past the deadline still reads what arrived in time.
             late = time.monotonic() >= deadline
-            ear.hear(self._line.receive(ear.outstanding_bytes))
-        self._answers_under_way = len(ear.answers) < len(servo_ids)
-        ear.count(self.counters)
-        return ear.answers
+            collector.feed(self._line.receive(collector.outstanding_bytes))
+        self._answers_under_way = len(collector.answers) < len(servo_ids)
+        collector.count(self.counters)
+        return collector.answers
 
     def _settle(self) -> None:
-        """Lets the answers to an unfinished exchange run out."""
+        """Wait until no more answers to an unfinished exchange arrive."""
         if not self._answers_under_way:
             return
         now = last_heard = start = time.monotonic()
@@ -178,11 +178,11 @@ class Transactions:
         self._answers_under_way = False
 
 
-class _Ear:
-    """Picks the answers to one question out of what comes in.
+class _AnswerCollector:
+    """Answers to one question, picked out of the received bytes.
 
     Attributes:
-        answers: the answers so far, by id.
+        answers: Answers so far, by id.
     """
 
     def __init__(self, question: bytes, servo_ids: Sequence[int], payload_length: int):
@@ -203,22 +203,22 @@ class _Ear:
 
     @property
     def outstanding_bytes(self) -> int:
-        """How many bytes are still to come at least."""
+        """Least number of bytes that are still to come."""
         missing = len(self._servo_ids) - len(self.answers)
         return missing * self._answer_size - self._parser.pending_bytes
 
-    def hear(self, chunk: bytes) -> None:
-        """Takes the next bytes."""
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes."""
         for packet in self._parser.feed(self._without_echo(chunk)):
             if pack(packet.servo_id, packet.code, packet.payload) == self._question:
-                self._echoes += 1  # it came behind other bytes
+                self._echoes += 1  # the echo came after other bytes
             elif packet.servo_id in self._servo_ids and packet.servo_id not in self.answers:
                 self.answers[packet.servo_id] = packet
             else:
                 self._strangers += 1
 
     def count(self, counters: BusCounters) -> None:
-        """Adds what was heard, and what was not, to the counters."""
+        """Add what was received, and what is missing, to the counters."""
         bad = self._parser.bad_packets + self._strangers + (self._parser.pending_bytes > 0)
         missing = len(self._servo_ids) - len(self.answers)
         counters.bad_packets += bad
@@ -227,7 +227,7 @@ class _Ear:
         counters.echoes += self._echoes
 
     def _without_echo(self, chunk: bytes) -> bytes:
-        """Drops the question itself where the stream begins with it."""
+        """Drop the question itself if the stream begins with it."""
         if self._start is None:
             return chunk
         start = self._start + chunk
@@ -236,7 +236,7 @@ class _Ear:
             self._echoes += 1
             return start[len(self._question) :]
         if self._question.startswith(start):
-            self._start = start  # the rest of the echo, or of something else, is on its way
+            self._start = start  # the rest of the echo, or of something else, is still to come
             return b""
         self._start = None
         return start

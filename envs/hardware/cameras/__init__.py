@@ -1,1 +1,1 @@
-"""The physical cameras."""
+"""Physical cameras."""

@@ -1,4 +1,4 @@
-"""A camera as OpenCV sees it: opened, set, checked and read. The one place that imports OpenCV."""
+"""Capture from a camera through OpenCV, which only this module imports."""
 
 import logging
 import os
@@ -23,31 +23,31 @@ _PACKAGES = {"libGL": "libgl1", "libglib": "libglib2.0-0", "libgthread": "libgli
 
 
 class Capture(Protocol):
-    """An open camera."""
+    """Open camera."""
 
     def read(self) -> tuple[Image, float]:
-        """Waits for the next frame.
+        """Wait for the next frame.
 
         Returns:
-            The frame, RGB of the camera's shape, and when it was there, on `time.monotonic` [s].
+            The frame, RGB in the camera's shape, and its time, on ``time.monotonic`` [s].
 
         Raises:
-            CameraError: if the camera delivers none.
+            CameraError: If the camera delivers no frame.
         """
         ...
 
     def release(self) -> None:
-        """Lets go of the camera."""
+        """Release the camera."""
         ...
 
 
 def import_opencv() -> ModuleType:
-    """Imports OpenCV, which needs libraries of the system that a bare machine may lack.
+    """Import OpenCV, which needs system libraries that a bare machine may lack.
 
     Raises:
-        CameraError: if it cannot be imported; says what to install.
+        CameraError: If it cannot be imported; the message says what to install.
     """
-    # A device that stops to deliver would block for ten seconds; OpenCV reads this once.
+    # A device that stops delivering would block for ten seconds; OpenCV reads this once.
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
     try:
         import cv2
@@ -66,14 +66,14 @@ def import_opencv() -> ModuleType:
 
 
 class OpenCVCapture:
-    """A camera, file or stream that OpenCV has opened. It implements `Capture`.
+    """Camera, file or stream opened by OpenCV; implements ``Capture``.
 
     Args:
-        camera: the camera's name, for errors.
-        settings: what it is set to.
+        camera: Name of the camera, for errors.
+        settings: Settings of the camera.
 
     Raises:
-        CameraError: if it cannot be opened, or does not take the resolution.
+        CameraError: If the camera cannot be opened, or does not take the resolution.
     """
 
     def __init__(self, camera: str, settings: CameraSettings) -> None:
@@ -96,7 +96,7 @@ class OpenCVCapture:
                 raise
 
     def read(self) -> tuple[Image, float]:
-        """Waits for the next frame; see `Capture`."""
+        """Wait for the next frame; see ``Capture``."""
         if self._settings.is_file:
             self._wait_for_turn()
         try:
@@ -118,7 +118,7 @@ class OpenCVCapture:
         return self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2RGB), now
 
     def release(self) -> None:
-        """Lets go of the camera."""
+        """Release the camera."""
         self._capture.release()
 
     def _open(self) -> Any:
@@ -133,14 +133,14 @@ class OpenCVCapture:
         return cv2.VideoCapture(settings.source, cv2.CAP_FFMPEG, timeouts)
 
     def _set(self) -> None:
-        """Sets a device and compares what it then says about itself.
+        """Set a device and check what it answers.
 
         Raises:
-            CameraError: if the resolution is another one than wanted.
+            CameraError: If the resolution differs from the wanted one.
         """
         cv2, settings = self._cv2, self._settings
         width, height = settings.resolution
-        # The pixel format decides on the resolutions, and they on the rates.
+        # The pixel format determines the resolutions, and these the rates.
         if settings.pixel_format is not None:
             self._set_one("pixel format", "FOURCC", cv2.VideoWriter_fourcc(*settings.pixel_format))
         self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
@@ -172,13 +172,13 @@ class OpenCVCapture:
             )
 
     def _wait_for_turn(self) -> None:
-        """Plays a file in real time."""
+        """Wait until the next frame of a file is due."""
         now = time.monotonic()
         self._due = max(self._due + 1.0 / self._settings.fps, now - 0.1)
         time.sleep(max(0.0, self._due - now))
 
     def _rewound(self) -> bool:
-        """Begins a file that has ended anew, and says whether there is a frame."""
+        """Rewind a file that has ended, and return whether there is a frame."""
         if not self._settings.is_file:
             return False
         self._capture.set(self._cv2.CAP_PROP_POS_FRAMES, 0)

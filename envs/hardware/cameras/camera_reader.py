@@ -1,4 +1,4 @@
-"""A thread that keeps the newest frame of one camera, and knows when it is too old."""
+"""Camera reader: a thread that keeps the newest frame of one camera and knows its age."""
 
 import logging
 import threading
@@ -16,21 +16,21 @@ from envs.hardware.cameras.camera_settings import CameraSettings
 logger = logging.getLogger(__name__)
 
 OpenCapture = Callable[[str, CameraSettings], Capture]
-"""Opens a camera by its name and settings; raises CameraError where that fails."""
+"""Function that opens a camera by its name and settings, or raises CameraError."""
 
 _RETRY = 0.3  # [s] between two attempts to open a lost camera
 _CLOSE_TIMEOUT = 4.0  # [s]: longer than any single wait for a frame or an open
 _RATE_WINDOW = 2.0  # [s]
-_SLOW = 0.8  # of the wanted rate
+_SLOW = 0.8  # share of the wanted rate
 
 
 @dataclass(frozen=True)
 class TimedFrame:
-    """A frame and when it was there.
+    """Frame with its time.
 
     Attributes:
-        image: RGB of the camera's shape.
-        time: on `time.monotonic` [s].
+        image: RGB image in the camera's shape.
+        time: Time of the frame, on ``time.monotonic`` [s].
     """
 
     image: Image
@@ -39,15 +39,15 @@ class TimedFrame:
 
 @dataclass(frozen=True)
 class CameraStatus:
-    """How a camera is doing.
+    """State of a camera.
 
     Attributes:
-        connected: whether it is open.
-        age: since its newest frame [s]; infinite before the first.
-        fps: frames per second over the last two seconds.
-        losses: how often it was lost, a failure to open it included.
-        returns: how often it came back.
-        trouble: why it is lost, "" where it is not.
+        connected: Whether the camera is open.
+        age: Age of its newest frame [s]; infinite before the first.
+        fps: Frames per second over the last two seconds.
+        losses: Number of times it was lost, failures to open it included.
+        returns: Number of times it came back.
+        trouble: Reason why it is lost; "" if it is not.
     """
 
     connected: bool
@@ -59,14 +59,14 @@ class CameraStatus:
 
 
 class CameraReader:
-    """Reads a camera as fast as it delivers and keeps the newest frame only.
+    """Thread that reads a camera as fast as it delivers and keeps only the newest frame.
 
     A lost camera is opened again and again until it returns; both are logged.
 
     Args:
-        camera: the camera's name.
-        settings: what it is set to.
-        open_capture: opens it.
+        camera: Name of the camera.
+        settings: Settings of the camera.
+        open_capture: Function that opens the camera.
     """
 
     def __init__(self, camera: str, settings: CameraSettings, open_capture: OpenCapture) -> None:
@@ -87,13 +87,13 @@ class CameraReader:
         self._thread.start()
 
     def wait_for_first(self, timeout: float) -> None:
-        """Waits until there is a frame.
+        """Wait until there is a frame.
 
         Args:
-            timeout: how long at most [s].
+            timeout: Longest time to wait [s].
 
         Raises:
-            CameraError: if the camera is lost before, or has none in time.
+            CameraError: If the camera is lost, or delivers no frame in time.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._frame or self._trouble, timeout)
@@ -106,10 +106,10 @@ class CameraReader:
         )
 
     def newest(self) -> TimedFrame:
-        """Returns the newest frame.
+        """Return the newest frame.
 
         Raises:
-            CameraError: if the camera is lost, or its newest frame is too old.
+            CameraError: If the camera is lost, or its newest frame is too old.
         """
         with self._changed:
             frame, repeats, trouble = self._frame, self._repeats, self._trouble
@@ -126,7 +126,7 @@ class CameraReader:
         return frame
 
     def status(self) -> CameraStatus:
-        """Returns how the camera is doing."""
+        """Return the state of the camera."""
         with self._changed:
             age = float("inf") if self._frame is None else time.monotonic() - self._frame.time
             return CameraStatus(
@@ -134,11 +134,11 @@ class CameraReader:
             )
 
     def stop(self) -> None:
-        """Asks the thread to end, without waiting for it."""
+        """Ask the thread to end, without waiting for it."""
         self._stop.set()
 
     def close(self) -> None:
-        """Ends the thread, which lets go of the camera."""
+        """End the thread, which releases the camera."""
         self.stop()
         self._thread.join(_CLOSE_TIMEOUT)
         if self._thread.is_alive():
@@ -166,7 +166,7 @@ class CameraReader:
                 capture.release()
 
     def _take(self, image: Image, now: float) -> None:
-        """Keeps a frame; a repeated one is no new frame, so that its age tells a frozen picture."""
+        """Keep a frame; a repeated one does not count, so that the age reveals a frozen picture."""
         last = self._frame
         alike = last is not None and np.array_equal(image, last.image)
         with self._changed:

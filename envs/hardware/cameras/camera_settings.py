@@ -1,4 +1,4 @@
-"""What a physical camera is set to, and the options it comes from."""
+"""Settings of a physical camera, and the options that they are read from."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -16,24 +16,24 @@ _HIGHEST_INDEX = 63
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """One camera.
+    """Settings of one camera.
 
     Attributes:
-        source: an index (0 is /dev/video0), a path under /dev (those under /dev/v4l/by-id and
-            /dev/v4l/by-path stay the same when cameras are plugged in anew), a video file, which
-            is played in real time again and again, or the URL of a stream.
-        resolution: width and height of its frames [pixels].
-        fps: frames per second it is set to; a file is played at this rate [Hz].
-        exposure: exposure in the driver's unit (0.1 ms on most Linux drivers); None leaves it to
+        source: Index (0 is /dev/video0), path under /dev (those under /dev/v4l/by-id and
+            /dev/v4l/by-path stay the same when cameras are plugged in again), video file, which
+            is played in real time in a loop, or URL of a stream.
+        resolution: Width and height of the frames [pixels].
+        fps: Frame rate; a file is played at this rate [Hz].
+        exposure: Exposure in the driver's unit (0.1 ms on most Linux drivers); None leaves it to
             the camera. Only for devices.
-        pixel_format: four letters, as "MJPG", which lets two cameras share one USB hub; None
+        pixel_format: Four letters, such as "MJPG", which lets two cameras share one USB hub; None
             leaves it to the driver. Only for devices.
-        stale_after: without a new frame for this long the camera counts as dead [s].
-        may_repeat: whether two frames may be exactly alike, as those of a still rendered scene
-            are. The noise of a sensor never repeats: there it means that the picture is frozen.
+        stale_after: Time without a new frame after which the camera counts as dead [s].
+        may_repeat: Whether two frames may be identical, as those of a still rendered scene
+            are. The noise of a sensor never repeats: identical frames mean a frozen picture.
 
     Raises:
-        ValueError: if a value is out of its range.
+        ValueError: If a value is out of its range.
     """
 
     source: int | str
@@ -77,15 +77,15 @@ class CameraSettings:
 
     @classmethod
     def from_options(cls, camera: str, options: Any) -> "CameraSettings":
-        """Builds settings from a mapping of field names to values; `source` must be there.
+        """Build settings from a mapping of field names to values; ``source`` is required.
 
         Args:
-            camera: the camera's name, for errors.
-            options: the mapping.
+            camera: Name of the camera, for errors.
+            options: Mapping of field names to values.
 
         Raises:
-            TypeError: if an option is unknown, `source` is missing, or the options no mapping.
-            ValueError: if a value is out of its range.
+            TypeError: If an option is unknown, ``source`` is missing, or the options no mapping.
+            ValueError: If a value is out of its range.
         """
         where = f"cameras.{camera}"
         given = mapping(where, options)
@@ -99,7 +99,7 @@ class CameraSettings:
 
     @property
     def is_device(self) -> bool:
-        """Whether the source is a camera of this machine, which can be set."""
+        """Whether the source is a camera of this machine, which has settings."""
         return isinstance(self.source, int) or self.source.startswith("/dev/")
 
     @property
@@ -114,16 +114,16 @@ class CameraSettings:
 
 
 def camera_options(options: Any) -> tuple[dict[str, CameraSettings], dict[str, CameraView]]:
-    """Reads what `cameras` says of physical cameras: how each is set, and what of it is observed.
+    """Read the options of physical cameras: the settings and the view of each.
 
     Args:
-        options: by camera, a mapping of the fields of `CameraSettings` and of `CameraView`, which
-            share `resolution`; without `crop`, the largest square in the middle is observed. None
-            for no cameras.
+        options: Mapping by camera of the fields of ``CameraSettings`` and ``CameraView``, which
+            share ``resolution``; without ``crop``, the largest square in the middle is observed.
+            None for no cameras.
 
     Raises:
-        TypeError: if an option is unknown, `source` is missing, or the options no mapping.
-        ValueError: if a value is out of its range.
+        TypeError: If an option is unknown, ``source`` is missing, or the options no mapping.
+        ValueError: If a value is out of its range.
     """
     of_settings = {field.name for field in fields(CameraSettings)}
     of_view = {field.name for field in fields(CameraView)}
@@ -142,7 +142,7 @@ def camera_options(options: Any) -> tuple[dict[str, CameraSettings], dict[str, C
 
 
 def _middle(resolution: Size) -> dict[str, int]:
-    """The largest square in the middle of a frame, which is what the simulated cameras show."""
+    """Return the largest square in the middle of a frame, as the simulated cameras show it."""
     width, height = resolution
     side = min(width, height)
     return {

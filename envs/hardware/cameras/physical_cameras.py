@@ -1,4 +1,4 @@
-"""The physical cameras: any number of them, read side by side."""
+"""Physical cameras: any number of them, each read by a thread of its own."""
 
 import time
 from collections.abc import Mapping
@@ -16,17 +16,17 @@ __all__ = ["CameraSettings", "CameraStatus", "OpenCVCameras"]
 
 
 class OpenCVCameras(Closing):
-    """Cameras, video files and streams that OpenCV reads. It implements `envs.interfaces.Cameras`.
+    """Cameras, video files and streams of OpenCV; implements ``envs.interfaces.Cameras``.
 
-    A thread per camera keeps its newest frame, so that reading never waits for one.
+    A thread per camera keeps its newest frame, so that ``read`` never waits for one.
 
     Args:
-        settings: what each camera is set to, by its name.
-        start_timeout: how long the first frames may take [s].
-        open_capture: opens a camera; None for OpenCV.
+        settings: Settings of each camera, by its name.
+        start_timeout: Longest time until the first frames [s].
+        open_capture: Function that opens a camera; None for OpenCV.
 
     Raises:
-        CameraError: if OpenCV cannot be imported, or a camera cannot be opened, does not take its
+        CameraError: If OpenCV cannot be imported, or a camera cannot be opened, does not take its
             resolution, or delivers no frame in time.
     """
 
@@ -59,10 +59,10 @@ class OpenCVCameras(Closing):
         return dict(self._shapes)
 
     def read(self) -> dict[str, NDArray[np.uint8]]:
-        """Returns the newest frame of every camera, RGB, each a new array.
+        """Return the newest frame of every camera, RGB, each a new array.
 
         Raises:
-            CameraError: if a camera is lost, or delivered no new frame for its `stale_after`.
+            CameraError: If a camera is lost, or delivered no new frame for its ``stale_after``.
         """
         newest = {name: reader.newest() for name, reader in self._readers.items()}
         self._timestamps = {name: frame.time for name, frame in newest.items()}
@@ -70,21 +70,21 @@ class OpenCVCameras(Closing):
 
     @property
     def timestamps(self) -> Mapping[str, float]:
-        """When each frame of the last `read` was there, on `time.monotonic` [s]."""
+        """Time of each frame of the last ``read``, on ``time.monotonic`` [s]."""
         return dict(self._timestamps)
 
     @property
     def skew(self) -> float:
-        """Time between the oldest and the newest frame of the last `read` [s]."""
+        """Time between the oldest and the newest frame of the last ``read`` [s]."""
         times = self._timestamps.values()
         return max(times) - min(times) if times else 0.0
 
     def status(self) -> dict[str, CameraStatus]:
-        """Returns how each camera is doing; a lost one is no error here."""
+        """Return the state of each camera; a lost one is no error here."""
         return {name: reader.status() for name, reader in self._readers.items()}
 
     def close(self) -> None:
-        """Releases the cameras."""
+        """Release the cameras."""
         for reader in self._readers.values():
             reader.stop()
         for reader in self._readers.values():

@@ -1,1 +1,1 @@
-"""The leader arm: it mirrors the follower until a hand takes it."""
+"""Leader arm: it mirrors the follower until a hand takes it."""

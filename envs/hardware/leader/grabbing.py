@@ -1,4 +1,4 @@
-"""Noticing a hand on an arm that follows goals, by what the servos cannot explain."""
+"""Detection of a hand on an arm that follows goals."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class GrabRule:
-    """When an arm that follows goals counts as grabbed.
+    """Rule by which an arm that follows goals counts as grabbed.
 
     Attributes:
-        threshold: how far a joint has to be from where its servo may have it [rad].
-        lag: a servo may be this late behind its goals [s].
-        sag_rate: how fast the weight's pull on a joint may change [rad/s]; a hand has to be faster.
-        largest_sag: how far the weight may pull a joint from its goal at most [rad].
-        duration: how long it has to last [s].
+        threshold: Least distance of a joint from where its servo may have moved it [rad].
+        lag: Longest delay of a servo behind its goals [s].
+        sag_rate: Fastest change of a joint's sag under the weight [rad/s]; a hand has to be faster.
+        largest_sag: Largest sag of a joint under the weight [rad].
+        duration: Least duration of the distance [s].
 
     Raises:
-        ValueError: if an entry is out of its range.
+        ValueError: If an entry is out of its range.
     """
 
     threshold: float = 0.04
@@ -33,7 +33,7 @@ class GrabRule:
     duration: float = 0.03
 
     def __post_init__(self) -> None:
-        """Checks the entries."""
+        """Check the entries."""
         number("grab.threshold", self.threshold, 0.01, 0.5)
         number("grab.lag", self.lag, 0.0, 0.3)
         number("grab.sag_rate", self.sag_rate, 0.0, 1.0)
@@ -42,14 +42,14 @@ class GrabRule:
 
 
 class GrabDetector:
-    """Says whether somebody has an arm in hand that follows goals.
+    """Detector of a hand that holds or leads an arm that follows goals.
 
-    A free servo is somewhere among the goals of the last `lag` seconds, but for what the arm's
-    weight pulls it aside, which changes slowly with the pose and is learned as fast as that. A hand
-    that leads a joint away, or keeps it while its goal moves on, is not explained by either.
+    A free servo is among the goals of the last ``lag`` seconds, up to its sag under the arm's
+    weight. The sag changes slowly with the pose and is learned at that rate. Neither explains a
+    hand that leads a joint away, or holds it while its goal moves on.
 
     Args:
-        rule: the figures.
+        rule: Thresholds and times.
     """
 
     def __init__(self, rule: GrabRule | None = None) -> None:
@@ -58,11 +58,11 @@ class GrabDetector:
 
     @property
     def excess(self) -> FloatArray:
-        """How far each joint was from where it may be at the last reading, shape (6,) [rad]."""
+        """Unexplained distance of each joint at the last reading, shape (6,) [rad]."""
         return self._excess.copy()
 
     def reset(self) -> None:
-        """Begins anew: the arm was let go of, or its torque was off."""
+        """Start again, after the hand has let go or the torque was off."""
         self._goals: deque[tuple[float, FloatArray]] = deque()
         self._sag = np.zeros(6)
         self._excess = np.zeros(6)
@@ -70,15 +70,15 @@ class GrabDetector:
         self._since: float | None = None
 
     def sent(self, goals: FloatArray, now: float) -> None:
-        """Takes note of goals, shape (6,) [rad], at the time they were sent [s]."""
+        """Record goals, shape (6,) [rad], and the time at which they were sent [s]."""
         self._goals.append((now, goals.copy()))
 
     def update(self, positions: FloatArray, now: float) -> bool:
-        """Says whether the arm is in somebody's hand.
+        """Return whether a hand has grabbed the arm.
 
         Args:
-            positions: joint angles, shape (6,) [rad].
-            now: when they were read [s].
+            positions: Joint angles, shape (6,) [rad].
+            now: Time of the reading [s].
         """
         if not self._goals:
             return False

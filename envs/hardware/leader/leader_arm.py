@@ -1,4 +1,4 @@
-"""The physical SO101 leader: it mirrors the follower until a hand takes it, and leads then."""
+"""Physical SO101 leader: it mirrors the follower until a hand takes it, then it leads."""
 
 import contextlib
 import logging
@@ -14,7 +14,7 @@ from envs.closing import Closing
 from envs.hardware.arm.arm_link import ArmLink
 from envs.hardware.arm.arm_reading import ArmTelemetry
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import BusError, PortLost
+from envs.hardware.errors import BusError, PortLostError
 from envs.hardware.leader.grabbing import GrabDetector
 from envs.hardware.leader.leader_settings import LeaderSettings
 from envs.hardware.leader.mirroring import Mirroring
@@ -28,21 +28,21 @@ _LOG = logging.getLogger(__name__)
 
 _REOPEN_PERIOD = 0.5  # [s]
 _THREAD_ENDS_IN = 10.0  # [s]
-_SETTLES_IN = 1.0  # the detector has learned by then what the weight takes [s]
-_LONGEST_STEP = 0.05  # of the goals' time, however long the thread was held up [s]
+_SETTLES_IN = 1.0  # time in which the detector learns the sag under the weight [s]
+_LONGEST_STEP = 0.05  # longest step of the goals' time, even after the thread was held up [s]
 
 
 class LeaderArm(Closing):
-    """Six STS3215 that a hand moves, read and sent to by a thread of their own.
+    """Six STS3215 that a hand moves, driven by a thread of their own.
 
-    So the control loop never waits for this arm. Nothing here raises because the arm cannot be
-    reached: `fault` says so then, motors that still hear go limp, and an arm that comes back is
-    limp until `mirror` is called anew. Whoever uses the leader is one thread.
+    The control loop never waits for this arm. Nothing here raises because the arm is unreachable:
+    ``fault`` says so then, motors that still receive commands go limp, and an arm that comes back
+    stays limp until ``mirror`` is called again. Only one thread may use the leader.
 
     Attributes:
-        settings: how it is driven.
-        firmware: of each motor by joint, after `connect`.
-        changes: what `connect` changed in the motors, in words.
+        settings: Settings of the arm.
+        firmware: Firmware of each motor by joint, after ``connect``.
+        changes: Changes that ``connect`` made to the motors, in words.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class LeaderArm(Closing):
         supervision: Supervision | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Sends nothing yet.
+        """Take over a bus without sending anything.
 
         Args:
-            bus: the arm's, closed by `close`.
-            calibration: of this arm.
-            settings: how it is driven.
-            supervision: shows life to what lets go of the arm when this process dies.
-            clock: the time [s].
+            bus: Bus of the arm; ``close`` closes it.
+            calibration: Calibration of this arm.
+            settings: Settings of the arm.
+            supervision: Client of the supervisor, which releases the arm when this process dies.
+            clock: Function that returns the time [s].
         """
         self.settings = settings or LeaderSettings()
         self.firmware: dict[str, str] = {}
@@ -77,7 +77,7 @@ class LeaderArm(Closing):
         self._limp_asked = False  # since the thread's last period
         self._aligned = self._grabbed = False
         self._fault = ""
-        self._torque = False  # of any motor; this and what follows belongs to the thread
+        self._torque = False  # of any motor; this and the rest belong to the thread
         self._fading_since: float | None = None
         self._mirroring: Mirroring | None = None
         self._mirrored_at = self._mirrored_for = 0.0
@@ -85,51 +85,51 @@ class LeaderArm(Closing):
 
     @property
     def positions(self) -> FloatArray:
-        """Joint angles when they were last read, shape (6,) [rad]."""
+        """Joint angles of the last reading, shape (6,) [rad]."""
         self._raise_defect()
         with self._lock:
             return self._positions.copy()
 
     @property
     def grabbed(self) -> bool:
-        """Whether somebody has grabbed it since it began to mirror; it is limp since then."""
+        """Whether somebody has grabbed the arm since it began to mirror; it is limp since then."""
         self._raise_defect()
         with self._lock:
             return self._grabbed
 
     @property
     def mirroring(self) -> bool:
-        """Whether it goes where the follower is."""
+        """Whether the arm mirrors the follower."""
         self._raise_defect()
         with self._lock:
             return self._follower is not None and not self._grabbed
 
     @property
     def aligned(self) -> bool:
-        """Whether it has come to where the follower is since it began to mirror."""
+        """Whether the arm has reached the follower since it began to mirror."""
         self._raise_defect()
         with self._lock:
             return self._aligned
 
     @property
     def fault(self) -> str:
-        """Why it cannot be reached, or cannot mirror although it should; "" if it can."""
+        """Reason why the arm is unreachable or cannot mirror although it should; "" if none."""
         self._raise_defect()
         with self._lock:
             return self._fault
 
     def connect(self) -> None:
-        """Checks and configures the motors, makes the arm limp, and reads it from then on.
+        """Check and configure the motors, make the arm limp, and start to read it.
 
         Raises:
-            ArmSetupError: if a motor is missing, of another model, or refuses a value.
-            CalibrationMismatch: if the calibration is not this arm's.
-            ServoFault: if a motor reports an error.
-            BusError: if the arm cannot be read.
+            ArmSetupError: If a motor is missing, of another model, or refuses a value.
+            CalibrationMismatchError: If the calibration is not this arm's.
+            ServoFaultError: If a motor reports an error.
+            BusError: If the arm cannot be read.
         """
         self.firmware = self._link.identify()
         if self._link.energised():
-            self._torque = True  # which `close` sees to if this fails
+            self._torque = True  # ``close`` switches it off if this fails
             self._link.ramp_down(self.settings.limp_time)
             self._link.release()
             self._torque = False
@@ -139,13 +139,13 @@ class LeaderArm(Closing):
         self._thread.start()
 
     def mirror(self, follower: FloatArray) -> None:
-        """Goes where the follower is, from the next period on; does nothing once it is grabbed.
+        """Mirror the follower, from the next period on; a grabbed arm stays limp.
 
         Args:
-            follower: the follower's joint angles, shape (6,) [rad].
+            follower: Joint angles of the follower, shape (6,) [rad].
 
         Raises:
-            ValueError: if they have another shape or are not finite.
+            ValueError: If the angles have another shape or are not finite.
         """
         angles = np.array(follower, np.float64)
         if angles.shape != (6,) or not np.isfinite(angles).all():
@@ -155,14 +155,14 @@ class LeaderArm(Closing):
             self._follower = angles
 
     def limp(self) -> None:
-        """Lets a hand lead, from the next period on; the torque fades if it is on."""
+        """Make the arm limp for a hand, from the next period on; torque that is on fades."""
         self._raise_defect()
         with self._lock:
             self._follower, self._limp_asked = None, True
             self._aligned = self._grabbed = False
 
     def close(self) -> None:
-        """Makes the arm limp, or leaves that to the supervisor; harmless the second time."""
+        """Make the arm limp, or leave that to the supervisor; harmless the second time."""
         self._stopping.set()
         try:
             if self._thread is None:
@@ -191,13 +191,13 @@ class LeaderArm(Closing):
                     self._lose(error)
                 due = max(due + period, self._clock() - period)
                 self._stopping.wait(max(0.0, due - self._clock()))
-        except BaseException as defect:  # whatever it is, whoever uses the leader has to know
+        except BaseException as defect:  # raised again in the thread that uses the leader
             self._defect = defect
         finally:
             self._let_go()
 
     def _period(self) -> None:
-        """Reads once, and does what is wanted at that moment."""
+        """Read once, then mirror or go limp as currently wanted."""
         if self._link.lost:
             self._take_back()
         reading = self._link.read_patiently()
@@ -219,11 +219,11 @@ class LeaderArm(Closing):
                 self._grabbed, self._aligned = not self._limp_asked, False
             self._fading_since = -math.inf  # it goes off at once
             self._go_limp()
-        elif reading.time > self._mirrored_at:  # unseen, it stays where it was sent to
-            self._go_on(mirroring, wanted)
+        elif reading.time > self._mirrored_at:  # without a new reading it keeps its goal
+            self._send_next(mirroring, wanted)
 
     def _begin(self) -> None:
-        """Switches the torque on, where the arm is."""
+        """Switch the torque on where the arm is."""
         self._torque, self._fading_since = True, None  # from the first motor on
         reading = self._link.switch_on(self.settings.torque)
         self._mirrored_at, self._mirrored_for = self._clock(), 0.0
@@ -232,13 +232,13 @@ class LeaderArm(Closing):
         self._detector.sent(reading.positions, self._mirrored_at)
 
     def _in_hand(self, reading: ArmTelemetry) -> bool:
-        """Says whether somebody leads the arm, not its weight that its servos just took over."""
+        """Return whether a hand moves the arm, not the weight that its servos just took over."""
         moved = self._detector.update(reading.positions, reading.time)
         far = bool(self._detector.excess.max() > self.settings.grab.largest_sag)
         return moved and (far or self._mirrored_for > _SETTLES_IN)
 
-    def _go_on(self, mirroring: Mirroring, follower: FloatArray) -> None:
-        """Sends the next goals."""
+    def _send_next(self, mirroring: Mirroring, follower: FloatArray) -> None:
+        """Send the next goals."""
         now = self._clock()
         self._mirrored_for += min(now - self._mirrored_at, _LONGEST_STEP)
         self._mirrored_at = now
@@ -247,7 +247,7 @@ class LeaderArm(Closing):
         self._detector.sent(goals, self._clock())
 
     def _go_limp(self) -> None:
-        """Lowers the torque by one period's share, and switches it off at the end."""
+        """Lower the torque by one period's share, or switch it off at the end."""
         self._mirroring = None
         if not self._torque:
             return
@@ -261,7 +261,7 @@ class LeaderArm(Closing):
             self._torque = False
 
     def _let_go(self) -> None:
-        """Makes all motors limp that still hear; `_torque` tells whether others are left."""
+        """Make all motors limp that still answer; ``_torque`` stays set if others are left."""
         with contextlib.suppress(BusError):
             while self._torque:
                 self._beat(needed=False)
@@ -269,23 +269,23 @@ class LeaderArm(Closing):
                 time.sleep(1.0 / self.settings.rate)
 
     def _lose(self, error: BusError) -> None:
-        """Notes that the arm cannot be reached, and lets go of it as far as it can be."""
+        """Record that the arm is unreachable, and release what still answers."""
         with self._lock:
             if not self._fault:
                 _LOG.warning("the leader arm cannot be reached: %s", error)
             self._fault, self._aligned = str(error), False
         self._mirroring = None
-        if not isinstance(error, PortLost):
+        if not isinstance(error, PortLostError):
             self._let_go()
         self._link.lost = True  # motors that were without power have forgotten their settings
         self._stopping.wait(_REOPEN_PERIOD)
 
     def _take_back(self) -> None:
-        """Opens a port again that was lost; the torque goes off first."""
+        """Reopen a lost port; the torque is switched off first."""
         self._link.reopen(torque_on=False)
         self._torque = False
         with self._lock:
-            self._follower = None  # it may be long ago, and a hand may be at the cable still
+            self._follower = None  # it may be outdated, and a hand may still be at the cable
         _LOG.warning("the leader arm on port %s is back", self._link.port)
 
     def _beat(self, needed: bool = True) -> None:
@@ -294,5 +294,5 @@ class LeaderArm(Closing):
 
     def _raise_defect(self) -> None:
         if self._defect is not None:
-            message = f"the leader arm's thread has failed ({self._defect}): close it, start anew"
+            message = f"the leader arm's thread has failed ({self._defect}): close it and restart"
             raise RuntimeError(message) from self._defect

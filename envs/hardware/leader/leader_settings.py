@@ -1,4 +1,4 @@
-"""How a leader arm is driven."""
+"""Settings of a leader arm."""
 
 from dataclasses import dataclass, field
 
@@ -8,24 +8,24 @@ from envs.options import number
 
 @dataclass(frozen=True)
 class LeaderSettings:
-    """How a leader arm mirrors the follower.
+    """Settings of a leader arm that mirrors the follower.
 
     Attributes:
-        rate: how often it is read and sent to [Hz].
-        torque: the most that its servos may pull with while it mirrors, as a share of their
-            stall torque; a hand has to be stronger.
-        approach_speed: of the fastest joint, until it is where the follower is [rad/s].
-        speed: of the fastest joint from then on [rad/s]; one that its servo can do against the
-            arm's weight, or it would lag behind as if a hand held it.
-        clearance: the TCP is kept this high above the table while it mirrors [m].
-        smoothing: how long it takes to make up 63 % of a step of the follower [s].
-        grace: how long it stands still when it begins to mirror, for the hand to let go [s].
-        limp_time: how long its torque takes to go off where nobody has grabbed it [s].
-        patience: readings may fail for so long before it counts as lost [s].
-        grab: when it counts as grabbed.
+        rate: Rate at which the arm is read and gets goals [Hz].
+        torque: Torque limit of the servos while the arm mirrors, as a share of their stall
+            torque; a hand has to be stronger.
+        approach_speed: Speed of the fastest joint until the arm is aligned [rad/s].
+        speed: Speed of the fastest joint from then on [rad/s]; low enough for its servo to keep
+            up against the arm's weight, or the lag would look like a hand.
+        clearance: Least height of the TCP above the table while the arm mirrors [m].
+        smoothing: Time to make up 63 % of a step of the follower [s].
+        grace: Time without motion when mirroring begins, for the hand to let go [s].
+        limp_time: Time in which the torque fades where nobody has grabbed the arm [s].
+        patience: Longest time that readings may fail before the arm counts as lost [s].
+        grab: Rule by which the arm counts as grabbed.
 
     Raises:
-        ValueError: if an entry is out of its range.
+        ValueError: If an entry is out of its range.
     """
 
     rate: float = 50.0
@@ -40,7 +40,7 @@ class LeaderSettings:
     grab: GrabRule = field(default_factory=GrabRule)
 
     def __post_init__(self) -> None:
-        """Checks the entries."""
+        """Check the entries."""
         number("leader.rate", self.rate, 20.0, 100.0)
         number("leader.torque", self.torque, 0.1, 0.8)
         number("leader.approach_speed", self.approach_speed, 0.05, 1.0)

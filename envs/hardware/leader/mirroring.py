@@ -1,4 +1,4 @@
-"""The goals of a leader that goes where the follower is, smoothly and slowly at first."""
+"""Mirroring: goals that bring the leader to the follower, smoothly and slowly at first."""
 
 import math
 
@@ -12,18 +12,18 @@ FloatArray = NDArray[np.float64]
 
 _ALIGNED = 0.05  # [rad]
 _UP = np.array([0.0, 0.0, 1.0])
-_LONGEST = 0.1  # a step is for so long at most [s]: after a stall nothing is caught up with
-_ROUNDS = 2  # one leaves centimetres where the follower sags
+_LONGEST = 0.1  # longest time of a step [s]: after a stall the leader does not catch up
+_ROUNDS = 2  # one round leaves an error of centimetres where the follower sags
 _BODY, _GRIPPER = np.s_[:-1], -1
 
 
 class Mirroring:
-    """Makes goals out of the follower's angles, which come seldom and in steps.
+    """Goals of the leader from the follower's angles, which arrive rarely and in steps.
 
     Args:
-        settings: speeds, times and the clearance.
-        positions: where the leader is, shape (6,) [rad].
-        now: the time [s].
+        settings: Speeds, times and clearance.
+        positions: Joint angles of the leader, shape (6,) [rad].
+        now: Current time [s].
     """
 
     def __init__(self, settings: LeaderSettings, positions: FloatArray, now: float) -> None:
@@ -33,14 +33,14 @@ class Mirroring:
         self._kinematics = Kinematics()
         self._follower = self._target = np.full(6, np.nan)
         self.aligned = False
-        """Whether the goals have come to the follower's angles since the mirroring began."""
+        """Whether the goals have reached the follower's angles since the mirroring began."""
 
     def next(self, follower: FloatArray, now: float) -> FloatArray:
-        """Returns the goals for now, shape (6,) [rad].
+        """Return the current goals, shape (6,) [rad].
 
         Args:
-            follower: where the follower is, shape (6,) [rad].
-            now: the time [s].
+            follower: Joint angles of the follower, shape (6,) [rad].
+            now: Current time [s].
         """
         passed, self._sent_at = min(now - self._sent_at, _LONGEST), now
         if now - self._began < self._settings.grace:
@@ -52,16 +52,16 @@ class Mirroring:
         speed = self._settings.speed if self.aligned else self._settings.approach_speed
         largest = speed * passed
         change = left * -math.expm1(-passed / self._settings.smoothing)
-        # Joints that were slowed down one by one would bend the path, down to the table perhaps.
+        # Slowing the joints down one by one would bend the path, perhaps down to the table.
         change[_BODY] *= min(1.0, largest / max(float(np.abs(change[_BODY]).max()), 1e-12))
         change[_GRIPPER] = np.clip(change[_GRIPPER], -largest, largest)
         self._goal += change
         return self._goal.copy()
 
     def _above_table(self, follower: FloatArray) -> FloatArray:
-        """Returns angles whose TCP is over the follower's if that is near the table.
+        """Return angles whose TCP is above the follower's if that is near the table.
 
-        A leader that touches the table feels like one that a hand holds.
+        To the detector, a leader that touches the table looks like one in a hand.
         """
         tcp = self._kinematics.forward(follower)
         missing = self._settings.clearance - tcp[2]

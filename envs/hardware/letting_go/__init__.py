@@ -1,1 +1,1 @@
-"""Letting go of an arm: every way out of a program that holds one."""
+"""Safe release of an arm, however the program that holds it ends."""

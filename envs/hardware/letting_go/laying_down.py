@@ -1,4 +1,4 @@
-"""A person lays an arm down that fell when its torque went off, so that it can start again."""
+"""Virtual person that lays a fallen arm down, so that it can start again."""
 
 from collections.abc import Callable
 
@@ -12,23 +12,23 @@ from envs.virtual.virtual_so101 import VirtualArm
 FloatArray = NDArray[np.float64]
 
 REST = np.array(FOLDED)
-"""Where the arm lies, shape (6,) [rad]."""
+"""Joint angles of the folded arm at rest, shape (6,) [rad]."""
 
 _RAISED = (0.0, -1.5, 0.2, 0.3, 0.0, 0.3)  # jaws off the table and away from the base [rad]
-_LIES = 0.2  # near enough to rest [rad]
-_FALLEN = 0.5  # it has come down by then [s]
+_LIES = 0.2  # tolerance around the rest pose [rad]
+_FALLEN = 0.5  # time in which a limp arm comes down [s]
 _SPEED = 1.5  # [rad/s]
-_SHORTEST = 0.3  # of a movement [s]
+_SHORTEST = 0.3  # shortest movement [s]
 
 
 class LayingDown:
-    """Takes an arm without torque by hand to where it rests folded up.
+    """Hand that moves a limp arm to its folded rest pose.
 
-    One that went limp in mid-air may have come down upon its own jaws, and no motor gets it out.
+    An arm that went limp in mid-air may rest on its own jaws, where no motor frees it.
 
     Args:
-        arm: the arm.
-        clock: returns the time [s].
+        arm: Virtual arm.
+        clock: Function that returns the time [s].
     """
 
     def __init__(self, arm: VirtualArm, clock: Callable[[], float]) -> None:
@@ -43,11 +43,11 @@ class LayingDown:
         return bool(self._ways)
 
     def step(self, joints: FloatArray, powered: bool) -> None:
-        """Looks, and moves on; to be called often.
+        """Continue the movement, or begin one if the arm has fallen; to be called often.
 
         Args:
-            joints: where the arm is, shape (6,) [rad].
-            powered: whether its motors pull: it is let go of then.
+            joints: Joint angles of the arm, shape (6,) [rad].
+            powered: Whether its motors have torque; the hand releases it then.
         """
         now = self._clock()
         if powered:

@@ -1,4 +1,4 @@
-"""Every way out of a program that holds an arm: hold, go to rest or grow weak, and only then off.
+"""Safe release of an arm: hold it, move it to rest or lower its torque, and only then switch off.
 
 Torque off in mid-air drops the arm, and a program that just ends leaves its motors energised.
 """
@@ -14,40 +14,41 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.hardware.errors import BusError, PortLost
+from envs.hardware.errors import BusError, PortLostError
 from envs.kinematics import JOINTS
 from envs.options import number, one_of
 
 FloatArray = NDArray[np.float64]
 
 WAYS = ("ramp", "rest", "release")
-"""Grow weak in place; move to rest first; or drop at once, which has to be asked for."""
+"""Ways of release: lower the torque in place; move to rest first; drop at once."""
 
 _LOG = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class NotArrived(RuntimeError):  # noqa: N818 - an event, not a mistake
+class NotArrivedError(RuntimeError):
     """A guarded motion ended before its target; the arm holds."""
 
 
 class Released(SystemExit):
-    """SIGTERM or SIGHUP came: ends the program through its `finally` clauses, as `sys.exit`."""
+    """End of the program on SIGTERM or SIGHUP, through its ``finally`` clauses."""
 
 
 @dataclass(frozen=True)
 class LettingGo:
-    """How an arm is let go of.
+    """Settings of the release of an arm.
 
     Attributes:
-        way: "ramp" lowers Torque_Limit to zero where the arm is; "rest" does so after a guarded
-            motion to `rest`; "release" switches the torque off at once, and the arm drops.
-        ramp_time: how long Torque_Limit takes to reach zero [s].
-        rest: joint angles, six of them [rad], within the workspace; for "rest" only.
+        way: Way of release: "ramp" lowers Torque_Limit to zero where the arm is; "rest" does so
+            after a guarded motion to ``rest``; "release" switches the torque off at once, and the
+            arm drops.
+        ramp_time: Time in which Torque_Limit reaches zero [s].
+        rest: Six joint angles within the workspace [rad]; for "rest" only.
 
     Raises:
-        TypeError: if `ramp_time` is no number.
-        ValueError: if an entry is out of its range, or `rest` is missing or of no use.
+        TypeError: If ``ramp_time`` is no number.
+        ValueError: If an entry is out of its range, or ``rest`` is missing or superfluous.
     """
 
     way: str = "ramp"
@@ -55,7 +56,7 @@ class LettingGo:
     rest: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Checks the entries."""
+        """Check the entries."""
         one_of("letting_go.way", self.way, WAYS)
         number("letting_go.ramp_time", self.ramp_time, 0.1, 30.0)
         if (self.way == "rest") != (self.rest is not None):
@@ -73,47 +74,47 @@ class LettingGo:
 
 
 class Holdable(Protocol):
-    """What letting go asks of an arm."""
+    """Arm that can be released safely."""
 
     def hold(self) -> None:
-        """Makes the present position the goal."""
+        """Make the current position the goal."""
         ...
 
     def move(self, joint_positions: FloatArray) -> None:
-        """Moves slowly through the safety layer; raises `NotArrived` where that ends short."""
+        """Move slowly through the safety layer; raise ``NotArrivedError`` if the way is blocked."""
         ...
 
     def ramp_down(self, seconds: float) -> None:
-        """Lowers the torque evenly to zero."""
+        """Lower the torque evenly to zero."""
         ...
 
     def release(self) -> None:
-        """Switches the torque off at once."""
+        """Switch the torque off at once."""
         ...
 
 
 def let_go(arm: Holdable, how: LettingGo) -> None:
-    """Lets go of an energised arm.
+    """Release an energised arm safely.
 
-    A motor that does not answer, or a way to rest that is blocked, shortens the way but not the
-    end: the arm grows weak where it is, and is released.
+    If a motor does not answer or the way to rest is blocked, the torque is lowered where the arm
+    is.
 
     Raises:
-        PortLost: if the port has gone away; the servos keep their last goals.
-        BusError: if the torque of a motor could not be switched off.
+        PortLostError: If the port has gone away; the servos keep their last goals.
+        BusError: If the torque of a motor could not be switched off.
     """
     if how.way != "release":
         try:
             arm.hold()
             if how.rest is not None:
                 arm.move(np.array(how.rest))
-        except PortLost:
+        except PortLostError:
             raise
-        except (BusError, NotArrived) as error:
+        except (BusError, NotArrivedError) as error:
             _LOG.error("the arm is let go of where it is: %s", error)
         try:
             arm.ramp_down(how.ramp_time)
-        except PortLost:
+        except PortLostError:
             raise
         except BusError as error:
             _LOG.error("the torque goes off without a ramp: %s", error)
@@ -121,19 +122,22 @@ def let_go(arm: Holdable, how: LettingGo) -> None:
 
 
 class Closable(Protocol):
-    """Something whose `close` lets go of an arm."""
+    """Object whose ``close`` releases an arm."""
 
     def close(self) -> None:
-        """Lets go; harmless the second time."""
+        """Release the arm; harmless the second time."""
         ...
 
 
-class EveryWayOut:
-    """Leads exceptions, signals that end a program, and every other end of it to `close()`.
+class SafeShutdown:
+    """Guard that calls ``close()`` on exceptions, signals and every other end of the program.
 
-    As a context manager, or with `install()` for a program that ends elsewhere. A signal that
-    comes while the arm is already being let go of is noted and does not break that off. Signals
-    can be caught in the main thread only; elsewhere the other ways remain.
+    Use it as a context manager, or with ``install()`` in a program that ends elsewhere. A signal
+    during the release is logged and does not interrupt it. Signals can be caught in the main thread
+    only; in other threads only exceptions and the interpreter's end are covered.
+
+    Args:
+        arm: Object whose ``close`` releases the arm.
     """
 
     def __init__(self, arm: Closable):
@@ -142,14 +146,14 @@ class EveryWayOut:
         self._before: dict[signal.Signals, Any] = {}
 
     def install(self) -> Self:
-        """Catches signals and the interpreter's end from now on."""
+        """Start to catch signals and the interpreter's end."""
         if threading.current_thread() is threading.main_thread():
             self._before = {each: signal.signal(each, self._caught) for each in _SIGNALS}
         atexit.register(self.leave)
         return self
 
     def leave(self) -> None:
-        """Lets go of the arm, undisturbed by signals, and gives the signals back."""
+        """Release the arm, undisturbed by signals, and restore the signal handlers."""
         if self._leaving:
             return
         self._leaving = True

@@ -1,8 +1,8 @@
-"""The last resort: a process of its own that lets go of an arm whose control process has died.
+"""Supervisor: a process of its own that releases an arm whose control process has died.
 
-`python -m envs.hardware.letting_go.supervisor --port PORT --ids 1 2 3 4 5 6` hears heartbeats
+``python -m envs.hardware.letting_go.supervisor --port PORT --ids 1 2 3 4 5 6`` reads heartbeats
 on its standard input. When that ends without a dismissal, as after a kill -9, or falls silent,
-it opens the port, makes the present positions the goals of all motors that are energised, and
+the supervisor opens the port, makes the current positions the goals of all energised motors, and
 after some seconds lowers their torque and switches it off. A port that is still in use is left
 to its user.
 """
@@ -21,7 +21,7 @@ from enum import Enum
 from envs.hardware.arm import arm_torque
 from envs.hardware.arm.arm_believed import BelievedReader
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import BusError, NoAnswer
+from envs.hardware.errors import BusError, NoAnswerError
 from envs.hardware.letting_go.supervisor_client import DISMISSAL, READY
 
 _LOG = logging.getLogger("envs.hardware.letting_go.supervisor")
@@ -30,7 +30,7 @@ _RETRY_SECONDS = 0.1
 
 
 class Life(Enum):
-    """What the control process's pipe says about it."""
+    """State of the control process, as its pipe shows it."""
 
     ALIVE = "a heartbeat came"
     SILENT = "no heartbeat came in time"
@@ -40,17 +40,17 @@ class Life(Enum):
 
 @dataclass(frozen=True)
 class Orders:
-    """What a supervisor is to do.
+    """Parameters of a supervisor.
 
     Attributes:
-        port: path of the arm's port.
-        baudrate: in bits per second.
-        servo_ids: the arm's motors.
-        silence: without a heartbeat for so long it tries to take over [s].
-        hold: how long it holds the arm where it is [s].
-        ramp: how long it then lowers the torque [s].
-        patience: how long it waits for a port that is away or in use, once the pipe is closed [s].
-        silent_port: how long it asks a port at which no motor answers, then [s].
+        port: Path of the arm's port.
+        baudrate: Bits per second.
+        servo_ids: Ids of the arm's motors.
+        silence: Time without a heartbeat after which the supervisor tries to take over [s].
+        hold: Time for which it holds the arm where it is [s].
+        ramp: Time in which it then lowers the torque [s].
+        patience: Longest wait for a lost or busy port, once the pipe is closed [s].
+        silent_port: Longest time then for a port at which no motor answers [s].
     """
 
     port: str
@@ -64,13 +64,13 @@ class Orders:
 
 
 class Pipe:
-    """The end of the pipe that heartbeats come out of."""
+    """Supervisor's end of the pipe with the heartbeats."""
 
     def __init__(self, descriptor: int):
         self._descriptor = descriptor
 
     def listen(self, seconds: float) -> Life:
-        """Waits for a sign of life for so long at most [s]."""
+        """Wait for a heartbeat for at most a time [s], and return the state of the process."""
         heard, _, _ = select.select([self._descriptor], [], [], seconds)
         if not heard:
             return Life.SILENT
@@ -81,10 +81,14 @@ class Pipe:
 
 
 def supervise(orders: Orders, pipe: Pipe) -> bool:
-    """Watches until dismissed, or until the arm was let go of.
+    """Watch until dismissed, or until the arm was released.
+
+    Args:
+        orders: Parameters of the supervisor.
+        pipe: Pipe with the heartbeats.
 
     Returns:
-        False if the arm could not be let go of within the patience.
+        False if the arm could not be released within the patience.
     """
     while True:
         life = pipe.listen(orders.silence)
@@ -98,15 +102,15 @@ def supervise(orders: Orders, pipe: Pipe) -> bool:
 
 
 def take_over(orders: Orders, pipe: Pipe, ended: bool) -> bool | None:
-    """Lets go of the arm as soon as its port is free.
+    """Release the arm as soon as its port is free.
 
     Args:
-        orders: what is to be done.
-        pipe: shows if the control process is alive after all.
-        ended: whether it is known not to be.
+        orders: Parameters of the supervisor.
+        pipe: Pipe, which shows whether the control process is alive after all.
+        ended: Whether the control process is known to have ended.
 
     Returns:
-        Whether the arm was let go of within the patience; None if the control process lives.
+        Whether the arm was released within the patience; None if the control process lives.
     """
     begun = time.monotonic()
     told, silent_since = False, None
@@ -116,8 +120,8 @@ def take_over(orders: Orders, pipe: Pipe, ended: bool) -> bool | None:
                 last_resort(orders, bus)
             return True
         except BusError as error:
-            # Motors without power hold nothing; and another device may have got the port's name.
-            silent = ended and isinstance(error, NoAnswer)
+            # Motors without power hold nothing, and the port's name may now be another device's.
+            silent = ended and isinstance(error, NoAnswerError)
             silent_since = (silent_since or time.monotonic()) if silent else None
             if silent_since is not None and time.monotonic() - silent_since > orders.silent_port:
                 _LOG.error("%s; nothing that could be let go of is heard there", error)
@@ -145,24 +149,24 @@ def take_over(orders: Orders, pipe: Pipe, ended: bool) -> bool | None:
 
 
 def last_resort(orders: Orders, bus: FeetechBus) -> None:
-    """Holds an arm where it is, then lowers its torque and switches it off.
+    """Hold an arm where it is, then lower its torque and switch it off.
 
-    Motors without torque keep none; motors that do not answer are left out.
+    Motors without torque stay without; motors that do not answer are skipped.
 
     Raises:
-        NoAnswer: if none answers, or one falls silent.
-        PortLost: if the port goes away.
+        NoAnswerError: If no motor answers, or one falls silent.
+        PortLostError: If the port goes away.
     """
     present = []
     for servo_id in orders.servo_ids:
         try:
             bus.ping(servo_id)
-        except NoAnswer as error:
+        except NoAnswerError as error:
             _LOG.error("%s", error)
             continue
         present.append(servo_id)
     if not present:
-        raise NoAnswer(bus.port, orders.servo_ids, "PING", 1)
+        raise NoAnswerError(bus.port, orders.servo_ids, "PING", 1)
     energised = arm_torque.energised(bus, present)
     if not energised:
         _LOG.warning("port %s: no motor is energised, nothing to let go of", orders.port)
@@ -178,7 +182,7 @@ def last_resort(orders: Orders, bus: FeetechBus) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the process; returns its exit status."""
+    """Run the supervisor and return its exit status."""
     parser = argparse.ArgumentParser(
         prog="envs.hardware.letting_go.supervisor", description=__doc__
     )
@@ -198,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         patience=given.patience,
     )
     logging.basicConfig(level=logging.INFO, format="supervisor: %(message)s")
-    # What ends a whole session of programs must not end the one that cleans up after them.
+    # A signal to the whole session must not end the process that cleans up after it.
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     sys.stdout.buffer.write(READY)

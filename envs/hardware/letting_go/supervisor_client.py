@@ -1,4 +1,4 @@
-"""The control process's end of its supervisor: starting it, showing life, dismissing it."""
+"""Supervisor client in the control process: start, heartbeats, dismissal."""
 
 import logging
 import os
@@ -10,26 +10,25 @@ from collections.abc import Sequence
 _LOG = logging.getLogger(__name__)
 
 BEAT = b"."
-"""Shows that the control process lives."""
+"""Heartbeat: the control process lives."""
 DISMISSAL = b"q"
-"""Says that the arm was let go of properly."""
+"""Dismissal: the arm was released properly."""
 READY = b"ready\n"
-"""What the supervisor says when nothing can keep it from acting any more."""
+"""Supervisor's message once it is ready to act."""
 
 _START_SECONDS = 60.0
 _END_SECONDS = 5.0
 
 
-class SupervisorLost(RuntimeError):  # noqa: N818 - an event, not a mistake
-    """There is no supervisor that would let go of the arm if this process died."""
+class SupervisorLostError(RuntimeError):
+    """There is no supervisor that would release the arm if this process died."""
 
 
 class Supervision:
-    """A supervisor process for one arm.
+    """Supervisor process for one arm.
 
-    It is told of life by a pipe, which the system closes when this process ends in whatever way.
-    A child that was forked from this process keeps the pipe open, and then only the missing
-    heartbeats tell: hence both.
+    It gets heartbeats through a pipe, which the system closes however this process ends. A child
+    that was forked from this process keeps the pipe open; then only the missing heartbeats tell.
     """
 
     def __init__(
@@ -43,20 +42,20 @@ class Supervision:
         ramp: float = 3.0,
         patience: float = 600.0,
     ):
-        """Starts the process and waits until it is ready.
+        """Start the process and wait until it is ready.
 
         Args:
-            port: path of the arm's port.
-            servo_ids: its motors.
-            baudrate: of the port, in bits per second.
-            silence: without a heartbeat for so long the supervisor tries to open the port [s],
-                which it cannot as long as this process has it open.
-            hold: how long it holds the arm where it is [s].
-            ramp: how long it then lowers the torque [s].
-            patience: how long it waits for a port that is away or in use [s].
+            port: Path of the arm's port.
+            servo_ids: Ids of the arm's motors.
+            baudrate: Bits per second of the port.
+            silence: Time without a heartbeat after which the supervisor tries to open the port
+                [s]; that fails as long as this process has it open.
+            hold: Time for which it holds the arm where it is [s].
+            ramp: Time in which it then lowers the torque [s].
+            patience: Longest wait for a lost or busy port [s].
 
         Raises:
-            SupervisorLost: if it does not start.
+            SupervisorLostError: If the supervisor does not start.
         """
         self._port = port
         options = {"silence": silence, "hold": hold, "ramp": ramp, "patience": patience}
@@ -64,7 +63,7 @@ class Supervision:
         command += ["--baudrate", str(baudrate), "--ids", *map(str, servo_ids)]
         for name, value in options.items():
             command += [f"--{name}", str(value)]
-        # A session of its own: what the terminal sends to this program's group ends only this one.
+        # A session of its own, so that signals of the terminal to this program do not reach it.
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
@@ -75,7 +74,7 @@ class Supervision:
         if not heard or self._process.stdout.readline() != READY:
             self._process.kill()
             self._process.wait()
-            raise SupervisorLost(
+            raise SupervisorLostError(
                 f"the supervisor of port {port} did not start within {_START_SECONDS:g} s: run "
                 f"'python -m envs.hardware.letting_go.supervisor --help' and see what it says"
             )
@@ -86,29 +85,29 @@ class Supervision:
         return self._process.pid
 
     def beat(self, needed: bool = True) -> None:
-        """Shows that this process lives.
+        """Send a heartbeat.
 
         Args:
-            needed: whether it matters that somebody hears it.
+            needed: Whether the supervisor is still needed.
 
         Raises:
-            SupervisorLost: if the supervisor is needed and has ended or hangs.
+            SupervisorLostError: If the supervisor is needed and has ended or hangs.
         """
         try:
             os.write(self._pipe, BEAT)
         except (BrokenPipeError, BlockingIOError) as error:
             if not needed:
                 return
-            raise SupervisorLost(
+            raise SupervisorLostError(
                 f"the supervisor of port {self._port} (process {self.pid}) has ended or hangs: "
-                "nobody would let go of the arm if this program died. Close the arm and start anew"
+                "nobody would release the arm if this program died. Close the arm and restart"
             ) from error
 
     def close(self, released: bool) -> None:
-        """Dismisses the supervisor, or leaves the arm to it.
+        """Dismiss the supervisor, or leave the arm to it.
 
         Args:
-            released: whether the arm was let go of properly; otherwise it acts at once.
+            released: Whether the arm was released properly; otherwise the supervisor acts at once.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
         if released:

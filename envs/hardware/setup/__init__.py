@@ -1,1 +1,1 @@
-"""Setting up an arm: motor ids, calibration, configuration."""
+"""Setup of an arm: motor ids, calibration, configuration."""

@@ -1,4 +1,4 @@
-"""What an arm has to be before it may move: complete, calibrated and configured."""
+"""Setup checks: an arm that may move is complete, calibrated and configured."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from envs.hardware.arm.arm_torque import energised, read_all
 from envs.hardware.bus.registers import MODEL_NUMBER, REGISTERS, Area
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import NoAnswer
+from envs.hardware.errors import NoAnswerError
 from envs.hardware.setup.calibration import Calibration
 
 _LOG = logging.getLogger(__name__)
@@ -16,16 +16,16 @@ _LOG = logging.getLogger(__name__)
 _LATER = 0.2  # [s]
 
 PHASE_MULTI_TURN = 0x10
-"""Phase bit of an angle that counts turns; the arm's joints know one turn only."""
+"""Phase bit of an angle that counts turns; the arm's joints have one turn only."""
 
 
 @dataclass(frozen=True)
 class ArmRegisters:
-    """What the motors of an arm are set to.
+    """Register values of an arm's motors.
 
     Attributes:
-        every: values of all its motors, by register.
-        gripper: those of the gripper alone.
+        every: Values of all motors, by register.
+        gripper: Values of the gripper alone, by register.
     """
 
     every: Mapping[str, int]
@@ -42,38 +42,38 @@ _EVERY = {
 }
 
 GRIPPER = {"Max_Torque_Limit": 500, "Protection_Current": 250, "Overload_Torque": 25}
-"""Registers of its gripper: half the torque, since it burns out when it stalls at full torque."""
+"""Registers of the gripper: half the torque, since it burns out when it stalls at full torque."""
 
 FOLLOWER = ArmRegisters(_EVERY | {"D_Coefficient": 32}, GRIPPER)
-"""Quick to answer, and soft enough not to shake."""
+"""Registers of a follower: quick to answer, and soft enough not to shake."""
 
 LEADER = ArmRegisters(_EVERY | {"D_Coefficient": 16}, {})
-"""A hand can lead its motors even while they pull; its handle has nothing to close on."""
+"""Registers of a leader: a hand can move it against its torque; its handle closes on nothing."""
 
 _CHANGES_THE_MOTION = ("Phase", "Operating_Mode")
 
 
 class ArmSetupError(RuntimeError):
-    """An arm that must not move as it is; the message says what to do."""
+    """The arm must not move as it is; the message says what to do."""
 
 
-class CalibrationMismatch(ArmSetupError):  # noqa: N818 - a state, not a mistake
-    """A calibration file that does not belong to what the motors hold."""
+class CalibrationMismatchError(ArmSetupError):
+    """The calibration file does not match the motors."""
 
 
 def identify(bus: FeetechBus, calibration: Calibration) -> dict[str, str]:
-    """Finds all motors of an arm and returns their firmware, such as "3.10", by joint.
+    """Find all motors of an arm and return their firmware, such as "3.10", by joint.
 
     Raises:
-        ArmSetupError: if joints are missing, or their motors are of another model.
-        ServoFault: if a motor reports an error.
-        PortLost: if the port has gone away.
+        ArmSetupError: If joints are missing, or their motors are of another model.
+        ServoFaultError: If a motor reports an error.
+        PortLostError: If the port has gone away.
     """
     missing, strangers = [], []
     for joint, motor in calibration.motors.items():
         try:
             model = _patiently_pinged(bus, motor.id)
-        except NoAnswer:
+        except NoAnswerError:
             missing.append(f"{joint} (motor {motor.id})")
             continue
         if model != MODEL_NUMBER:
@@ -96,21 +96,21 @@ def identify(bus: FeetechBus, calibration: Calibration) -> dict[str, str]:
 
 
 def _patiently_pinged(bus: FeetechBus, servo_id: int) -> int:
-    """Asks a motor for its model, and again a little later: a busy computer misses answers."""
+    """Ask a motor for its model, if need be twice, since a busy computer misses answers."""
     try:
         return bus.ping(servo_id)
-    except NoAnswer:
+    except NoAnswerError:
         time.sleep(_LATER)
         return bus.ping(servo_id)
 
 
 def check_calibration(bus: FeetechBus, calibration: Calibration) -> None:
-    """Compares a calibration with what the motors hold.
+    """Check a calibration against the motors' registers.
 
     Raises:
-        CalibrationMismatch: if they differ.
-        NoAnswer: if motors do not answer.
-        PortLost: if the port has gone away.
+        CalibrationMismatchError: If they differ.
+        NoAnswerError: If motors do not answer.
+        PortLostError: If the port has gone away.
     """
     differences = []
     for register, wanted in _calibrated(calibration).items():
@@ -122,7 +122,7 @@ def check_calibration(bus: FeetechBus, calibration: Calibration) -> None:
                     f"{wanted[motor.id]}"
                 )
     if differences:
-        raise CalibrationMismatch(
+        raise CalibrationMismatchError(
             f"the calibration is not that of the arm on port {bus.port}: {'; '.join(differences)}. "
             "Choose this arm's file; or, if the file is surely this arm's (a motor was replaced or "
             "another program wrote to it), write it to the motors; or calibrate anew"
@@ -130,13 +130,13 @@ def check_calibration(bus: FeetechBus, calibration: Calibration) -> None:
 
 
 def write_calibration(bus: FeetechBus, calibration: Calibration) -> None:
-    """Writes a calibration to the motors, whose torque has to be off: every angle changes.
+    """Write a calibration to the motors, whose torque has to be off, since every angle changes.
 
     Raises:
-        ArmSetupError: if a motor is energised, or does not take a value.
-        NoAnswer: if motors do not answer.
-        ServoFault: if a motor reports an error.
-        PortLost: if the port has gone away.
+        ArmSetupError: If a motor is energised, or does not take a value.
+        NoAnswerError: If motors do not answer.
+        ServoFaultError: If a motor reports an error.
+        PortLostError: If the port has gone away.
     """
     on = energised(bus, calibration.ids)
     if on:
@@ -151,15 +151,15 @@ def write_calibration(bus: FeetechBus, calibration: Calibration) -> None:
 def configure(
     bus: FeetechBus, calibration: Calibration, registers: ArmRegisters = FOLLOWER
 ) -> list[str]:
-    """Sets an arm's registers and returns what was changed, in words.
+    """Set the registers of an arm and return the changes, in words.
 
-    EEPROM wears out and is written only where it differs. An arm that is energised stays so.
+    EEPROM wears out and is written only where it differs. An energised arm stays energised.
 
     Raises:
-        ArmSetupError: if a motor does not take a value, or if one that is energised would move.
-        NoAnswer: if motors do not answer.
-        ServoFault: if a motor reports an error.
-        PortLost: if the port has gone away.
+        ArmSetupError: If a motor does not take a value, or an energised one would move.
+        NoAnswerError: If motors do not answer.
+        ServoFaultError: If a motor reports an error.
+        PortLostError: If the port has gone away.
     """
     ids = calibration.ids
     phases = read_all(bus, "Phase", ids)
@@ -174,7 +174,7 @@ def configure(
 
 
 def _calibrated(calibration: Calibration) -> dict[str, dict[int, int]]:
-    """What the motors hold of a calibration: values by motor id, by register."""
+    """Return the registers of a calibration: values by motor id, by register."""
     motors = calibration.motors.values()
     return {
         "Homing_Offset": {motor.id: motor.homing_offset for motor in motors},
@@ -186,7 +186,7 @@ def _calibrated(calibration: Calibration) -> dict[str, dict[int, int]]:
 def _write_where_different(
     bus: FeetechBus, calibration: Calibration, register: str, wanted: dict[int, int]
 ) -> list[str]:
-    """Brings one register of some motors to its values and returns what was changed, in words."""
+    """Set one register of some motors and return the changes, in words."""
     found = read_all(bus, register, list(wanted))
     different = [i for i in wanted if found[i] != wanted[i]]
     if not different:
@@ -222,6 +222,6 @@ def _write_where_different(
 
 
 def _names(calibration: Calibration, servo_ids: Iterable[int]) -> str:
-    """The motors' joints and ids."""
+    """Return the joints and ids of motors, in words."""
     joints = {motor.id: joint for joint, motor in calibration.motors.items()}
     return ", ".join(f"{joints[i]} (motor {i})" for i in servo_ids)

@@ -1,4 +1,4 @@
-"""Calibration of an SO101: LeRobot's file of it, and the way between servo ticks and radians."""
+"""Calibration of an SO101: LeRobot's file format, and conversion between ticks and radians."""
 
 import json
 import os
@@ -14,10 +14,10 @@ from envs.hardware.bus.registers import TICKS_PER_TURN
 from envs.kinematics import JOINTS
 
 MIDDLE = 2047
-"""Position that homing gives the middle of a joint's travel [ticks]."""
+"""Position at the middle of a joint's travel after homing [ticks]."""
 
 LARGEST_OFFSET = 2047
-"""Magnitude that the servo's Homing_Offset holds [ticks]."""
+"""Largest magnitude of the servo's Homing_Offset [ticks]."""
 
 _HIGHEST = TICKS_PER_TURN - 1
 _RADIANS_PER_TICK = 2 * np.pi / TICKS_PER_TURN
@@ -26,19 +26,19 @@ _GRIPPER = JOINTS.index("gripper")
 
 
 class CalibrationError(ValueError):
-    """A calibration that cannot be read or used; the message says why and what to do."""
+    """The calibration cannot be read or used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class MotorCalibration:
-    """One motor's part of a calibration, as LeRobot writes it.
+    """Calibration of one motor, as LeRobot writes it.
 
     Attributes:
-        id: on the bus.
+        id: Id on the bus.
         drive_mode: 1 where the joint turns against its servo.
-        homing_offset: what the servo subtracts from its encoder [ticks].
-        range_min: lowest position [ticks].
-        range_max: highest position [ticks].
+        homing_offset: Offset that the servo subtracts from its encoder [ticks].
+        range_min: Lowest position [ticks].
+        range_max: Highest position [ticks].
     """
 
     id: int
@@ -49,18 +49,18 @@ class MotorCalibration:
 
 
 class Calibration:
-    """Six motors' calibrations, and joint angles from ticks with them.
+    """Calibration of six motors, which converts between ticks and joint angles.
 
     A joint's zero is the middle of its range, as in the arm's model. The gripper's range is mapped
     onto the model's, closed to open, since its zero is not the middle.
 
     Args:
-        motors: by joint name.
-        joint_limits: the model's lowest and highest angles, each of shape (6,) [rad].
-        source: where it comes from, for errors.
+        motors: Calibration of each motor, by joint name.
+        joint_limits: Lowest and highest angles of the model, each of shape (6,) [rad].
+        source: Origin of the calibration, for errors.
 
     Raises:
-        CalibrationError: a joint is missing, an id comes twice, or a number is out of its range.
+        CalibrationError: If a joint is missing, an id appears twice, or a number is out of range.
     """
 
     def __init__(
@@ -97,17 +97,17 @@ class Calibration:
         return tuple(motor.id for motor in self.motors.values())
 
     def to_radians(self, ticks: ArrayLike) -> NDArray[np.float64]:
-        """Joint angles [rad] of positions, shape (6,) [ticks]."""
+        """Convert positions, shape (6,) [ticks], to joint angles [rad]."""
         angles: NDArray[np.float64] = (np.asarray(ticks, np.float64) - self._zero) * self._scale
         return angles
 
     def to_ticks(self, angles: ArrayLike) -> NDArray[np.int64]:
-        """Positions [ticks] of joint angles, shape (6,) [rad], kept within each motor's range."""
+        """Convert joint angles, shape (6,) [rad], to positions in each motor's range [ticks]."""
         ticks = np.asarray(angles, np.float64) / self._scale + self._zero
         return np.clip(np.rint(ticks), self._low, self._high).astype(np.int64)
 
     def save(self, path: Path) -> None:
-        """Writes LeRobot's JSON; an earlier file stays until the new one is whole."""
+        """Write LeRobot's JSON; an earlier file stays until the new one is complete."""
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.tmp")
         text = json.dumps({name: asdict(motor) for name, motor in self.motors.items()}, indent=4)
@@ -119,13 +119,13 @@ class Calibration:
 
 
 def calibration_path(kind: str, name: str, identifier: str, home: Path | None = None) -> Path:
-    """Where LeRobot keeps a calibration.
+    """Return the path at which LeRobot keeps a calibration.
 
     Args:
         kind: "robots" for a follower, "teleoperators" for a leader.
-        name: of the device's type, e.g. "so101_follower" or "so_follower".
-        identifier: the user's own name of the arm.
-        home: the user's home folder; None asks the system.
+        name: Name of the device's type, e.g. "so101_follower" or "so_follower".
+        identifier: User's own name of the arm.
+        home: User's home folder; None asks the system.
     """
     return (home or Path.home()) / _FOLDER / kind / name / f"{identifier}.json"
 
@@ -133,11 +133,11 @@ def calibration_path(kind: str, name: str, identifier: str, home: Path | None = 
 def read_calibration(
     path: Path, joint_limits: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> Calibration:
-    """Reads LeRobot's JSON.
+    """Read LeRobot's JSON.
 
     Raises:
-        CalibrationError: there is no such file, or it is none of a calibration; the message names
-            the file and the joint at fault.
+        CalibrationError: If the file is missing or holds no calibration; the message names the
+            file and the joint at fault.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

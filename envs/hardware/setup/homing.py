@@ -1,4 +1,4 @@
-"""From a sweep of the joints to a calibration: middles, offsets and ranges, whatever wraps."""
+"""Homing: calibration from a sweep of the joints, wherever their encoders wrap."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from envs.hardware.setup.calibration import (
 from envs.kinematics import JOINTS
 
 FULL_TURN = "wrist_roll"
-"""The joint that turns freely: it is not swept, its range is the whole turn."""
+"""Joint that turns freely: it is not swept, its range is the whole turn."""
 
 SMALLEST_SHARE = 0.7
-"""A sweep must cover this share of a joint's nominal travel."""
+"""Share of a joint's nominal travel that a sweep must cover."""
 
 _HALF_TURN = TICKS_PER_TURN // 2
 
 
 class Sweep:
-    """Follows one joint's encoder while a person moves it through its travel.
+    """Sweep of one joint: its encoder while a person moves it through its travel.
 
-    The encoder jumps by a whole turn where it wraps. Steps of less than half a turn between two
-    readings are told apart from that jump, so that a wrap inside the travel does no harm.
+    The encoder jumps by a whole turn where it wraps. Steps between two readings are shorter than
+    half a turn, which tells them apart from that jump: a wrap inside the travel does no harm.
     """
 
     def __init__(self) -> None:
@@ -36,10 +36,10 @@ class Sweep:
         self._low = self._high = 0
 
     def add(self, encoder: int) -> None:
-        """Takes in a reading of the encoder without offset, 0 to 4095 [ticks].
+        """Add a reading of the encoder without offset, 0 to 4095 [ticks].
 
         Raises:
-            CalibrationError: it is none.
+            CalibrationError: If the reading is out of range.
         """
         if not 0 <= encoder < TICKS_PER_TURN:
             raise CalibrationError(f"an encoder reads 0 to {TICKS_PER_TURN - 1}, got {encoder}")
@@ -55,12 +55,12 @@ class Sweep:
 
     @property
     def travel(self) -> int:
-        """How far the joint has been moved [ticks]."""
+        """Travel of the joint so far [ticks]."""
         return self._high - self._low
 
     @property
     def middle(self) -> int:
-        """Encoder reading, unwrapped, in the middle of the travel [ticks]."""
+        """Unwrapped encoder reading in the middle of the travel [ticks]."""
         return (self._low + self._high) // 2
 
     @property
@@ -71,11 +71,11 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far one joint's sweep has come.
+    """Progress of a joint's sweep.
 
     Attributes:
-        travel: covered so far [ticks].
-        needed: at least to be covered [ticks].
+        travel: Travel so far [ticks].
+        needed: Least travel that the sweep must cover [ticks].
     """
 
     travel: int
@@ -88,11 +88,11 @@ class Progress:
 
 
 def homing_offset(middle: int) -> int:
-    """The offset that makes an encoder reading `MIDDLE` [ticks].
+    """Return the offset with which an encoder reading becomes ``MIDDLE`` [ticks].
 
     The servo reports its encoder minus the offset, modulo a turn. Offsets a turn apart mean the
-    same, so that one within ±2047 is always to be had but for exactly half a turn, where the one
-    next to it is taken: a tick is 0.09 degrees.
+    same, so that there is always one within ±2047, except for exactly half a turn, where the
+    neighbouring value is taken: a tick is 0.09 degrees.
     """
     offset = (middle - MIDDLE + _HALF_TURN) % TICKS_PER_TURN - _HALF_TURN
     return max(offset, -LARGEST_OFFSET)
@@ -101,11 +101,11 @@ def homing_offset(middle: int) -> int:
 def progress(
     sweeps: Mapping[str, Sweep], nominal_travel: Mapping[str, float]
 ) -> dict[str, Progress]:
-    """How far each swept joint has come.
+    """Return the progress of each joint that has to be swept.
 
     Args:
-        sweeps: by joint name.
-        nominal_travel: of the arm's model by joint name [rad].
+        sweeps: Sweeps by joint name.
+        nominal_travel: Travel in the arm's model, by joint name [rad].
     """
     return {
         name: Progress(
@@ -120,19 +120,19 @@ def progress(
 def calibrated(
     sweeps: Mapping[str, Sweep], nominal_travel: Mapping[str, float], ids: Mapping[str, int]
 ) -> dict[str, MotorCalibration]:
-    """The calibration that sweeps of all joints come to.
+    """Compute the calibration from sweeps of all joints.
 
     Args:
-        sweeps: by joint name; of `FULL_TURN` one reading in its middle is enough.
-        nominal_travel: of the arm's model by joint name [rad].
-        ids: on the bus by joint name.
+        sweeps: Sweeps by joint name; for ``FULL_TURN`` one reading in its middle is enough.
+        nominal_travel: Travel in the arm's model, by joint name [rad].
+        ids: Motor ids by joint name.
 
     Returns:
-        By joint name in the order of the joints.
+        The motors' calibrations by joint name, in the order of the joints.
 
     Raises:
-        CalibrationError: a joint was not read, not moved far enough, or farther than a turn; the
-            message says which and what to do.
+        CalibrationError: If a joint was not read, not moved far enough, or farther than a turn;
+            the message says which and what to do.
     """
     for name in JOINTS:
         if name not in sweeps or not sweeps[name].started:

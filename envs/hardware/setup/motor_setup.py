@@ -1,7 +1,7 @@
-"""Finds the one motor that is connected, whatever it is set to, and gives it its id and rate.
+"""Motor setup: search for the one connected motor, and assignment of its id and rate.
 
-Nothing is remembered between calls: what a motor still needs is read from the motor, so that a
-setup that was killed between any two writes is simply done again.
+No state is kept between calls: what a motor still needs is read from the motor, so that a setup
+that was killed between any two writes is simply repeated.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ from envs.hardware.bus.packets import HIGHEST_ID, OVERHEAD
 from envs.hardware.bus.registers import MODEL_NUMBER
 from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.bus.transactions import BusCounters
-from envs.hardware.errors import NoAnswer, PortLost, ServoFault
+from envs.hardware.errors import NoAnswerError, PortLostError, ServoFaultError
 
 ARM_BAUDRATE = 1_000_000
-"""What an arm talks at, and what the factory sets [bit/s]; code 0 of Baud_Rate."""
+"""Rate of an arm and of factory-new motors [bit/s]; code 0 of Baud_Rate."""
 OTHER_BAUDRATES = (500_000, 250_000, 128_000, 115_200, 76_800, 57_600, 38_400, 19_200)
-"""Where else a motor may be [bit/s], by the codes 1 to 7 of Baud_Rate.
+"""Other rates that a motor may have [bit/s], by the codes 1 to 7 of Baud_Rate.
 
-Code 5 is 76 800 in the vendor's table and 57 600 in LeRobot's: both are looked at.
+Code 5 is 76 800 in the vendor's table and 57 600 in LeRobot's: both are tried.
 """
 FACTORY_ID = 1
-"""Every new motor has it."""
+"""Id of every factory-new motor."""
 
 OpenBus = Callable[[int], FeetechBus]
-"""Opens the bus at so many bits per second; raises PortLost, or ValueError for an odd rate."""
+"""Function that opens the bus at a rate [bit/s].
+
+It raises PortLostError, or ValueError for a rate that the adapter lacks.
+"""
 
 _ARM_BAUD_CODE = 0
 _READINGS = 3
@@ -40,7 +43,7 @@ Result = TypeVar("Result")
 
 
 class MotorSetupError(RuntimeError):
-    """No motor, or none that can be set up as it is connected; the message says what to do."""
+    """There is no motor that can be set up as connected; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class FoundMotor:
     """The one motor that is connected.
 
     Attributes:
-        servo_id: that it has.
-        baudrate: that it talks at [bit/s].
+        servo_id: Current id of the motor.
+        baudrate: Current rate of the motor [bit/s].
     """
 
     servo_id: int
@@ -57,16 +60,16 @@ class FoundMotor:
 
 
 def find_motor(open_bus: OpenBus, on_other_rates: Callable[[], None]) -> FoundMotor:
-    """Finds the only motor that is connected; takes 1 s, or 10 s where it is not at 1 Mbaud.
+    """Find the only connected motor; takes 1 s, or 10 s where it is not at 1 Mbaud.
 
     Args:
-        open_bus: opens the bus, which nobody else has open.
-        on_other_rates: called once before the search goes on at other rates.
+        open_bus: Function that opens the bus, which must be closed.
+        on_other_rates: Function called once before the search continues at other rates.
 
     Raises:
-        MotorSetupError: there is none, more than one, or one that is no STS3215.
-        NoAnswer: if it fell silent after it was found.
-        PortLost: if the port is not there or has gone away.
+        MotorSetupError: If there is no motor, more than one, or one that is no STS3215.
+        NoAnswerError: If the motor fell silent after it was found.
+        PortLostError: If the port is missing or has gone away.
     """
     with open_bus(ARM_BAUDRATE) as bus:
         port = bus.port
@@ -79,7 +82,7 @@ def find_motor(open_bus: OpenBus, on_other_rates: Callable[[], None]) -> FoundMo
     for rate in OTHER_BAUDRATES:
         try:
             bus = open_bus(rate)
-        except (PortLost, ValueError):  # not every adapter has every rate
+        except (PortLostError, ValueError):  # not every adapter has every rate
             refused.append(rate)
             continue
         with bus:
@@ -97,19 +100,19 @@ def find_motor(open_bus: OpenBus, on_other_rates: Callable[[], None]) -> FoundMo
 
 
 def assign_id(open_bus: OpenBus, motor: FoundMotor, servo_id: int) -> None:
-    """Gives the only connected motor its id and 1 Mbaud, and reads both back.
+    """Give the only connected motor its id and 1 Mbaud, and read both back.
 
-    First its torque goes off. A motor that has all that already is only locked and read.
+    The torque is switched off first. A motor that is already set up is only locked and read.
 
     Args:
-        open_bus: opens the bus, which nobody else has open.
-        motor: as it was found.
-        servo_id: its new id.
+        open_bus: Function that opens the bus, which must be closed.
+        motor: Motor as it was found.
+        servo_id: New id of the motor.
 
     Raises:
-        MotorSetupError: another motor has the new id, or the motor did not take what was written.
-        NoAnswer: if the motor fell silent.
-        PortLost: if the port has gone away.
+        MotorSetupError: If another motor has the new id, or the motor did not keep a value.
+        NoAnswerError: If the motor fell silent.
+        PortLostError: If the port has gone away.
     """
     if motor.baudrate != ARM_BAUDRATE:
         with open_bus(motor.baudrate) as bus:
@@ -130,20 +133,20 @@ def assign_id(open_bus: OpenBus, motor: FoundMotor, servo_id: int) -> None:
 
 
 def already_set(bus: FeetechBus, servo_id: int) -> bool:
-    """Whether a motor has this id; others may be connected. Locks one that was left unlocked.
+    """Return whether a motor has this id, and lock it if it was left unlocked.
 
     Args:
-        bus: open at 1 Mbaud.
-        servo_id: to look for.
+        bus: Bus at 1 Mbaud; other motors may be connected.
+        servo_id: Id to look for.
 
     Raises:
-        MotorSetupError: if it is no STS3215, or perhaps two motors have the id.
-        NoAnswer: if the motor fell silent after it was found.
-        PortLost: if the port has gone away.
+        MotorSetupError: If the motor is no STS3215, or perhaps two motors have the id.
+        NoAnswerError: If the motor fell silent after it was found.
+        PortLostError: If the port has gone away.
     """
     try:
         _identify(bus, servo_id)
-    except NoAnswer:
+    except NoAnswerError:
         return False
     if not _read(bus, servo_id, "Lock"):
         write_all(bus, "Lock", {servo_id: 1})
@@ -151,12 +154,12 @@ def already_set(bus: FeetechBus, servo_id: int) -> bool:
 
 
 def _answering(bus: FeetechBus) -> list[int]:
-    """The ids that answer at the rate of the bus."""
+    """Return the ids that answer at the rate of the bus."""
     return _undisturbed(bus, bus.broadcast_ping, "garbled answers")
 
 
 def _only(bus: FeetechBus, ids: Sequence[int]) -> int:
-    """The id of the one motor among those that answer."""
+    """Return the only id that answers."""
     if len(ids) > 1:
         raise MotorSetupError(
             f"motors {', '.join(map(str, ids))} answer on port {bus.port}: unplug all but one"
@@ -166,7 +169,7 @@ def _only(bus: FeetechBus, ids: Sequence[int]) -> int:
 
 
 def _identify(bus: FeetechBus, servo_id: int) -> None:
-    """Refuses another model, and motors that share an id."""
+    """Refuse another model and motors that share an id."""
     garbled = f"garbled answers from motor {servo_id}"
     model = _undisturbed(bus, lambda: bus.ping(servo_id), garbled)
     if model != MODEL_NUMBER:
@@ -175,7 +178,7 @@ def _identify(bus: FeetechBus, servo_id: int) -> None:
             "(STS3215): it was left as it is; connect an STS3215 in its place"
         )
 
-    # Two motors may answer a ping bit by bit alike, at the same moment. Their positions differ.
+    # Two motors may answer a ping alike and at the same moment, but their positions differ.
     def read() -> None:
         for _ in range(_READINGS):
             bus.read_telemetry([servo_id])
@@ -184,19 +187,22 @@ def _identify(bus: FeetechBus, servo_id: int) -> None:
 
 
 def _undisturbed(bus: FeetechBus, ask: Callable[[], Result], garbled: str) -> Result:
-    """Asks, once more if there was garbage among the answers; that does happen once.
+    """Ask, and ask once more if there was garbage among the answers.
 
-    `garbled` says what was wrong where it happens twice.
+    Args:
+        bus: Bus that is asked.
+        ask: Function that asks.
+        garbled: Description of garbage that comes twice, for the error.
 
     Raises:
-        MotorSetupError: if there was garbage both times.
-        NoAnswer: if there was silence.
+        MotorSetupError: If there was garbage both times.
+        NoAnswerError: If there was silence.
     """
     for _ in range(2):
         before = replace(bus.counters)
         try:
             result = ask()
-        except NoAnswer:
+        except NoAnswerError:
             if not _garbled(bus, before):
                 raise
             continue
@@ -209,7 +215,7 @@ def _undisturbed(bus: FeetechBus, ask: Callable[[], Result], garbled: str) -> Re
 
 
 def _garbled(bus: FeetechBus, before: BusCounters) -> bool:
-    """Whether bytes came since then that belong to no answer."""
+    """Return whether bytes that belong to no answer were received since ``before``."""
     if bus.counters.bad_packets > before.bad_packets:
         return True
     stray = bus.counters.discarded_bytes - before.discarded_bytes
@@ -218,33 +224,33 @@ def _garbled(bus: FeetechBus, before: BusCounters) -> bool:
 
 
 def _hears_itself(bus: FeetechBus) -> bool:
-    """Whether the adapter echoes; a READ shows it, even where nobody answers."""
+    """Return whether the adapter echoes; a READ shows that even without an answer."""
     if not bus.counters.echoes:
-        with contextlib.suppress(NoAnswer, ServoFault):
+        with contextlib.suppress(NoAnswerError, ServoFaultError):
             bus.read(HIGHEST_ID, "ID")
     return bus.counters.echoes > 0
 
 
 def _unlock(bus: FeetechBus, servo_id: int) -> None:
-    """Torque off first: switching it on later would lock the EEPROM again."""
+    """Unlock the EEPROM, with the torque off: switching it on would lock the EEPROM again."""
     write_all(bus, "Torque_Enable", {servo_id: 0})
     write_all(bus, "Lock", {servo_id: 0})
 
 
 def _set_moving(bus: FeetechBus, servo_id: int, name: str, value: int) -> None:
-    """Writes ID or Baud_Rate; the confirmation may come from where nobody listens yet."""
-    with contextlib.suppress(NoAnswer):
+    """Write ID or Baud_Rate, whose confirmation may come with the new id or rate."""
+    with contextlib.suppress(NoAnswerError):
         write_all(bus, name, {servo_id: value})
 
 
 def _await(bus: FeetechBus, servo_id: int) -> None:
-    """Waits until a motor answers that was given this id or the rate of the bus."""
+    """Wait until a motor with a new id or rate answers."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
             bus.ping(servo_id)
             return
-        except NoAnswer as error:
+        except NoAnswerError as error:
             if time.monotonic() > deadline:
                 raise MotorSetupError(
                     f"the motor does not answer as motor {servo_id} at {ARM_BAUDRATE} baud on "
@@ -253,10 +259,10 @@ def _await(bus: FeetechBus, servo_id: int) -> None:
 
 
 def _require_free(bus: FeetechBus, servo_id: int) -> None:
-    """Two motors with one id could only be parted by hand."""
+    """Refuse an id that another motor has: two motors with one id can only be unplugged."""
     try:
         bus.ping(servo_id)
-    except NoAnswer:
+    except NoAnswerError:
         return
     raise MotorSetupError(
         f"another motor on port {bus.port} has id {servo_id} already: unplug all but one"
@@ -268,7 +274,7 @@ def _read(bus: FeetechBus, servo_id: int, name: str) -> int:
 
 
 def _verify(bus: FeetechBus, servo_id: int) -> None:
-    """Reads back what was written."""
+    """Check what was written."""
     held = {name: _read(bus, servo_id, name) for name in ("ID", "Baud_Rate", "Lock")}
     held["Model_Number"] = bus.ping(servo_id)
     wanted = {"ID": servo_id, "Baud_Rate": _ARM_BAUD_CODE, "Lock": 1, "Model_Number": MODEL_NUMBER}

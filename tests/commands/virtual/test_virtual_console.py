@@ -17,7 +17,7 @@ from e2hil_rllib.commands.cli.app import app
 from e2hil_rllib.commands.virtual.virtual import take_turns
 from e2hil_rllib.commands.virtual.virtual_console import HELP, VirtualConsole, fault_lines
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import BusError, PortLost
+from envs.hardware.errors import BusError, PortLostError
 from envs.virtual.line_faults import FaultRates
 from envs.virtual.mjpeg import Fault
 from envs.virtual.virtual_hand import VirtualHand
@@ -61,7 +61,7 @@ def test_a_cable_is_pulled_and_plugged_in_at_the_same_link(
 ) -> None:
     for name, arm in (("follower", so101.follower), ("leader", so101.leader)):
         assert console.carry_out(f"unplug {name}") == [f"{name}: unplugged"]
-        with pytest.raises(PortLost):
+        with pytest.raises(PortLostError):
             FeetechBus(str(arm.link))
         assert console.carry_out(f"plug {name}") == [f"{name}: plugged in at {arm.link}"]
         with FeetechBus(str(arm.link), margin=0.05) as bus:

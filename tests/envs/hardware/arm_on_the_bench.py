@@ -1,4 +1,4 @@
-"""A calibrated virtual follower, and what its servos' log says."""
+"""Calibrated virtual follower, and what its servos logged."""
 
 from collections.abc import Iterable
 
@@ -17,7 +17,7 @@ _TICKS = 4096 / (2 * np.pi)
 
 
 def calibration(**reversed_joints: bool) -> Calibration:
-    """Every joint with the model's travel around tick 2047, the gripper too."""
+    """Return a calibration with the model's travel of every joint around tick 2047."""
     motors = {}
     for place, name in enumerate(JOINTS):
         half = round((LIMITS[1][place] - LIMITS[0][place]) / 2 * _TICKS)
@@ -27,13 +27,13 @@ def calibration(**reversed_joints: bool) -> Calibration:
 
 
 def encoders(joints: Iterable[float]) -> list[float]:
-    """Angles of the servos' encoders from their middle, for joint angles [rad]."""
+    """Return the encoders' angles from their middle for joint angles [rad]."""
     ticks = calibration().to_ticks(np.array(list(joints)))
     return [float((tick - 2047) / _TICKS) for tick in ticks]
 
 
 def follower(joints: Iterable[float] = HOME) -> tuple[VirtualChain, KinematicPlant]:
-    """Six servos of the factory with the calibration in them, at joint angles [rad]."""
+    """Return six factory-new servos that hold the calibration, at joint angles [rad]."""
     plant = KinematicPlant(encoders(joints))
     chain = VirtualChain(IDS, plant)
     for servo, motor in zip(chain.servos, calibration().motors.values(), strict=True):
@@ -43,23 +43,23 @@ def follower(joints: Iterable[float] = HOME) -> tuple[VirtualChain, KinematicPla
 
 
 def goals(port: VirtualPort, torque: bool | None = True) -> list[GoalEvent]:
-    """What the servos were told to pull to."""
+    """Return the goals that the servos received, with torque on, off or (None) either."""
     events = port.call(lambda: list(port.chain.goals))
     return [event for event in events if torque is None or event.torque is torque]
 
 
 def registers(port: VirtualPort, name: str) -> list[int]:
-    """A register of all servos."""
+    """Return a register of all servos."""
     return port.call(lambda: [servo.get(name) for servo in port.chain.servos])
 
 
 def largest_pull(events: Iterable[GoalEvent]) -> int:
-    """How far a goal was from where its servo was, at most [ticks]."""
+    """Return the largest distance of a goal from its servo's position [ticks]."""
     return max(abs(event.goal - event.present) for event in events)
 
 
 def largest_step(events: Iterable[GoalEvent]) -> int:
-    """How far a servo's goal was from its goal before, at most [ticks]."""
+    """Return the largest change between consecutive goals of a servo [ticks]."""
     last: dict[int, int] = {}
     largest = 0
     for event in events:
@@ -69,7 +69,7 @@ def largest_step(events: Iterable[GoalEvent]) -> int:
 
 
 def watch_torque(port: VirtualPort) -> list[tuple[float, int, int]]:
-    """Writes down time, Torque_Limit and Torque_Enable of the shoulder whenever they change."""
+    """Log time, Torque_Limit and Torque_Enable of the shoulder whenever they change."""
     log: list[tuple[float, int, int]] = []
     step = port.chain.advance
 

@@ -1,4 +1,4 @@
-"""The physical arm, against virtual servos on a pseudo-terminal."""
+"""Physical follower with virtual servos on a pseudo-terminal."""
 
 import dataclasses
 import time
@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from envs.hardware.arm.arm_link import ArmUnreadable
+from envs.hardware.arm.arm_link import ArmUnreadableError
 from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.bus.telemetry import Telemetry
-from envs.hardware.errors import PortLost
-from envs.hardware.feetech_arm import ArmSettings, FeetechArm, TorqueOff
-from envs.hardware.letting_go.letting_go import LettingGo, NotArrived
+from envs.hardware.errors import PortLostError
+from envs.hardware.feetech_arm import ArmSettings, FeetechArm, TorqueOffError
+from envs.hardware.letting_go.letting_go import LettingGo, NotArrivedError
 from envs.hardware.setup import arm_setup
-from envs.hardware.setup.arm_setup import ArmSetupError, CalibrationMismatch
+from envs.hardware.setup.arm_setup import ArmSetupError, CalibrationMismatchError
 from envs.kinematics import HOME, JOINTS
 from envs.safety import SafetyLimits
 from envs.virtual.line_faults import FaultRates
@@ -71,7 +71,7 @@ def moved(**by: float) -> np.ndarray:
     return HOME + [by.get(joint, 0.0) for joint in JOINTS]
 
 
-def test_connecting_configures_the_motors_and_moves_nothing(
+def test_connect_configures_the_motors_and_moves_nothing(
     arm: FeetechArm, port: VirtualPort
 ) -> None:
     port.call(lambda: port.chain.servo(2).set("Phase", 12 | 0x10))
@@ -112,7 +112,7 @@ def test_missing_joints_are_named(arm: FeetechArm, port: VirtualPort) -> None:
         arm.connect()
 
 
-def test_a_foreign_motor_is_named(arm: FeetechArm, port: VirtualPort) -> None:
+def test_a_motor_of_another_model_is_named(arm: FeetechArm, port: VirtualPort) -> None:
     port.call(lambda: port.chain.servo(5).set("Model_Number", 1545))
     with pytest.raises(ArmSetupError, match=r"wrist_roll \(motor 5\) is model 1545.*777"):
         arm.connect()
@@ -123,7 +123,7 @@ def test_a_calibration_of_another_arm_is_refused(
     arm: FeetechArm, port: VirtualPort, name: str
 ) -> None:
     port.call(lambda: port.chain.servo(2).set(name, 77))
-    with pytest.raises(CalibrationMismatch, match=rf"shoulder_lift \(motor 2\) has {name} 77"):
+    with pytest.raises(CalibrationMismatchError, match=rf"shoulder_lift \(motor 2\) has {name} 77"):
         arm.connect()
     assert goals(port, torque=None) == []
 
@@ -150,9 +150,7 @@ def test_a_motor_that_would_move_by_its_new_mode_is_left_alone(
     assert registers(port, "Operating_Mode")[2] == 1
 
 
-def test_torque_comes_without_a_jump_whatever_the_old_goals_are(
-    arm: FeetechArm, port: VirtualPort
-) -> None:
+def test_torque_on_does_not_jump_whatever_the_old_goals(arm: FeetechArm, port: VirtualPort) -> None:
     arm.connect()
     port.call(lambda: [servo.set("Goal_Position", 1000) for servo in port.chain.servos])
     port.call(lambda: [servo.set("Torque_Limit", 0) for servo in port.chain.servos])
@@ -172,7 +170,7 @@ def test_an_arm_found_energised_is_held_where_it_is(port: VirtualPort) -> None:
     assert registers(port, "Torque_Enable") == [0] * 6
 
 
-def test_readings_have_the_joints_directions_and_units(
+def test_readings_have_the_directions_and_units_of_the_joints(
     port: VirtualPort, plant: KinematicPlant
 ) -> None:
     bus = FeetechBus(port.path, margin=MARGIN)
@@ -207,12 +205,12 @@ def test_a_reset_is_slow_and_arrives(arm: FeetechArm, port: VirtualPort) -> None
     assert largest_pull(goals(port)) < 80, "no goal is far from its joint"
 
 
-def test_a_blocked_way_is_told_with_the_joint(
+def test_a_blocked_way_is_an_error_with_the_joint(
     arm: FeetechArm, port: VirtualPort, plant: KinematicPlant
 ) -> None:
     arm.connect()
     port.call(lambda: plant.block(0))
-    with pytest.raises(NotArrived, match=r"shoulder_pan stays 0\.[45]\d rad from its target"):
+    with pytest.raises(NotArrivedError, match=r"shoulder_pan stays 0\.[45]\d rad from its target"):
         arm.reset(moved(shoulder_pan=0.5))
 
 
@@ -263,7 +261,7 @@ def test_lost_and_damaged_packets_do_not_end_a_run(port: VirtualPort) -> None:
     arm.close()
 
 
-def test_a_dead_motor_holds_the_arm_and_then_ends_the_run_by_its_joint(port: VirtualPort) -> None:
+def test_a_dead_motor_holds_the_arm_and_then_ends_the_run_with_its_joint(port: VirtualPort) -> None:
     arm = arm_at(port, patience=1.2)
     arm.connect()
     arm.reset(HOME)
@@ -273,7 +271,7 @@ def test_a_dead_motor_holds_the_arm_and_then_ends_the_run_by_its_joint(port: Vir
     arm.command(moved(shoulder_pan=0.5))
     assert "old" in arm.held, "the safety layer holds on an old reading"
     before = len(goals(port))
-    with pytest.raises(ArmUnreadable, match=r"wrist_flex: no valid answer from motor 4"):
+    with pytest.raises(ArmUnreadableError, match=r"wrist_flex: no valid answer from motor 4"):
         for _ in range(20):
             arm.command(moved(shoulder_pan=0.5))
     assert len(goals(port)) == before and arm.link.failed_readings > 1
@@ -291,9 +289,9 @@ def test_after_a_pulled_cable_the_state_is_read_first(
     arm.reset(HOME)
     port.unplug()
     for _ in range(2):
-        with pytest.raises(PortLost, match=port.path):
+        with pytest.raises(PortLostError, match=port.path):
             arm.command(moved(shoulder_pan=0.1))
-    with pytest.raises(PortLost, match=port.path):
+    with pytest.raises(PortLostError, match=port.path):
         arm.read()
     # Its supply fails for a moment, and somebody pushes it meanwhile.
     port.call(lambda: port.chain.servo(1).set("Torque_Enable", 0))
@@ -312,22 +310,22 @@ def test_after_a_pulled_cable_the_state_is_read_first(
         assert largest_pull(goals(port)[-6:]) < 30
     else:
         assert first == []
-        with pytest.raises(TorqueOff, match="its port was lost"):
+        with pytest.raises(TorqueOffError, match="its port was lost"):
             arm.command(HOME)
     arm.close()
     assert registers(port, "Torque_Enable") == [0] * 6
 
 
-def test_a_damaged_reading_after_a_pulled_cable_is_not_held_on_to(
+def test_a_damaged_reading_after_a_pulled_cable_is_not_believed(
     port: VirtualPort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After so long a time anything might be true, so that the reading has to be confirmed."""
+    """After so long a time any reading is plausible, so that it has to be confirmed."""
     bus = FeetechBus(port.path, margin=MARGIN)
     arm = FeetechArm(bus, calibration(), settings=ArmSettings(letting_go=QUICK))
     arm.connect()
     arm.reset(HOME)
     port.unplug()
-    with pytest.raises(PortLost, match=port.path):
+    with pytest.raises(PortLostError, match=port.path):
         arm.read()
     time.sleep(0.2)
     port.plug()
@@ -366,12 +364,12 @@ def test_a_servo_that_reports_an_error_stops_the_arm(arm: FeetechArm, port: Virt
     assert arm.held == "" and len(goals(port)) > before
 
 
-def test_a_hot_motor_releases_the_arm_where_the_limits_say_so(port: VirtualPort) -> None:
+def test_a_hot_motor_releases_the_arm_if_the_limits_say_so(port: VirtualPort) -> None:
     arm = arm_at(port, SafetyLimits(on_temperature="release", fault_time=0.1))
     arm.connect()
     arm.reset(HOME)
     port.call(lambda: port.chain.servo(2).set("Present_Temperature", 65))
-    with pytest.raises(TorqueOff, match="shoulder_lift is at 65 °C"):
+    with pytest.raises(TorqueOffError, match="shoulder_lift is at 65 °C"):
         for _ in range(10):
             arm.command(HOME)
     assert registers(port, "Torque_Enable") == [0] * 6
@@ -398,11 +396,11 @@ def test_a_gripper_that_presses_too_hard_is_loosened_while_the_arm_is_only_read(
     arm.close()
 
 
-def test_encoders_of_the_bench_are_the_calibrations() -> None:
+def test_encoders_of_the_bench_match_the_calibration() -> None:
     np.testing.assert_allclose(encoders(HOME)[:5], HOME[:5], atol=0.001)
 
 
-def test_the_workspace_of_the_limits_is_what_the_arm_uses(port: VirtualPort) -> None:
+def test_the_arm_uses_the_workspace_of_the_limits(port: VirtualPort) -> None:
     arm = arm_at(port, SafetyLimits(workspace=Workspace(y=(-0.05, 0.05))))
     arm.connect()
     arm.torque_on()
@@ -412,7 +410,7 @@ def test_the_workspace_of_the_limits_is_what_the_arm_uses(port: VirtualPort) -> 
     arm.close()
 
 
-def test_a_command_is_judged_by_a_reading_of_half_a_period_at_most(
+def test_a_command_uses_a_reading_of_at_most_half_a_period(
     arm: FeetechArm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arm.connect()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from envs.frames import CameraError
-from envs.hardware.errors import PortLost, TorqueOff
+from envs.hardware.errors import PortLostError, TorqueOffError
 from envs.hardware.hardware_steps import HardwareSteps
-from envs.hardware.letting_go.letting_go import NotArrived
-from envs.interfaces import HardwareTrouble
+from envs.hardware.letting_go.letting_go import NotArrivedError
+from envs.interfaces import HardwareError
 from envs.kinematics import HOME
 from envs.so101 import SO101Env
 from envs.tasks.real_table import RealTable
@@ -19,7 +19,7 @@ MOVE = np.array([0.0, 1.0, 0.0, 0.0], np.float32)
 
 
 class MeasuredArm(PerfectArm):
-    """An arm without physics that tells of itself what `FeetechArm` does."""
+    """Arm without physics, with the telemetry of ``FeetechArm``."""
 
     def __init__(self):
         super().__init__()
@@ -50,7 +50,7 @@ class MeasuredArm(PerfectArm):
 
 
 class Judged(gymnasium.Wrapper):
-    """Says that each step has solved the task."""
+    """Wrapper that reports a success at every step."""
 
     def step(self, action):
         observation, *_, info = super().step(action)
@@ -72,7 +72,7 @@ def begun(**options):
     return arm, env, env.reset(seed=0)[0]
 
 
-def test_a_step_that_was_carried_out_passes_unchanged():
+def test_a_carried_out_step_is_unchanged():
     arm, env, _ = begun(judged=True)
     observation, reward, terminated, truncated, info = env.step(MOVE)
     assert (reward, terminated, truncated) == (1.0, True, False)
@@ -81,7 +81,7 @@ def test_a_step_that_was_carried_out_passes_unchanged():
     assert info["is_intervention"] is False, "what the environment says stays"
 
 
-def test_reset_and_steps_tell_when_and_how_they_were_measured():
+def test_reset_and_step_report_their_measurement():
     arm, env = steps(seen=cameras(wrist=10.02, front=9.95))
     _, info = env.reset(seed=0)
     assert info["start"] == ""
@@ -105,7 +105,7 @@ def test_reset_and_steps_tell_when_and_how_they_were_measured():
     ("times", "skew"),
     [({"wrist": 9.7}, 0.3), ({"wrist": 10.3}, 0.3), ({"wrist": 9.9, "front": 10.2}, 0.2), ({}, 0)],
 )
-def test_skew_is_from_the_joints_to_the_frame_furthest_from_them(times, skew):
+def test_skew_is_the_largest_time_between_joints_and_a_frame(times, skew):
     _, env = steps(seen=cameras(**times))
     assert env.reset(seed=0)[1]["skew"] == pytest.approx(skew)
 
@@ -119,7 +119,7 @@ def test_frame_times_are_those_of_their_step():
     assert (info["frame_times"], later["frame_times"]) == ({"wrist": 10.0}, {"wrist": 10.1})
 
 
-def test_without_cameras_there_are_no_frames_to_be_late():
+def test_without_cameras_there_is_no_skew():
     _, env = steps()
     _, info = env.reset(seed=0)
     assert (info["frame_times"], info["skew"]) == ({}, 0.0)
@@ -169,7 +169,7 @@ def test_a_pause_interrupts_one_step_and_no_other():
     assert said == [True, False, False]
 
 
-def test_a_hold_after_a_pause_is_told_when_its_turn_comes():
+def test_a_hold_after_a_pause_interrupts_the_next_step():
     arm, env, _ = begun()
     arm.happens["command"] = arm.pause
     arm.held = "the elbow is too hot"
@@ -194,7 +194,7 @@ def test_a_hold_before_the_first_step_does_not_interrupt_the_reset():
     np.testing.assert_allclose(observation["state"][:6], HOME, atol=0.06)
 
 
-def test_seed_and_options_of_a_reset_go_on_to_the_environment():
+def test_seed_and_options_of_a_reset_reach_the_environment():
     _, env = steps()
     observation, _ = env.reset(seed=0, options={"joint_positions": HOME + 0.1})
     np.testing.assert_allclose(observation["state"][:6], HOME + 0.1, atol=1e-6)
@@ -215,15 +215,15 @@ def raising(error):
 
 
 FAILURES = [
-    PortLost("/dev/arm", "it was pulled"),
+    PortLostError("/dev/arm", "it was pulled"),
     CameraError("camera 'wrist' delivered no new frame for 0.9 s"),
-    TorqueOff("the arm is released"),
-    NotArrived("elbow_flex stays 0.3 rad from its target"),
+    TorqueOffError("the arm is released"),
+    NotArrivedError("elbow_flex stays 0.3 rad from its target"),
 ]
 
 
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
-def test_a_step_in_which_something_fails_ends_the_episode_before_it(error):
+def test_a_failed_step_ends_the_episode_before_it(error):
     arm, env, start = begun()
     arm.happens["command"] = raising(error)
     observation, reward, terminated, truncated, info = env.step(MOVE)
@@ -234,7 +234,7 @@ def test_a_step_in_which_something_fails_ends_the_episode_before_it(error):
     assert info["teleop_action"].dtype == np.float32 and info["teleop_action"].shape == (4,)
 
 
-def test_what_nobody_can_mend_goes_on_as_it_is():
+def test_other_errors_propagate_unchanged():
     arm, env, _ = begun()
     arm.happens["command"] = raising(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
@@ -242,14 +242,14 @@ def test_what_nobody_can_mend_goes_on_as_it_is():
 
 
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
-def test_a_reset_that_fails_says_what_can_be_mended(error):
+def test_a_failed_reset_raises_a_hardware_error(error):
     arm, env = steps()
     arm.happens["reset"] = raising(error)
-    with pytest.raises(HardwareTrouble, match=re.escape(str(error))):
+    with pytest.raises(HardwareError, match=re.escape(str(error))):
         env.reset(seed=0)
 
 
-def test_a_check_reads_everything():
+def test_check_reads_arm_and_cameras():
     read = []
     seen = SimpleNamespace(timestamps={}, read=lambda: read.append("cameras"))
     arm, env = steps(seen=seen)
@@ -257,14 +257,14 @@ def test_a_check_reads_everything():
     np.testing.assert_array_equal(env.check(), HOME + 0.1)
     assert read == ["cameras"]
     arm.fault = "elbow_flex is at 65 °C"
-    with pytest.raises(HardwareTrouble, match="elbow_flex is at 65 °C"):
+    with pytest.raises(HardwareError, match="elbow_flex is at 65 °C"):
         env.check()
     seen.read = raising(CameraError("camera 'front' is lost"))
-    with pytest.raises(HardwareTrouble, match="camera 'front' is lost"):
+    with pytest.raises(HardwareError, match="camera 'front' is lost"):
         env.check()
 
 
-def test_a_look_after_a_wait_is_what_an_interrupted_first_step_returns():
+def test_an_interrupted_first_step_returns_the_last_look():
     arm, env, _ = begun()
     arm.positions = HOME + 0.1
     arm.measure(99.0)
@@ -275,10 +275,10 @@ def test_a_look_after_a_wait_is_what_an_interrupted_first_step_returns():
     np.testing.assert_array_equal(env.step(MOVE)[0]["state"], observation["state"])
 
 
-def test_an_acknowledgement_goes_to_the_arm_or_says_why_not():
+def test_acknowledge_reaches_the_arm_or_raises_a_hardware_error():
     arm, env = steps()
     env.acknowledge()
     assert arm.acknowledged == 1
-    arm.acknowledge = raising(PortLost("/dev/arm", "it was pulled"))
-    with pytest.raises(HardwareTrouble, match="it was pulled"):
+    arm.acknowledge = raising(PortLostError("/dev/arm", "it was pulled"))
+    with pytest.raises(HardwareError, match="it was pulled"):
         env.acknowledge()

@@ -1,4 +1,4 @@
-"""The environment of a physical arm: the same to a policy as the simulated one."""
+"""Environment of a physical arm: for a policy the same as the simulated one."""
 
 import time
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from envs.hardware.robot import make_physical
-from envs.interfaces import HardwareTrouble
+from envs.interfaces import HardwareError
 from envs.operators.keys import KeyEvent
 from envs.virtual.mjpeg import Fault
 from tests.envs.test_pressed import Feed
@@ -18,7 +18,7 @@ from tests.station import Station
 CAMERAS = ("front", "wrist")
 STALE_WITHIN = 1.0  # [s]
 MARGIN = 0.06
-"""How late an answer may come, for the servos' process may have to wait for a core [s]."""
+"""Time by which an answer may be late: the servos' process may wait for a core [s]."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def env(station: Station):
     env.close()
 
 
-def test_a_policy_sees_and_does_the_same_as_in_simulation(env) -> None:
+def test_spaces_and_infos_are_those_of_the_simulation(env) -> None:
     simulated = gymnasium.make("envs:SO101TouchCube-v0", cameras=list(CAMERAS))
     assert env.observation_space == simulated.observation_space
     assert env.action_space == simulated.action_space
@@ -80,7 +80,7 @@ def test_the_loop_keeps_its_rate(env) -> None:
     assert period == pytest.approx(0.1, abs=0.01)
 
 
-def test_a_dead_camera_interrupts_with_its_name(env, station: Station) -> None:
+def test_a_dead_camera_interrupts_the_step_with_its_name(env, station: Station) -> None:
     env.reset(seed=0)
     env.step(np.zeros(4))
     spoiled = station.ask("spoil", "wrist", Fault.STALL)
@@ -98,7 +98,9 @@ def test_a_dead_camera_interrupts_with_its_name(env, station: Station) -> None:
     assert env.step(np.zeros(4))[-1]["interrupted"] == ""
 
 
-def test_nothing_moves_before_the_first_reset_and_all_is_off_at_the_end(station: Station) -> None:
+def test_nothing_moves_before_the_first_reset_and_close_switches_everything_off(
+    station: Station,
+) -> None:
     options = options_of(station, cameras=None)
     options["follower"] |= {"letting_go": {"ramp_time": 0.3}}
     before = len(station.ask("goals", "follower"))
@@ -130,16 +132,16 @@ def test_an_option_that_cannot_be_used_is_named(
         make_physical(**(station.env_options() | change), keys=Feed())
 
 
-def test_a_pedal_that_is_not_there_is_named_before_anything_is_opened(
+def test_a_missing_pedal_is_named_before_anything_is_opened(
     station: Station, tmp_path: Path
 ) -> None:
     keys = Feed()
-    with pytest.raises(HardwareTrouble, match=f"the pedal {tmp_path / 'none'} cannot be read"):
+    with pytest.raises(HardwareError, match=f"the pedal {tmp_path / 'none'} cannot be read"):
         make_physical(**(station.env_options() | {"pedal": str(tmp_path / "none")}), keys=keys)
     assert keys.closed
 
 
-def test_a_camera_that_is_not_there_leaves_the_arms_alone(station: Station, tmp_path: Path) -> None:
+def test_a_missing_camera_leaves_the_arms_alone(station: Station, tmp_path: Path) -> None:
     cameras = {"front": {"source": str(tmp_path / "none.avi")}}
     with pytest.raises(RuntimeError, match="camera 'front' cannot be opened"):
         make_physical(**(station.env_options() | {"cameras": cameras}), keys=Feed())

@@ -29,14 +29,14 @@ def file(tmp_path):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """The home of a person who keeps no calibrations yet."""
+    """Home folder without calibrations."""
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     return tmp_path / "home"
 
 
 @pytest.fixture(params=["follower", "leader"])
 def read(request):
-    """Reads the options of either arm; `read.arm` names it."""
+    """Function that reads the options of either arm; ``read.arm`` names it."""
 
     def read(options):
         return follower_options(options, RATE) if request.param == "follower" else reads(options)
@@ -109,7 +109,7 @@ def test_an_unknown_option_is_refused_with_the_nearest(read, file, misspelt, nea
         read(given(file, **{misspelt: 1.0}))
 
 
-def test_options_of_one_arm_are_none_of_the_other(file):
+def test_options_of_one_arm_are_refused_for_the_other(file):
     with pytest.raises(TypeError, match="follower has no option 'grace'"):
         follower_options(given(file, grace=1.0), RATE)
     for name in ("supervisor", "letting_go", "reset_speed"):
@@ -117,38 +117,38 @@ def test_options_of_one_arm_are_none_of_the_other(file):
             leader_options(given(file, **{name: {}}))
 
 
-def test_the_rate_is_the_environments_not_an_arms(file):
+def test_the_rate_is_no_option_of_an_arm(file):
     with pytest.raises(TypeError, match="follower has no option 'control_hz'"):
         follower_options(given(file, control_hz=10.0), RATE)
 
 
 @pytest.mark.parametrize("options", [None, "/dev/ttyACM0", ["port"], 3])
-def test_what_is_no_mapping_is_refused(read, options):
+def test_options_that_are_no_mapping_are_refused(read, options):
     with pytest.raises(TypeError, match=f"^{read.arm} must be a mapping of option names"):
         read(options)
 
 
 @pytest.mark.parametrize("port", [None, "", 0])
-def test_without_a_port_there_is_no_arm(read, file, port):
+def test_a_missing_port_is_refused(read, file, port):
     for options in (given(file, port=port), {"calibration": str(file)}):
         with pytest.raises(TypeError, match=f"^{read.arm} lacks 'port'"):
             read(options)
 
 
-def test_it_takes_either_a_file_or_an_id(read, file):
+def test_either_a_file_or_an_id_is_required(read, file):
     both = given(file, id="mine")
     for options in (both, {"port": "/dev/ttyACM0"}):
         with pytest.raises(TypeError, match=f"^{read.arm} needs either 'calibration' .* or 'id'"):
             read(options)
 
 
-def test_a_calibration_may_lie_in_the_home_folder(read, file, monkeypatch):
+def test_a_calibration_may_be_in_the_home_folder(read, file, monkeypatch):
     monkeypatch.setenv("HOME", str(file.parent))
     options = read(given(f"~/{file.name}"))
     assert options.reached.calibration.motors == calibration().motors
 
 
-def test_a_calibration_that_is_not_there_is_named(read, tmp_path):
+def test_a_missing_calibration_is_named(read, tmp_path):
     with pytest.raises(CalibrationError, match=r"there is no calibration .*mine\.json"):
         read(given(tmp_path / "mine.json"))
 
@@ -178,13 +178,13 @@ def test_an_id_under_both_names_is_the_old_one(read, home):
     assert reached.calibration.motors == calibration(elbow_flex=True).motors
 
 
-def test_an_id_that_is_nowhere_is_named_with_its_place(read, home):
+def test_a_missing_id_is_named_with_its_path(read, home):
     kind, old, _ = NAMES[read.arm]
     with pytest.raises(CalibrationError, match=rf"no calibration .*{kind}/{old}/mine\.json"):
         read({"port": "/dev/ttyACM0", "id": "mine"})
 
 
-def test_where_a_calibration_is_can_be_asked_before_there_is_one(home):
+def test_calibration_file_needs_no_existing_file(home):
     assert calibration_file("leader", {"calibration": "arms/a.json"}) == Path("arms/a.json")
     for arm, (kind, old, new) in NAMES.items():
         assert calibration_file(arm, {"id": "mine"}) == calibration_path(kind, old, "mine")
@@ -196,7 +196,7 @@ def test_where_a_calibration_is_can_be_asked_before_there_is_one(home):
             calibration_file(arm, "mine")
 
 
-def test_how_the_follower_is_let_go_of_is_a_mapping_of_its_own(file):
+def test_letting_go_is_a_mapping_of_its_own(file):
     ways = {"way": "rest", "rest": REST, "ramp_time": 1.0}
     settings = follower_options(given(file, letting_go=ways), RATE).settings
     assert settings.letting_go == LettingGo("rest", 1.0, tuple(REST))
@@ -206,12 +206,12 @@ def test_how_the_follower_is_let_go_of_is_a_mapping_of_its_own(file):
     assert only.letting_go == LettingGo(ramp_time=2.0)
 
 
-def test_what_is_done_when_the_control_process_dies_is_a_mapping_of_its_own(file):
+def test_supervisor_is_a_mapping_of_its_own(file):
     options = follower_options(given(file, supervisor={"hold": 10.0}), RATE)
     assert options.last_resort == LastResort(hold=10.0, ramp=3.0)
 
 
-def test_when_the_leader_counts_as_grabbed_is_a_mapping_of_its_own(file):
+def test_grab_is_a_mapping_of_its_own(file):
     options = leader_options(given(file, grab={"threshold": 0.1, "lag": 0.2}))
     assert options.settings.grab == GrabRule(threshold=0.1, lag=0.2)
 
@@ -224,7 +224,7 @@ def test_when_the_leader_counts_as_grabbed_is_a_mapping_of_its_own(file):
         ("grab", "treshold", "threshold"),
     ],
 )
-def test_sections_refuse_what_they_do_not_know_or_is_no_mapping(file, section, misspelt, nearest):
+def test_sections_refuse_unknown_options_and_other_types(file, section, misspelt, nearest):
     arm = "leader" if section == "grab" else "follower"
 
     def read(value):
@@ -257,7 +257,7 @@ def test_sections_refuse_what_they_do_not_know_or_is_no_mapping(file, section, m
         ({"supervisor": {"ramp": 31.0}}, r"supervisor\.ramp must be a number"),
     ],
 )
-def test_a_followers_value_out_of_its_range_is_refused(file, options, complaint):
+def test_a_follower_value_out_of_range_is_refused(file, options, complaint):
     with pytest.raises(ValueError, match=complaint):
         follower_options(given(file, **options), RATE)
 
@@ -271,12 +271,12 @@ def test_a_followers_value_out_of_its_range_is_refused(file, options, complaint)
         ({"grab": {"lag": -1.0}}, r"grab\.lag must be a number from 0 to 0.3"),
     ],
 )
-def test_a_leaders_value_out_of_its_range_is_refused(file, options, complaint):
+def test_a_leader_value_out_of_range_is_refused(file, options, complaint):
     with pytest.raises(ValueError, match=complaint):
         leader_options(given(file, **options))
 
 
 @pytest.mark.parametrize("rate", [0.5, 101.0])
-def test_a_rate_that_no_arm_is_driven_at_is_refused(file, rate):
+def test_an_invalid_rate_is_refused(file, rate):
     with pytest.raises(ValueError, match="control_hz must be a number from 1 to 100"):
         follower_options(given(file), rate)

@@ -1,4 +1,4 @@
-"""What an arm will observe and do is known without it, and is what it then observes and does."""
+"""Spaces of a physical robot, derived without it: those of the real environment."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def options_of(station: Station, change: dict) -> dict:
 
 
 @pytest.mark.parametrize("change", OPTIONS, ids=["blind", "seeing", "changed"])
-def test_they_are_those_of_the_arm_itself(station: Station, change: dict) -> None:
+def test_spaces_are_those_of_the_real_environment(station: Station, change: dict) -> None:
     options = options_of(station, change)
     told = physical_spaces(options)
     env = make_physical(**options, keys=Feed())
@@ -57,7 +57,7 @@ def test_they_are_those_of_the_arm_itself(station: Station, change: dict) -> Non
         env.close()
 
 
-def test_no_arm_and_no_camera_is_looked_for() -> None:
+def test_physical_spaces_opens_no_arm_and_no_camera() -> None:
     nowhere = {"port": "nowhere", "calibration": "nowhere.json"}
     observed, taken = physical_spaces(
         {"follower": nowhere, "leader": nowhere, "cameras": {"front": {"source": "nowhere"}}}
@@ -67,14 +67,14 @@ def test_no_arm_and_no_camera_is_looked_for() -> None:
     simulated.close()
 
 
-def test_the_shipped_settings_tell_what_their_arm_observes() -> None:
+def test_the_shipped_settings_have_spaces() -> None:
     values = yaml.safe_load((CONFIGS / "so101_real.yaml").read_text())
     observed, taken = physical_spaces(values["env"])
     assert set(observed.spaces) == {"state", *values["env"]["cameras"]}
     assert taken.shape == (4,) and np.isfinite(taken.high).all()
 
 
-def test_another_workspace_or_size_of_frames_is_another_space() -> None:
+def test_workspace_and_frame_size_change_the_spaces() -> None:
     plain, _ = physical_spaces({})
     boxed, _ = physical_spaces({"workspace": OPTIONS[2]["workspace"]})
     assert plain != boxed

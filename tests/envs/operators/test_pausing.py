@@ -5,7 +5,7 @@ import pytest
 
 from envs.kinematics import HOME
 from envs.operators import episode_keys
-from envs.operators.episode_keys import OperatorStop
+from envs.operators.episode_keys import OperatorStopError
 from envs.operators.keys import KEYS, KeyEvent
 from tests.envs.test_episode_keys import LEAD, POLICY, STOP, SUCCESS, Person, begun
 from tests.envs.test_leader_operator import HeldLeader
@@ -101,7 +101,7 @@ def test_stop_ends_it_while_the_arm_stands_still():
     session.env.stand_still()
     session.person.press(STOP)
     for act in (session.env.stand_still, session.env.stand_still, session.reset):
-        with pytest.raises(OperatorStop, match="pressed the key to stop"):
+        with pytest.raises(OperatorStopError, match="pressed the key to stop"):
             act()
 
 

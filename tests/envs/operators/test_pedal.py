@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from envs.interfaces import HardwareTrouble
+from envs.interfaces import HardwareError
 from envs.operators.keys import KeyEvent
 from envs.operators.pedal import Pedal, PedalError
 from envs.virtual.virtual_pedal import VirtualPedal
@@ -73,7 +73,7 @@ def test_nobody_reads_and_pressing_goes_on(device: VirtualPedal) -> None:
 def test_a_pedal_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PedalError, match=r"pedal .*/none cannot be read .*: plug it in") as error:
         Pedal(str(tmp_path / "none"))
-    assert isinstance(error.value, HardwareTrouble)
+    assert isinstance(error.value, HardwareError)
     (tmp_path / "file").write_text("b")
     with pytest.raises(PedalError, match="is no terminal device"):
         Pedal(str(tmp_path / "file"))

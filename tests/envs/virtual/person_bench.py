@@ -23,17 +23,17 @@ Policy = Callable[["Robot"], np.ndarray]
 
 
 def idle(robot: Robot) -> np.ndarray:
-    """Stays where it is."""
+    """Stay where it is."""
     return np.zeros(3)
 
 
 def wrong(robot: Robot) -> np.ndarray:
-    """Goes up, away from every cube."""
+    """Go up, away from every cube."""
     return np.array([0.0, 0.0, 0.5])
 
 
 def straight(robot: Robot) -> np.ndarray:
-    """Goes to the cube."""
+    """Go to the cube."""
     return np.clip((robot.scene.cube_position(0) - robot.scene.tcp()) / 0.02, -0.7, 0.7)
 
 
@@ -54,11 +54,11 @@ class _Joints:
 
 
 class Robot:
-    """The program that has the arms, and the arms; `run` lets time pass, for the person as well.
+    """The program that has the arms, and the arms; ``run`` lets time pass, for the person as well.
 
     Attributes:
         doing: "off", "homing", "waiting", "acting", "led", "paused" or "dead".
-        heard: keys that had an effect, and "home" where the arm goes back by itself.
+        heard: Keys that had an effect, and "home" where the arm goes back by itself.
     """
 
     def __init__(self, mode: str, policy: Policy = idle, seed: int = 0, **behaviour: float) -> None:
@@ -93,7 +93,7 @@ class Robot:
         return self.scene.cube_position(0)
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
-        """Lets time pass; says whether what was waited for came true."""
+        """Let time pass; says whether what was waited for came true."""
         end = self.now + seconds
         while self.now < end:
             self.now += PERIOD
@@ -105,7 +105,7 @@ class Robot:
         return False
 
     def until_ended(self, count: int = 1, seconds: float = 30.0) -> None:
-        """Lets time pass until so many more episodes have ended."""
+        """Let time pass until so many more episodes have ended."""
         wanted = len(self.ends) + count
         assert self.run(seconds * count, lambda: len(self.ends) >= wanted), self.heard
 
@@ -145,17 +145,17 @@ class Robot:
             self.leader.angles += np.clip(left, -reach / 2, reach / 2)
 
     def _off(self) -> None:
-        """Lies where it fell."""
+        """Lie where it fell."""
 
     def _dead(self) -> None:
-        """Holds, and hears nothing."""
+        """Hold, and hears nothing."""
 
     def _paused(self) -> None:
         if self._take(KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK):
             self.go_home()
 
     def go_home(self) -> None:
-        """Begins to move to the start."""
+        """Begin to move to the start."""
         self.doing, self._target = "homing", self.start.copy()
 
     def _homing(self) -> None:

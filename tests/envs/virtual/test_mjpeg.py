@@ -34,7 +34,7 @@ class Watcher:
         self.content_type = self._answer.headers["Content-Type"]
 
     def frame(self):
-        """Returns the next frame, None at the end of the stream."""
+        """Return the next frame, None at the end of the stream."""
         length = 0
         while line := self._answer.readline():
             if line.startswith(b"Content-Length: "):

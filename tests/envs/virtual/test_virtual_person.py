@@ -264,7 +264,7 @@ def test_a_real_program_gets_its_demonstration_and_its_help(tmp_path) -> None:
 
 
 def led_steps(env) -> set[bool]:
-    """Runs an episode with a policy that goes up, to its success; who led its steps."""
+    """Run an episode with a policy that goes up, to its success; who led its steps."""
     for _ in range(4):
         env.reset(seed=0)
         led, steps = set(), 0

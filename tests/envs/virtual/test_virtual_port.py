@@ -9,7 +9,7 @@ import serial
 
 from envs.hardware.bus.packets import pack
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import NoAnswer, PortLost
+from envs.hardware.errors import NoAnswerError, PortLostError
 from envs.virtual.line_faults import FaultRates, FaultyLine
 from envs.virtual.plant import KinematicPlant
 from envs.virtual.virtual_chain import VirtualChain
@@ -19,7 +19,7 @@ SIX = tuple(range(1, 7))
 
 
 def settle(bus: FeetechBus, servo_id: int, goal: int, seconds: float = 3.0) -> int:
-    """Waits until a servo is near a goal, and returns where it is."""
+    """Wait until a servo is near a goal, and return where it is."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         position = bus.read(servo_id, "Present_Position")
@@ -88,7 +88,7 @@ def test_a_servo_gets_another_id(bus: FeetechBus) -> None:
     bus.write(6, "Torque_Enable", 0)
     bus.write(6, "ID", 60)
     assert bus.ping(60) == 777
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoAnswerError):
         bus.ping(6)
 
 
@@ -144,7 +144,7 @@ def test_a_plant_that_fails_takes_the_port_with_it(
         raise ValueError("the arm exploded")
 
     monkeypatch.setattr(plant, "step", explode)
-    with pytest.raises(PortLost):
+    with pytest.raises(PortLostError):
         for _ in range(100):
             bus.read(1, "Present_Position")
             time.sleep(0.01)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import PortLost
+from envs.hardware.errors import PortLostError
 from envs.hardware.setup.calibration import read_calibration
 from envs.kinematics import JOINTS, Kinematics
 from envs.virtual.mujoco_plant import REST
@@ -149,7 +149,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     so101.close()
     assert not (tmp_path / "arms").exists()
     assert threading.active_count() == threads
-    with pytest.raises(PortLost):
+    with pytest.raises(PortLostError):
         FeetechBus(str(links[0]))
 
 

@@ -25,7 +25,7 @@ from e2hil_rllib.external.robot.delivery import Delivery, Refused
 from e2hil_rllib.external.robot.recorder import Recorder
 from e2hil_rllib.external.robot.robot_loop import RobotError, RobotLoop
 from e2hil_rllib.external.robot.spool import Spool
-from envs.operators.episode_keys import OperatorStop
+from envs.operators.episode_keys import OperatorStopError
 from tests.external.robot.test_delivery import Learner, delivery_to, until
 
 Happens = Callable[[], None]
@@ -386,11 +386,11 @@ def test_a_success_counts_also_where_training_ends_before_the_episode_does(
 
 def test_the_person_may_end_it(robot: Robot, learner: Learner) -> None:
     def stop() -> None:
-        raise OperatorStop("the person pressed the key to stop")
+        raise OperatorStopError("the person pressed the key to stop")
 
     env = Arm()
     env.at["reset 2"] = stop
-    with pytest.raises(OperatorStop):
+    with pytest.raises(OperatorStopError):
         robot.loop(env).run(seed=0)
     assert steps_of(received(robot, learner)) == list(range(1, 11))
 

@@ -1,19 +1,19 @@
-"""Which readings of servos may be acted upon."""
+"""Believed readings of servos."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from envs.hardware.arm.arm_believed import BelievedReader, DoubtfulReading
+from envs.hardware.arm.arm_believed import BelievedReader, DoubtfulReadingError
 from envs.hardware.bus.registers import REGISTERS
 from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.bus.telemetry import TELEMETRY_ADDRESS, Telemetry, decode_telemetry
-from envs.hardware.errors import NoAnswer
+from envs.hardware.errors import NoAnswerError
 
 
 def telemetry(position: int, temperature: int = 30) -> Telemetry:
-    """What one servo says."""
+    """Return the telemetry of one servo."""
     block = bytearray(15)
     values = {"Present_Position": position, "Present_Voltage": 74}
     values["Present_Temperature"] = temperature
@@ -25,7 +25,7 @@ def telemetry(position: int, temperature: int = 30) -> Telemetry:
 
 
 class Bus:
-    """A bus on which one servo says what it is told to."""
+    """Bus with one servo that gives scripted answers."""
 
     port = "/dev/arm"
 
@@ -70,41 +70,41 @@ def test_a_damaged_reading_is_read_again() -> None:
     assert position(believed.read()) == 2005 and bus.asked == 4
 
 
-def test_a_true_jump_is_believed_when_it_is_said_twice() -> None:
+def test_a_true_jump_is_believed_when_it_is_read_twice() -> None:
     believed, bus = reader(2000, 2000, 900, 903, 905)
     believed.read()
     assert position(believed.read()) == 903 and bus.asked == 4
     assert position(believed.read()) == 905
 
 
-def test_a_sensor_that_fails_is_believed_when_it_says_so_twice() -> None:
+def test_a_failing_sensor_is_believed_when_it_is_read_twice() -> None:
     hot = telemetry(2000, temperature=90)
     believed, _ = reader(2000, 2000, hot, hot)
     believed.read()
     assert believed.read()[1].temperatures[0] == 90
 
 
-def test_what_keeps_changing_is_doubted_by_motor_and_register() -> None:
+def test_changing_readings_are_doubted_by_motor_and_register() -> None:
     believed, _ = reader(2000, 2000, 100, 900, 1700, 2900, 3900)
     believed.read()
-    with pytest.raises(DoubtfulReading, match=r"port /dev/arm, motor 4: Present_Position"):
+    with pytest.raises(DoubtfulReadingError, match=r"port /dev/arm, motor 4: Present_Position"):
         believed.read()
 
 
-def test_the_impossible_is_not_believed_however_often_it_is_said() -> None:
+def test_impossible_values_are_never_believed() -> None:
     believed, _ = reader(*[telemetry(2000, temperature=200)] * 5)
-    with pytest.raises(DoubtfulReading, match="Present_Temperature: 200 is outside"):
+    with pytest.raises(DoubtfulReadingError, match="Present_Temperature: 200 is outside"):
         believed.read()
 
 
-def test_after_forgetting_the_first_reading_needs_another_one_again() -> None:
+def test_after_forget_the_next_reading_needs_a_confirmation() -> None:
     believed, bus = reader(2000, 2000, 900, 901)
     believed.read()
     believed.forget()
     assert position(believed.read()) == 901 and bus.asked == 4
 
 
-def test_a_silent_motor_is_the_buss_matter() -> None:
-    believed, _ = reader(NoAnswer("/dev/arm", (4,), "SYNC_READ", 3))
-    with pytest.raises(NoAnswer):
+def test_a_silent_motor_raises_the_error_of_the_bus() -> None:
+    believed, _ = reader(NoAnswerError("/dev/arm", (4,), "SYNC_READ", 3))
+    with pytest.raises(NoAnswerError):
         believed.read()

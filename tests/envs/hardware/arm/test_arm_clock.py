@@ -8,7 +8,7 @@ from envs.hardware.arm.arm_goals import GoalStream
 
 
 class Time:
-    """A clock that only sleeping and working move on."""
+    """Clock that only advances by sleeping."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -26,7 +26,7 @@ def time() -> Time:
     return Time()
 
 
-def test_periods_do_not_drift_while_work_takes_differently_long(time: Time) -> None:
+def test_periods_do_not_drift_while_the_work_varies(time: Time) -> None:
     rate = FixedRate(10.0, 0.5, time.clock, time.sleep)
     ends = []
     for work in (0.0, 0.03, 0.09, 0.05, 0.0):
@@ -66,7 +66,7 @@ def test_a_pause_is_no_overrun(time: Time) -> None:
     rate.restart()
     rate.wait()
     assert rate.begin() == pytest.approx(time.now + 0.1) and rate.overruns == 0
-    assert rate.pauses == 1, "whoever restarts it has not paused unawares"
+    assert rate.pauses == 1, "a restart is no pause"
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_ramp_is_even_and_done_by_the_end(
     assert goals.sent is not None and goals.sent[0] == 0.5
 
 
-def test_whoever_is_held_up_sends_no_burst(
+def test_a_held_up_ramp_skips_goals_instead_of_sending_a_burst(
     time: Time, goals: GoalStream, sent: list[tuple[float, float]]
 ) -> None:
     goals.start_from(np.zeros(6))
@@ -106,7 +106,7 @@ def test_whoever_is_held_up_sends_no_burst(
     assert len({at for at, _ in sent}) == len(sent) and time.now <= 100.1
 
 
-def test_a_period_that_is_over_gets_its_goal_at_once(
+def test_a_ramp_whose_end_has_passed_sends_its_goal_at_once(
     goals: GoalStream, time: Time, sent: list[tuple[float, float]]
 ) -> None:
     goals.start_from(np.zeros(6))
@@ -114,7 +114,7 @@ def test_a_period_that_is_over_gets_its_goal_at_once(
     assert sent == [(100.0, 0.5)]
 
 
-def test_only_changes_are_sent_while_nothing_is_commanded(
+def test_send_changed_sends_only_changes(
     goals: GoalStream, sent: list[tuple[float, float]]
 ) -> None:
     goals.start_from(np.zeros(6))

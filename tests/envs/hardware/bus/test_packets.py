@@ -1,4 +1,4 @@
-"""Bytes of the instructions, and a parser that neither fails nor invents an answer."""
+"""Packets: bytes of the instructions, and a parser that neither fails nor invents an answer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ def pack(packet: Packet) -> bytes:
 
 
 class Tapped(sdk.PortHandler):
-    """The SDK's port, with the wire cut: it records what would have been sent."""
+    """Port of the SDK that records what would have been sent."""
 
     def __init__(self) -> None:
         super().__init__("nowhere")
@@ -42,7 +42,7 @@ class Tapped(sdk.PortHandler):
 
 
 def sdk_bytes(send: Callable[[Any, Tapped], object]) -> bytes:
-    """What the vendor's SDK puts on the wire for a call."""
+    """Return the bytes that the vendor's SDK sends for a call."""
     port = Tapped()
     send(sdk.PacketHandler(0), port)
     return port.sent
@@ -101,7 +101,7 @@ def test_sync_instructions_are_those_of_the_vendors_sdk(
     assert packets.sync_write(address, chunks) == sdk_sync_write(address, chunks)
 
 
-def test_six_servos_take_the_bytes_that_the_wire_time_was_reckoned_with() -> None:
+def test_six_servos_take_62_bytes_to_read_and_26_to_write() -> None:
     """62 bytes for reading six positions, 26 for writing six goals (facts of the SO101)."""
     question = packets.sync_read(56, 2, range(1, 7))
     answer = packets.pack(1, 0, b"\0\0")
@@ -109,7 +109,7 @@ def test_six_servos_take_the_bytes_that_the_wire_time_was_reckoned_with() -> Non
     assert len(packets.sync_write(42, dict.fromkeys(range(1, 7), b"\0\0"))) == 26
 
 
-def test_what_no_servo_understands_is_not_sent() -> None:
+def test_invalid_instructions_are_refused() -> None:
     with pytest.raises(ValueError, match="motor id 253 is out of range: expected 0 to 252"):
         packets.read(253, 56, 2)
     with pytest.raises(ValueError, match=r"different motor ids, not \[1, 1\]"):
@@ -123,7 +123,7 @@ def test_what_no_servo_understands_is_not_sent() -> None:
 
 
 @given(st.lists(answers, max_size=6), st.data())
-def test_a_stream_gives_its_packets_however_it_is_cut(
+def test_packets_are_found_however_the_stream_is_cut(
     sent: list[Packet], data: st.DataObject
 ) -> None:
     stream = b"".join(map(pack, sent))
@@ -138,7 +138,7 @@ def test_a_stream_gives_its_packets_however_it_is_cut(
 
 
 @given(st.binary(max_size=40), answers)
-def test_a_packet_is_found_behind_garbage_and_what_was_dropped_is_counted(
+def test_a_packet_after_garbage_is_found_and_dropped_bytes_are_counted(
     garbage: bytes, answer: Packet
 ) -> None:
     parser = PacketParser(payload_length=len(answer.payload))
@@ -152,9 +152,7 @@ def test_a_packet_is_found_behind_garbage_and_what_was_dropped_is_counted(
 
 
 @given(answers, st.data())
-def test_a_damaged_answer_is_never_taken_for_a_valid_one(
-    answer: Packet, data: st.DataObject
-) -> None:
+def test_a_damaged_answer_is_never_accepted(answer: Packet, data: st.DataObject) -> None:
     whole = pack(answer)
     index = data.draw(st.integers(0, len(whole) - 1))
     changed = data.draw(st.integers(0, 255).filter(lambda value: value != whole[index]))
@@ -193,7 +191,7 @@ def test_a_surplus_first_byte_does_not_cost_the_answer() -> None:
 
 
 @pytest.mark.parametrize("servo_id", [0xFD, BROADCAST_ID, 0xFF])
-def test_nobody_answers_with_an_id_that_no_servo_can_have(servo_id: int) -> None:
+def test_answers_with_an_impossible_id_are_ignored(servo_id: int) -> None:
     body = bytes((servo_id, 3, 0, 7))
     stream = packets.HEADER + body + bytes((packets.checksum(body),))
     assert PacketParser(payload_length=1).feed(stream) == []

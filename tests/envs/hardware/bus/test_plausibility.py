@@ -1,4 +1,4 @@
-"""What a servo cannot have measured."""
+"""Plausibility of servo readings."""
 
 import pytest
 
@@ -60,11 +60,11 @@ def test_a_jump_is_doubted_and_a_fast_movement_is_not() -> None:
     assert objections(READING | {"Present_Current": -400}, READING, 0.1) == [], "it may jump"
 
 
-def test_the_end_of_the_ticks_is_no_jump() -> None:
+def test_wrapping_around_is_no_jump() -> None:
     assert Limits(0, 4095, rate=0, slack=20, period=4096).objection(4090, 5, 0.1) is None
 
 
-def test_a_doubted_reading_is_not_the_measure_of_the_next() -> None:
+def test_a_doubted_reading_is_not_the_reference_of_the_next() -> None:
     check = PlausibilityCheck()
     assert check.check(telemetry(), 0.0) == {}
     doubts = check.check(telemetry(Present_Position=4000), 0.1)
@@ -73,7 +73,7 @@ def test_a_doubted_reading_is_not_the_measure_of_the_next() -> None:
     assert check.check(telemetry(Present_Position=4000), 1.0) == {}, "in 0.8 s it can get there"
 
 
-def test_after_a_pause_nothing_is_known() -> None:
+def test_forget_checks_the_next_reading_by_its_ranges_only() -> None:
     check = PlausibilityCheck()
     check.check(telemetry(), 0.0)
     check.forget()

@@ -1,4 +1,4 @@
-"""The register table and the sign-magnitude code."""
+"""Register table and sign-magnitude encoding."""
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ registers = st.sampled_from(list(REGISTERS.values()))
 
 
 @given(registers, st.data())
-def test_every_value_that_fits_survives_the_way_through_bytes(
+def test_every_value_that_fits_survives_encoding_and_decoding(
     register: Register, data: st.DataObject
 ) -> None:
     value = data.draw(st.integers(register.lowest, register.highest))
@@ -27,22 +27,20 @@ def test_every_value_that_fits_survives_the_way_through_bytes(
 
 
 @given(registers, st.data())
-def test_whatever_the_servo_sends_decodes_into_the_range(
-    register: Register, data: st.DataObject
-) -> None:
+def test_any_received_bytes_decode_into_the_range(register: Register, data: st.DataObject) -> None:
     received = data.draw(st.binary(min_size=register.size, max_size=register.size))
     assert register.lowest <= register.decode(received) <= register.highest
 
 
 @given(registers, st.integers(1, 1 << 20))
-def test_what_does_not_fit_is_refused_by_name(register: Register, excess: int) -> None:
+def test_values_that_do_not_fit_are_refused_by_name(register: Register, excess: int) -> None:
     with pytest.raises(RegisterRangeError, match=register.name):
         register.encode(register.highest + excess)
     with pytest.raises(RegisterRangeError, match=register.name):
         register.encode(register.lowest - excess)
 
 
-def test_a_homing_offset_beyond_its_eleven_bits_is_told() -> None:
+def test_a_homing_offset_beyond_eleven_bits_is_refused() -> None:
     """The trap that users of the arm report as "Magnitude 2114 exceeds 2047"."""
     expected = r"Homing_Offset \(address 31\) cannot be -2114: magnitude beyond 2047"
     with pytest.raises(RegisterRangeError, match=expected):
@@ -71,12 +69,12 @@ def test_minus_zero_is_zero() -> None:
     assert register_named("Present_Velocity").decode(b"\x00\x80") == 0
 
 
-def test_too_many_bytes_are_no_value() -> None:
+def test_decode_refuses_too_many_bytes() -> None:
     with pytest.raises(ValueError, match="Lock has 1 bytes, not 2"):
         register_named("Lock").decode(b"\0\0")
 
 
-def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_names() -> None:
     with pytest.raises(UnknownRegisterError, match=r"no register 'Goal_Positon'.*Goal_Position"):
         register_named("Goal_Positon")
 

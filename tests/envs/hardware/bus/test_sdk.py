@@ -1,4 +1,4 @@
-"""The vendor's SDK, unchanged, finds the virtual servos behind the port."""
+"""Virtual servos behind a port, as the vendor's unchanged SDK sees them."""
 
 from collections.abc import Iterator
 
@@ -36,7 +36,7 @@ def test_read_and_write(wire: sdk.PortHandler, handler: sdk.protocol_packet_hand
     assert handler.read1ByteTxRx(wire, 2, REGISTERS["ID"].address)[0] == 2
 
 
-def test_prepared_writes(
+def test_reg_write_takes_effect_with_action(
     wire: sdk.PortHandler, handler: sdk.protocol_packet_handler, port: VirtualPort
 ) -> None:
     assert handler.regWriteTxRx(wire, 2, GOAL, 2, [0x10, 0x01]) == (sdk.COMM_SUCCESS, 0)
@@ -62,7 +62,7 @@ def test_sync_write(wire: sdk.PortHandler, handler: sdk.protocol_packet_handler)
     assert goals == [1024 + servo_id for servo_id in range(1, 7)]
 
 
-def test_a_hot_servo(
+def test_a_hot_servo_reports_overheat(
     wire: sdk.PortHandler, handler: sdk.protocol_packet_handler, port: VirtualPort
 ) -> None:
     port.call(lambda: port.chain.servo(5).set("Present_Temperature", 80))

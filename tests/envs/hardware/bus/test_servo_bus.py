@@ -1,4 +1,4 @@
-"""The host's side of the bus, against virtual servos and against lines that lie."""
+"""Host's side of the bus, with virtual servos and with faulty lines."""
 
 import os
 import threading
@@ -15,19 +15,19 @@ from envs.hardware.bus.packets import BROADCAST_ID, PacketParser
 from envs.hardware.bus.registers import RegisterRangeError, UnknownRegisterError
 from envs.hardware.bus.serial_line import SerialLine
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import NoAnswer, PortLost, ServoFault
+from envs.hardware.errors import NoAnswerError, PortLostError, ServoFaultError
 from envs.virtual.line_faults import FaultRates
 from envs.virtual.plant import KinematicPlant
 from envs.virtual.virtual_port import VirtualPort
 
 IDS = tuple(range(1, 7))
 LATE = 0.07
-"""Later than the margin of the bus [s], and before it has waited for silence."""
+"""Delay beyond the margin of the bus [s], but shorter than its wait for silence."""
 
 
 @contextmanager
 def scripted(*replies: Callable[[bytes], bytes]) -> Iterator[FeetechBus]:
-    """A bus whose line answers each question with the next of these, then falls silent."""
+    """Yield a bus whose line answers each question with the next reply, then stays silent."""
     host, device = os.openpty()
     tty.setraw(device)
 
@@ -61,16 +61,16 @@ def test_registers_are_written_and_read(bus: FeetechBus) -> None:
     assert bus.counters.retries == bus.counters.bad_packets == bus.counters.lost_packets == 0
 
 
-def test_who_is_there(bus: FeetechBus) -> None:
+def test_ping_and_broadcast_ping_find_the_servos(bus: FeetechBus) -> None:
     assert bus.ping(4) == 777
     assert bus.broadcast_ping() == list(IDS)
-    with pytest.raises(NoAnswer, match=r"motor 9 on port .* to PING in 3 attempts") as caught:
+    with pytest.raises(NoAnswerError, match=r"motor 9 on port .* to PING in 3 attempts") as caught:
         bus.ping(9)
     assert caught.value.servo_ids == (9,) and caught.value.port == bus.port
     assert bus.counters.lost_packets == 3
 
 
-def test_telemetry_comes_in_units(
+def test_telemetry_is_in_si_units(
     bus: FeetechBus, port: VirtualPort, plant: KinematicPlant
 ) -> None:
     port.call(lambda: plant.move(0, np.pi / 2))
@@ -94,7 +94,7 @@ def test_telemetry_comes_in_units(
     assert telemetry.faults == ((),) * 6
 
 
-def test_velocity_has_the_unit_that_phase_says(
+def test_phase_selects_the_unit_of_velocity(
     bus: FeetechBus, port: VirtualPort, plant: KinematicPlant
 ) -> None:
     """A servo on its way at about 2 rad/s says so, fine (0.0146 rpm) and coarse (0.732 rpm)."""
@@ -119,15 +119,15 @@ def test_a_changed_phase_is_read_again(bus: FeetechBus) -> None:
     assert not bus.read_telemetry([1]).has_current.any()
 
 
-def test_a_servos_errors_are_raised_by_name_and_motor(bus: FeetechBus, port: VirtualPort) -> None:
+def test_servo_errors_are_raised_by_name_and_motor(bus: FeetechBus, port: VirtualPort) -> None:
     port.call(lambda: port.chain.servo(2).set("Present_Temperature", 75))
     port.call(lambda: setattr(port.chain.servo(5), "injected_error", 1 | 2 | 8 | 32))
     expected = "motor 2: overheat; motor 5: voltage, angle sensor, over-current, overload"
-    with pytest.raises(ServoFault, match=expected) as caught:
+    with pytest.raises(ServoFaultError, match=expected) as caught:
         bus.sync_read("Present_Position", IDS)
     assert caught.value.faults[2] == ("overheat",)
     assert caught.value.values == dict.fromkeys(IDS, 2047), "the values are not lost"
-    with pytest.raises(ServoFault, match="motor 2: overheat"):
+    with pytest.raises(ServoFaultError, match="motor 2: overheat"):
         bus.write(2, "Goal_Position", 1000)
     assert port.call(lambda: port.chain.servo(2).get("Goal_Position")) == 1000
     assert bus.ping(2) == 777
@@ -135,7 +135,7 @@ def test_a_servos_errors_are_raised_by_name_and_motor(bus: FeetechBus, port: Vir
     assert faults[1] == ("overheat",) and len(faults[4]) == 4 and faults[0] == ()
 
 
-def test_mistakes_are_told_before_anything_is_sent(bus: FeetechBus) -> None:
+def test_invalid_requests_are_refused_before_anything_is_sent(bus: FeetechBus) -> None:
     with pytest.raises(UnknownRegisterError, match="Goal_Position"):
         bus.read(1, "Goal_Pos")
     with pytest.raises(RegisterRangeError, match="Homing_Offset"):
@@ -150,7 +150,7 @@ def test_mistakes_are_told_before_anything_is_sent(bus: FeetechBus) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lost", "late", "truncated", "corrupted"])
-def test_a_bad_cable_costs_retries_but_neither_answers_nor_truth(
+def test_a_bad_cable_costs_retries_but_no_answer_is_lost_or_wrong(
     kind: str, bus: FeetechBus, port: VirtualPort
 ) -> None:
     for servo_id in IDS:
@@ -167,42 +167,42 @@ def test_a_bad_cable_costs_retries_but_neither_answers_nor_truth(
         assert bus.counters.discarded_bytes > 0
 
 
-def test_a_motor_that_stays_silent_is_named_in_bounded_time(
-    bus: FeetechBus, port: VirtualPort
-) -> None:
+def test_a_silent_motor_is_named_in_bounded_time(bus: FeetechBus, port: VirtualPort) -> None:
     port.call(lambda: port.chain.servo(4).set("ID", 14))
     start = time.monotonic()
-    with pytest.raises(NoAnswer, match=r"motor 4 on port .* READ Present_Position"):
+    with pytest.raises(NoAnswerError, match=r"motor 4 on port .* READ Present_Position"):
         bus.sync_read("Present_Position", IDS)
     assert time.monotonic() - start < 0.6
     port.call(lambda: port.chain.servo(1).set("Response_Status_Level", 0))
-    with pytest.raises(NoAnswer, match=r"WRITE Goal_Position = 5.*Response_Status_Level"):
+    with pytest.raises(NoAnswerError, match=r"WRITE Goal_Position = 5.*Response_Status_Level"):
         bus.write(1, "Goal_Position", 5)
 
 
-def test_a_late_answer_is_not_taken_for_the_next_one(bus: FeetechBus, port: VirtualPort) -> None:
+def test_a_late_answer_does_not_answer_the_next_question(
+    bus: FeetechBus, port: VirtualPort
+) -> None:
     """Same motor, same length, another register: the protocol cannot tell them apart."""
     port.disturb(FaultRates(late=1.0, delay=LATE))
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoAnswerError):
         bus.read(1, "Min_Voltage_Limit")
     port.disturb(FaultRates())
     assert bus.read(1, "Max_Voltage_Limit") == 140
 
 
-def test_what_waits_to_be_read_is_no_answer() -> None:
+def test_bytes_received_before_the_question_are_no_answer() -> None:
     host, device = os.openpty()
     tty.setraw(device)
     with FeetechBus(os.ttyname(device), retries=0) as bus:
         os.write(host, answer(1, 1234))
         time.sleep(0.02)
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoAnswerError):
             bus.read(1, "Present_Position")
         assert bus.counters.discarded_bytes == 8
     os.close(host)
     os.close(device)
 
 
-def test_after_an_interrupted_question_the_line_falls_silent_first(
+def test_after_an_interrupted_question_the_bus_waits_for_silence(
     bus: FeetechBus, port: VirtualPort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C in a read: its answer is under way when the torque is to be switched off."""
@@ -216,7 +216,7 @@ def test_after_an_interrupted_question_the_line_falls_silent_first(
     assert bus.counters.discarded_bytes == 7
 
 
-def test_answers_of_others_and_of_other_lengths_are_not_taken() -> None:
+def test_answers_of_other_motors_or_lengths_are_ignored() -> None:
     with scripted(
         lambda _: answer(2, 7) + answer(1, 7, size=1) + b"\xff\x00\xff" + answer(1, 1500)
     ) as bus:
@@ -226,7 +226,7 @@ def test_answers_of_others_and_of_other_lengths_are_not_taken() -> None:
         assert bus.counters.retries == 0
 
 
-def test_an_adapter_that_hears_itself_does_no_harm() -> None:
+def test_echoes_of_the_adapter_are_ignored() -> None:
     """The echo of a two-byte READ has the form of an answer, the echo of a PING is one."""
     acknowledged = packets.pack(1, 0)
     with scripted(
@@ -246,11 +246,11 @@ def test_an_adapter_that_hears_itself_does_no_harm() -> None:
 
 
 def test_an_echo_alone_is_no_motor() -> None:
-    with scripted(*[lambda question: question] * 4) as bus, pytest.raises(NoAnswer):
+    with scripted(*[lambda question: question] * 4) as bus, pytest.raises(NoAnswerError):
         bus.ping(1)
 
 
-def test_endless_babble_ends_in_an_error() -> None:
+def test_endless_garbage_ends_in_an_error() -> None:
     host, device = os.openpty()
     tty.setraw(device)
     os.set_blocking(host, False)
@@ -266,7 +266,7 @@ def test_endless_babble_ends_in_an_error() -> None:
     thread = threading.Thread(target=babble)
     thread.start()
     start = time.monotonic()
-    with FeetechBus(os.ttyname(device)) as bus, pytest.raises(NoAnswer):
+    with FeetechBus(os.ttyname(device)) as bus, pytest.raises(NoAnswerError):
         bus.read(1, "Present_Position")
     assert time.monotonic() - start < 1
     stop.set()
@@ -275,22 +275,24 @@ def test_endless_babble_ends_in_an_error() -> None:
     os.close(device)
 
 
-def test_a_pulled_cable_is_told_at_once_and_reopened(bus: FeetechBus, port: VirtualPort) -> None:
+def test_a_pulled_cable_raises_at_once_and_can_be_reopened(
+    bus: FeetechBus, port: VirtualPort
+) -> None:
     bus.read(1, "Present_Position")
     port.unplug()
     for _ in range(2):
-        with pytest.raises(PortLost, match=f"port {port.path} is lost"):
+        with pytest.raises(PortLostError, match=f"port {port.path} is lost"):
             bus.read(1, "Present_Position")
-    with pytest.raises(PortLost):
+    with pytest.raises(PortLostError):
         bus.sync_write("Goal_Position", {1: 0})
-    with pytest.raises(PortLost, match="No such file"):
+    with pytest.raises(PortLostError, match="No such file"):
         bus.reopen()
     port.plug()
     bus.reopen()
     assert bus.read(1, "Present_Position") == 2047
 
 
-def test_a_cable_pulled_in_the_middle_of_a_question_is_told() -> None:
+def test_a_cable_pulled_during_a_question_raises() -> None:
     host, device = os.openpty()
     tty.setraw(device)
 
@@ -302,23 +304,23 @@ def test_a_cable_pulled_in_the_middle_of_a_question_is_told() -> None:
     thread = threading.Thread(target=pull)
     bus = FeetechBus(os.ttyname(device))
     thread.start()
-    with pytest.raises(PortLost):
+    with pytest.raises(PortLostError):
         bus.read(1, "Present_Position")
     thread.join()
 
 
-def test_a_port_that_is_not_there_or_taken_is_told(bus: FeetechBus, port: VirtualPort) -> None:
-    with pytest.raises(PortLost, match=r"port nowhere/tty is lost .*No such file.*USB cable"):
+def test_a_missing_taken_or_closed_port_raises(bus: FeetechBus, port: VirtualPort) -> None:
+    with pytest.raises(PortLostError, match=r"port nowhere/tty is lost .*No such file.*USB cable"):
         FeetechBus("nowhere/tty")
-    with pytest.raises(PortLost, match="no other program uses the port"):
+    with pytest.raises(PortLostError, match="no other program uses the port"):
         FeetechBus(port.path)
     bus.close()
-    with pytest.raises(PortLost, match="it is closed"):
+    with pytest.raises(PortLostError, match="it is closed"):
         bus.ping(1)
     FeetechBus(port.path).close()
 
 
-def test_threads_do_not_take_each_others_answers(bus: FeetechBus, port: VirtualPort) -> None:
+def test_threads_do_not_mix_up_their_answers(bus: FeetechBus, port: VirtualPort) -> None:
     for servo_id in IDS:
         bus.write(servo_id, "Goal_Position", 100 * servo_id)
     wrong = []

@@ -1,4 +1,4 @@
-"""A small run of the benchmark of the bus: what a bad line may do, and what it may not."""
+"""Small run of the benchmark of the bus: effects of a bad line."""
 
 import pytest
 
@@ -11,13 +11,13 @@ def outcomes() -> dict[str, Outcome]:
 
 
 @pytest.mark.parametrize("kind", ["truncated", "a byte lost", "one byte changed", "random bytes"])
-def test_these_damages_never_pass(kind: str, outcomes: dict[str, Outcome]) -> None:
+def test_damaged_answers_never_pass(kind: str, outcomes: dict[str, Outcome]) -> None:
     assert outcomes[kind].streams >= 3000
     assert outcomes[kind].passed == outcomes[kind].intact == 0
 
 
 @pytest.mark.parametrize("kind", ["whole", "behind garbage"])
-def test_true_answers_are_found(kind: str, outcomes: dict[str, Outcome]) -> None:
+def test_intact_answers_are_found(kind: str, outcomes: dict[str, Outcome]) -> None:
     assert outcomes[kind].intact == outcomes[kind].streams == 3000
 
 

@@ -1,4 +1,4 @@
-"""Fifteen bytes become SI units."""
+"""Telemetry: fifteen bytes in SI units."""
 
 import numpy as np
 import pytest
@@ -54,13 +54,13 @@ def test_every_register_has_its_unit() -> None:
     assert reading.moving.tolist() == [True]
 
 
-def test_phase_says_what_velocity_and_current_mean() -> None:
+def test_phase_selects_velocity_unit_and_current_sensor() -> None:
     assert velocity_unit(0) / velocity_unit(4) == pytest.approx(0.732 / 0.0146)
     blind = decode(block(Present_Current=77), phase=0x20)
     assert blind.currents.tolist() == [0.0] and blind.has_current.tolist() == [False]
 
 
-def test_faults_are_those_of_the_answer_and_of_the_status() -> None:
+def test_faults_combine_answer_and_status() -> None:
     assert decode(block(Status=4), error=32).faults == (("overheat", "overload"),)
     assert decode(block(Status=16)).faults == (("unknown error bit 16",),)
 

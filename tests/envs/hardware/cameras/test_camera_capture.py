@@ -1,4 +1,4 @@
-"""How a device is opened and set, on an OpenCV that answers as drivers do."""
+"""Opening and setting of a device, with a fake OpenCV that answers as drivers do."""
 
 import builtins
 import sys
@@ -26,7 +26,7 @@ PROPERTIES = (
 
 
 class FakeDriver:
-    """A cv2 module with one camera that keeps some settings to itself."""
+    """Fake cv2 module with one camera that ignores some settings."""
 
     def __init__(self, **fixed):
         self.fixed = fixed
@@ -90,7 +90,7 @@ def driver(monkeypatch):
     return install
 
 
-def test_a_device_is_set_in_the_order_that_drivers_need(driver, caplog):
+def test_settings_are_set_in_the_order_that_drivers_need(driver, caplog):
     camera = driver()
     settings = CameraSettings(0, exposure=150.0, pixel_format="MJPG")
     OpenCVCapture("front", settings)
@@ -106,14 +106,14 @@ def test_a_device_is_set_in_the_order_that_drivers_need(driver, caplog):
     assert caplog.text == ""
 
 
-def test_what_is_not_asked_for_is_left_to_the_driver(driver):
+def test_unset_settings_are_left_to_the_driver(driver):
     camera = driver()
     OpenCVCapture("front", CameraSettings("/dev/v4l/by-id/usb-Cam-video-index0"))
     assert not {"EXPOSURE", "AUTO_EXPOSURE", "FOURCC"} & set(camera.order)
     assert camera.opened_with[0] == "/dev/v4l/by-id/usb-Cam-video-index0"
 
 
-def test_a_resolution_that_the_driver_does_not_take_is_an_error_with_its_answer(driver):
+def test_a_refused_resolution_is_an_error_with_the_drivers_answer(driver):
     camera = driver(FRAME_WIDTH=320, FRAME_HEIGHT=240)
     with pytest.raises(
         CameraError, match=r"'front' was set to 640x480 pixels, but answers 320x240"
@@ -130,13 +130,13 @@ def test_a_resolution_that_the_driver_does_not_take_is_an_error_with_its_answer(
         ({"FOURCC": 0x56595559}, "'front' was set to a pixel format of"),
     ],
 )
-def test_other_settings_that_the_driver_does_not_take_are_warned_of(driver, caplog, fixed, warning):
+def test_other_refused_settings_are_logged_as_warnings(driver, caplog, fixed, warning):
     driver(**fixed)
     OpenCVCapture("front", CameraSettings(0, exposure=150.0, pixel_format="MJPG"))
     assert warning in caplog.text
 
 
-def test_a_source_that_does_not_open_is_named(driver):
+def test_a_source_that_cannot_be_opened_is_named(driver):
     driver().opens = False
     with pytest.raises(CameraError, match=r"'wrist' cannot be opened at '/dev/video7'"):
         OpenCVCapture("wrist", CameraSettings("/dev/video7"))
@@ -159,7 +159,7 @@ def test_a_device_that_stops_or_changes_its_shape_is_named(driver):
         capture.read()
 
 
-def test_an_error_of_opencv_is_an_error_of_the_camera(driver):
+def test_an_error_of_opencv_becomes_a_camera_error(driver):
     camera = driver()
     capture = OpenCVCapture("front", CameraSettings(0))
 

@@ -9,7 +9,7 @@ def build(**options):
     return CameraSettings.from_options("front", {"source": 0, **options})
 
 
-def test_only_the_source_must_be_given():
+def test_only_the_source_is_required():
     settings = build()
     assert settings == CameraSettings(0)
     assert settings.shape == (480, 640, 3)
@@ -27,7 +27,7 @@ def test_only_the_source_must_be_given():
         ("rtsp://127.0.0.1/front", False, False),
     ],
 )
-def test_the_source_says_what_it_is(source, is_device, is_file):
+def test_the_source_tells_devices_files_and_streams_apart(source, is_device, is_file):
     settings = build(source=source)
     assert (settings.is_device, settings.is_file) == (is_device, is_file)
 
@@ -50,7 +50,7 @@ def test_the_source_says_what_it_is(source, is_device, is_file):
         ({"source": "a.mp4", "pixel_format": "MJPG"}, "exposure and pixel_format are set on"),
     ],
 )
-def test_a_wrong_value_is_refused_by_the_cameras_name(options, complaint):
+def test_a_wrong_value_is_refused_with_the_cameras_name(options, complaint):
     with pytest.raises(ValueError, match=r"cameras\.front\." + complaint):
         build(**options)
 
@@ -71,7 +71,7 @@ def test_a_camera_of_the_robot_needs_only_its_source():
     assert views == {"front": CameraView((640, 480), Region(80, 0, 480, 480), (128, 128))}
 
 
-def test_how_a_camera_is_set_and_what_is_observed_are_told_apart():
+def test_options_are_split_into_settings_and_view():
     settings, views = camera_options(
         {
             "front": {
@@ -114,7 +114,7 @@ def test_without_a_crop_the_largest_square_in_the_middle_is_observed(resolution,
     assert views["front"].crop == square
 
 
-def test_without_cameras_there_is_nothing_to_set_or_see():
+def test_without_cameras_there_are_no_settings_and_no_views():
     for options in (None, {}):
         assert camera_options(options) == ({}, {})
 
@@ -136,7 +136,7 @@ def test_the_callers_options_stay_as_they_are():
         (0, "cameras.front must be a mapping"),
     ],
 )
-def test_options_that_no_camera_has_are_refused_by_its_name(options, complaint):
+def test_unknown_options_are_refused_with_the_cameras_name(options, complaint):
     with pytest.raises(TypeError, match=complaint):
         camera_options({"wrist": {"source": 1}, "front": options})
 
@@ -163,6 +163,6 @@ def test_cameras_that_are_no_mapping_are_refused(options):
         ),
     ],
 )
-def test_a_camera_value_out_of_its_range_is_refused_by_its_name(options, complaint):
+def test_a_value_out_of_range_is_refused_with_the_cameras_name(options, complaint):
     with pytest.raises(ValueError, match=r"^cameras\.front\." + complaint):
         camera_options({"front": {"source": 0, **options}})

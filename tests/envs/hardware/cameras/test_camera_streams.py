@@ -1,4 +1,4 @@
-"""The real OpenCV reads streams and files; skipped where its system libraries are missing."""
+"""Streams and files read by the real OpenCV; skipped where its system libraries are missing."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ SIZE = (160, 120)
 
 
 class Scene:
-    """A moving picture: the left half is red, and the right half counts in grey."""
+    """Moving picture: the left half is red, and the right half counts in grey."""
 
     def __init__(self):
         self.number = 0
@@ -46,7 +46,7 @@ def cameras_of(server, *names, **settings):
 
 
 def failure(cameras, within=3.0):
-    """Waits until reading fails; returns how, and after how long."""
+    """Wait until reading fails; return the message and the time it took."""
     started = time.monotonic()
     while time.monotonic() < started + within:
         try:
@@ -67,7 +67,7 @@ def recovers(cameras, within=6.0):
     raise AssertionError("it did not recover")
 
 
-def test_frames_come_in_their_colours_new_ones_each_time_and_young():
+def test_frames_have_the_right_colours_and_are_new():
     with MjpegServer({"front": Scene()}) as server, cameras_of(server, "front") as cameras:
         seen, ages = [], []
         for _ in range(10):
@@ -81,7 +81,7 @@ def test_frames_come_in_their_colours_new_ones_each_time_and_young():
     assert np.median(ages) < 0.2
 
 
-def test_two_cameras_are_read_side_by_side_at_their_rate():
+def test_two_cameras_are_read_in_parallel_at_their_rate():
     with (
         MjpegServer({"front": Scene(), "wrist": Scene()}, fps=20) as server,
         cameras_of(server, "front", "wrist", fps=20.0) as cameras,
@@ -106,7 +106,7 @@ def test_frames_do_not_queue_up_behind_a_slow_reader():
 
 
 @pytest.mark.parametrize("fault", [Fault.FREEZE, Fault.STALL, Fault.DISCONNECT])
-def test_a_camera_that_fails_is_named_within_a_second_and_returns(fault, caplog):
+def test_a_failing_camera_is_named_within_a_second_and_reopened(fault, caplog):
     sources = {"front": Scene(), "wrist": Scene()}
     with MjpegServer(sources) as server, cameras_of(server, "front", "wrist") as cameras:
         cameras.read()
@@ -122,7 +122,7 @@ def test_a_camera_that_fails_is_named_within_a_second_and_returns(fault, caplog)
         assert "camera 'wrist' is back after" in caplog.text
 
 
-def test_a_black_camera_is_refused_as_any_black_frame_is():
+def test_a_black_camera_is_refused():
     view = CameraView.from_options("front", {"resolution": list(SIZE)})
     with MjpegServer({"front": Scene()}) as server, cameras_of(server, "front") as cameras:
         cropped = CroppedCameras(cameras, {"front": view})
@@ -140,7 +140,7 @@ def test_a_stream_of_another_size_is_refused_with_its_size():
             OpenCVCameras({"front": settings})
 
 
-def test_a_source_that_is_not_there_is_named():
+def test_a_missing_source_is_named():
     with MjpegServer({"front": Scene()}) as server:
         url = server.url("front")
     for source in (url, "no/such/file.mp4", "/dev/video63"):
@@ -148,7 +148,7 @@ def test_a_source_that_is_not_there_is_named():
             OpenCVCameras({"front": CameraSettings(source, SIZE)})
 
 
-def test_closing_ends_the_thread_even_of_a_stalled_stream():
+def test_close_ends_the_thread_even_of_a_stalled_stream():
     with MjpegServer({"front": Scene()}) as server:
         cameras = cameras_of(server, "front")
         cameras.read()
@@ -159,7 +159,7 @@ def test_closing_ends_the_thread_even_of_a_stalled_stream():
         assert not [thread for thread in threading.enumerate() if thread.name == "camera front"]
 
 
-def test_a_file_is_played_in_real_time_again_and_again(tmp_path, caplog):
+def test_a_file_is_played_in_real_time_in_a_loop(tmp_path, caplog):
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 20.0, SIZE)
     scene = Scene()

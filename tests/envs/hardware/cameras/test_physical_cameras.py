@@ -1,4 +1,4 @@
-"""What the threads make of cameras that come, go, freeze and lie; OpenCV is not needed for it."""
+"""Camera threads with cameras that come, go, freeze and repeat; without OpenCV."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ PERIOD = 0.01
 
 
 class FakeCamera:
-    """A camera that delivers a new picture every 10 ms, until it is told otherwise."""
+    """Camera that delivers a new picture every 10 ms, until a test changes that."""
 
     def __init__(self, **settings):
         self.settings = CameraSettings(0, SIZE, **{"stale_after": 0.3, "fps": 100.0, **settings})
@@ -43,7 +43,7 @@ class FakeCamera:
 
 
 def opened(**cameras):
-    """Cameras that read fakes."""
+    """Return cameras that read fakes."""
 
     def open_capture(name, _):
         camera = cameras[name]
@@ -64,7 +64,7 @@ def wait_until(condition, timeout=5.0):
 
 
 def fails(cameras):
-    """How `read` fails, "" where it does not."""
+    """Return the message with which ``read`` fails, "" if it succeeds."""
     try:
         cameras.read()
     except CameraError as error:
@@ -72,7 +72,7 @@ def fails(cameras):
     return ""
 
 
-def test_the_newest_frame_is_given_out_with_its_time_and_never_waited_for():
+def test_read_returns_the_newest_frame_and_its_time_without_waiting():
     front = FakeCamera()
     with opened(front=front) as cameras:
         assert cameras.shapes == {"front": (24, 32, 3)}
@@ -87,7 +87,7 @@ def test_the_newest_frame_is_given_out_with_its_time_and_never_waited_for():
         assert cameras.read()["front"].any()
 
 
-def test_they_can_be_cropped_as_rendered_ones():
+def test_physical_cameras_can_be_cropped_as_rendered_ones():
     view = CameraView.from_options("front", {"resolution": SIZE, "size": [16, 16]})
     with opened(front=FakeCamera()) as cameras:
         assert CroppedCameras(cameras, {"front": view}).read()["front"].shape == (16, 16, 3)
@@ -113,7 +113,7 @@ def test_skew_is_the_time_between_the_frames_that_were_read():
         ("repeats", "camera 'wrist' delivers the same picture again and again"),
     ],
 )
-def test_a_stale_camera_is_an_error_by_its_name_within_a_second(fault, words):
+def test_a_stale_camera_is_an_error_with_its_name_within_a_second(fault, words):
     front, wrist = FakeCamera(), FakeCamera()
     with opened(front=front, wrist=wrist) as cameras:
         cameras.read()
@@ -126,7 +126,7 @@ def test_a_stale_camera_is_an_error_by_its_name_within_a_second(fault, words):
         wait_until(lambda: not fails(cameras))
 
 
-def test_pictures_that_may_repeat_are_not_frozen():
+def test_with_may_repeat_identical_frames_are_not_frozen():
     front = FakeCamera(may_repeat=True)
     with opened(front=front) as cameras:
         front.repeats = True
@@ -136,7 +136,7 @@ def test_pictures_that_may_repeat_are_not_frozen():
         wait_until(lambda: fails(cameras), 1.0)
 
 
-def test_an_unplugged_camera_is_an_error_at_once_and_is_taken_back(caplog):
+def test_an_unplugged_camera_is_an_error_at_once_and_is_reopened(caplog):
     front, wrist = FakeCamera(), FakeCamera()
     with opened(front=front, wrist=wrist) as cameras:
         cameras.read()
@@ -160,7 +160,7 @@ def test_an_unplugged_camera_is_an_error_at_once_and_is_taken_back(caplog):
         assert wrist.released == wrist.opened - 1 == 1
 
 
-def test_it_does_not_start_without_every_camera_and_lets_go_of_the_others():
+def test_a_camera_that_cannot_be_opened_releases_the_others():
     front, wrist = FakeCamera(), FakeCamera()
     wrist.plugged = False
     with pytest.raises(CameraError, match=r"camera 'wrist' cannot be opened"):
@@ -168,7 +168,7 @@ def test_it_does_not_start_without_every_camera_and_lets_go_of_the_others():
     assert front.released == front.opened == 1
 
 
-def test_it_does_not_start_without_a_first_frame():
+def test_a_camera_without_a_first_frame_is_an_error():
     front = FakeCamera()
     front.silent = True
     settings = {"front": front.settings}
@@ -176,7 +176,7 @@ def test_it_does_not_start_without_a_first_frame():
         OpenCVCameras(settings, start_timeout=0.2, open_capture=lambda *_: front)
 
 
-def test_a_camera_slower_than_it_was_set_to_is_warned_of_once(caplog):
+def test_a_slow_camera_is_logged_once(caplog):
     front = FakeCamera(fps=20.0)
     front.period = 0.1
     with opened(front=front) as cameras:
@@ -187,7 +187,7 @@ def test_a_camera_slower_than_it_was_set_to_is_warned_of_once(caplog):
     assert caplog.text.count("frames per second") == 1
 
 
-def test_closing_ends_the_threads_and_releases_the_cameras_even_silent_ones():
+def test_close_ends_the_threads_and_releases_even_silent_cameras():
     before = threading.active_count()
     front, wrist = FakeCamera(), FakeCamera()
     cameras = opened(front=front, wrist=wrist)
@@ -198,7 +198,7 @@ def test_closing_ends_the_threads_and_releases_the_cameras_even_silent_ones():
     cameras.close()
 
 
-def test_frames_take_no_more_memory_with_time():
+def test_memory_does_not_grow_with_the_frames():
     front = FakeCamera()
     with opened(front=front) as cameras:
         reader = cameras._readers["front"]

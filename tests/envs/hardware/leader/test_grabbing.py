@@ -1,6 +1,6 @@
-"""Grabbing, on the leader's physics without its bus: minutes of mirroring take seconds.
+"""Grab detection on the leader's physics without its bus: minutes of mirroring take seconds.
 
-Ten minutes in real time, with the bus and an arm that follows, are a benchmark (`bench_arm`).
+Ten minutes in real time, with the bus and an arm that follows, are a benchmark (``bench_arm``).
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ LOWEST, HIGHEST = Kinematics().joint_limits
 
 
 class Mirrored:
-    """A leader that mirrors joint angles; time is the simulation's."""
+    """Leader that mirrors joint angles in simulated time."""
 
     def __init__(self, stiffness: float = SOFT, start: np.ndarray = HOME) -> None:
         self.plant = MujocoPlant(Scene(0, 0.002, Workspace()), start, LEADER_GEARS)
@@ -48,7 +48,7 @@ class Mirrored:
 
 
 def wandering(seed: int, restless: bool) -> Iterator[np.ndarray]:
-    """Joint angles of a follower at 10 Hz, one for each period of the leader."""
+    """Yield joint angles of a follower at 10 Hz, one for each period of the leader."""
     rng, kinematics, box = np.random.default_rng(seed), Kinematics(), Workspace()
     tcp, gripper = kinematics.forward(np.array(HOME)), HOME[-1]
     goal = tcp
@@ -81,7 +81,7 @@ def test_mirroring_is_no_grab(stiffness: float, restless: bool, seconds: int) ->
 
 
 def detection(leader: Mirrored, follower: Callable[[], np.ndarray]) -> float:
-    """Time until the grab is noticed [s]."""
+    """Return the time until the grab is noticed [s]."""
     begun = leader.now
     while leader.now < begun + 1.0:
         if leader.period(follower()):
@@ -90,7 +90,7 @@ def detection(leader: Mirrored, follower: Callable[[], np.ndarray]) -> float:
 
 
 def grabbed(leader: Mirrored, joint: int, direction: int, speed: float) -> None:
-    """A hand takes a joint away, as far as its limit lets it."""
+    """Move a joint away by hand, up to its limit."""
     angle = leader.plant.state(joint).position + direction * 0.3
     leader.plant.hold(joint, float(np.clip(angle, LOWEST[joint], HIGHEST[joint])), speed)
 
@@ -109,7 +109,7 @@ def test_a_hand_that_moves_a_joint_is_noticed(joint: int, direction: int, stiffn
 @pytest.mark.parametrize("stiffness", [SOFT, STIFF])
 @pytest.mark.parametrize(("against", "speed"), [(True, 0.5), (False, 2.0)])
 @pytest.mark.parametrize("seed", range(2))
-def test_it_is_noticed_while_the_follower_moves(
+def test_a_hand_is_noticed_while_the_follower_moves(
     seed: int, against: bool, speed: float, stiffness: float
 ) -> None:
     """A hand that goes along with the mirroring has to be faster than that to be noticed."""
@@ -124,7 +124,7 @@ def test_it_is_noticed_while_the_follower_moves(
 
 
 @pytest.mark.parametrize("stiffness", [SOFT, STIFF])
-def test_a_hand_that_keeps_a_joint_while_the_follower_moves_is_noticed(stiffness: float) -> None:
+def test_a_hand_that_holds_a_joint_while_the_follower_moves_is_noticed(stiffness: float) -> None:
     leader = Mirrored(stiffness)
     for _ in range(100):
         leader.period(np.array(HOME))
@@ -138,7 +138,7 @@ def test_a_hand_that_keeps_a_joint_while_the_follower_moves_is_noticed(stiffness
     assert detection(leader, follower) <= 0.3
 
 
-def test_a_hand_too_slow_for_the_rule_is_noticed_when_it_has_gone_far() -> None:
+def test_a_slow_hand_is_noticed_once_it_has_moved_far() -> None:
     leader = Mirrored()
     for _ in range(100):
         leader.period(np.array(HOME))
@@ -157,7 +157,7 @@ def test_a_single_reading_is_no_grab() -> None:
     assert not detector.update(np.full(6, 0.2), 0.06)
 
 
-def test_before_the_first_goal_nothing_is_a_grab() -> None:
+def test_nothing_is_a_grab_before_the_first_goal() -> None:
     assert not GrabDetector().update(np.ones(6), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""The leader arm in real time: hands take it, cables fail, programs die, and it never jumps."""
+"""Leader arm in real time: hands, bad cables and killed processes, never a jump."""
 
 import os
 import signal
@@ -17,13 +17,13 @@ import pytest
 from envs.hardware.arm.arm_link import ArmLink
 from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.bus.telemetry import RADIANS_PER_TICK
-from envs.hardware.errors import NoAnswer
+from envs.hardware.errors import NoAnswerError
 from envs.hardware.leader import leader_arm
 from envs.hardware.leader.leader_arm import LeaderArm
 from envs.hardware.leader.leader_settings import LeaderSettings
 from envs.hardware.leader.mirroring import Mirroring
 from envs.hardware.letting_go.supervisor_client import Supervision
-from envs.hardware.setup.arm_setup import CalibrationMismatch
+from envs.hardware.setup.arm_setup import CalibrationMismatchError
 from envs.hardware.setup.calibration import Calibration
 from envs.kinematics import Kinematics
 from envs.virtual.line_faults import FaultRates
@@ -109,7 +109,7 @@ def supervised(leader: VirtualArm) -> Iterator[tuple[LeaderArm, Supervision]]:
 
 
 def mirrored(arm: LeaderArm, follower: np.ndarray = READY) -> None:
-    """Mirrors until the arm is where the follower is, which moves no more."""
+    """Mirror a resting follower until the arm has reached it."""
     arm.mirror(follower)
     until(lambda: arm.aligned and bool(np.abs(arm.positions - follower).max() < 0.07))
 
@@ -119,12 +119,12 @@ def torque(leader: VirtualArm) -> list[int]:
 
 
 def since(leader: VirtualArm, moment: float) -> list[GoalEvent]:
-    """What the servos were told to pull to since a moment."""
+    """Return the goals that the servos received since a moment."""
     return [event for event in goals(leader.port) if event.time > moment]
 
 
 def assert_without_a_jump(events: list[GoalEvent]) -> None:
-    """No goal is far from its joint; the first ones under torque are where the joints are."""
+    """Check that no goal is far from its joint and the first ones are where the joints are."""
     first: dict[int, GoalEvent] = {}
     for event in events:
         first.setdefault(event.servo_id, event)
@@ -133,7 +133,7 @@ def assert_without_a_jump(events: list[GoalEvent]) -> None:
     assert largest_pull(events) <= NEAR and largest_step(events) <= STEP
 
 
-def test_connecting_makes_it_limp_and_moves_nothing(leader: VirtualArm) -> None:
+def test_connect_makes_the_arm_limp_and_moves_nothing(leader: VirtualArm) -> None:
     servos = leader.port.chain.servos
     leader.port.call(lambda: [servo.set("Torque_Enable", 1) for servo in servos])
     log = watch_torque(leader.port)
@@ -148,35 +148,38 @@ def test_connecting_makes_it_limp_and_moves_nothing(leader: VirtualArm) -> None:
     assert goals(leader.port, torque=None) == []
 
 
-def test_another_arms_calibration_is_refused_and_that_arm_left_alone(leader: VirtualArm) -> None:
+def test_another_arms_calibration_is_refused_and_the_arm_left_alone(leader: VirtualArm) -> None:
     leader.port.call(lambda: [servo.set("Torque_Enable", 1) for servo in leader.port.chain.servos])
     motors = leader.calibration.motors
     other = replace(motors["elbow_flex"], homing_offset=100)
     wrong = Calibration({**motors, "elbow_flex": other}, Kinematics().joint_limits)
     with (
         LeaderArm(bus_of(leader), wrong, SETTINGS) as arm,
-        pytest.raises(CalibrationMismatch, match=r"elbow_flex \(motor 3\) has Homing_Offset 0"),
+        pytest.raises(
+            CalibrationMismatchError, match=r"elbow_flex \(motor 3\) has Homing_Offset 0"
+        ),
     ):
         arm.connect()
     assert torque(leader) == ON and goals(leader.port, torque=None) == []
 
 
-def test_a_connection_that_fails_leaves_nothing_energised(
+def test_a_failed_connect_leaves_nothing_energised(
     leader: VirtualArm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise NoAnswer(str(leader.link), (2,), "WRITE Torque_Enable = 0", 3)
+        raise NoAnswerError(str(leader.link), (2,), "WRITE Torque_Enable = 0", 3)
 
     monkeypatch.setattr(ArmLink, "ramp_down", fail)
     leader.port.call(lambda: [servo.set("Torque_Enable", 1) for servo in leader.port.chain.servos])
-    with pytest.raises(NoAnswer), LeaderArm(bus_of(leader), leader.calibration, SETTINGS) as arm:
+    with (
+        pytest.raises(NoAnswerError),
+        LeaderArm(bus_of(leader), leader.calibration, SETTINGS) as arm,
+    ):
         arm.connect()
     assert torque(leader) == OFF
 
 
-def test_it_goes_where_the_follower_is_and_along_with_it(
-    leader: VirtualArm, arm: LeaderArm
-) -> None:
+def test_it_moves_to_the_follower_and_follows_it(leader: VirtualArm, arm: LeaderArm) -> None:
     arm.mirror(READY)
     assert arm.mirroring and not arm.aligned
     until(lambda: arm.aligned)
@@ -217,7 +220,7 @@ def test_a_hand_is_noticed_and_leads_until_limp(leader: VirtualArm, arm: LeaderA
 
 
 def until_grabbed(arm: LeaderArm, meanwhile: Callable[[], object]) -> float:
-    """Mirrors on, and returns when somebody has grabbed the arm."""
+    """Mirror until somebody has grabbed the arm, and return the time of that."""
     end = time.monotonic() + 3.0
     while not arm.grabbed:
         assert time.monotonic() < end, "nobody was noticed"
@@ -248,14 +251,14 @@ def test_a_persons_hand_is_noticed(leader: VirtualArm, arm: LeaderArm) -> None:
         arm.limp()
 
 
-def test_a_wandering_follower_is_no_hand(leader: VirtualArm, arm: LeaderArm) -> None:
+def test_a_wandering_follower_is_no_grab(leader: VirtualArm, arm: LeaderArm) -> None:
     wander(arm, 10.0)
     assert arm.fault == "" and arm.aligned
     assert_without_a_jump(goals(leader.port))
 
 
 def wander(arm: LeaderArm, seconds: float) -> list[tuple[float, str]]:
-    """Mirrors a follower that moves about, and returns when there were which faults."""
+    """Mirror a wandering follower, and return the faults with their times."""
     faults, begun = [], time.monotonic()
     for step, follower in enumerate(wandering(1, restless=False)):
         if step >= seconds / 0.02:
@@ -268,7 +271,7 @@ def wander(arm: LeaderArm, seconds: float) -> list[tuple[float, str]]:
     raise AssertionError
 
 
-def test_a_bad_cable_is_no_hand_and_no_loss(leader: VirtualArm, arm: LeaderArm) -> None:
+def test_a_bad_cable_is_no_grab_and_no_loss(leader: VirtualArm, arm: LeaderArm) -> None:
     leader.port.disturb(FaultRates(lost=0.01, corrupted=0.01), seed=1)
     faults = wander(arm, 3.5)
     counts = leader.port.faults()
@@ -279,7 +282,7 @@ def test_a_bad_cable_is_no_hand_and_no_loss(leader: VirtualArm, arm: LeaderArm) 
     assert arm.fault == "" and largest_pull(goals(leader.port)) <= NEAR
 
 
-def test_limp_fades_and_mirroring_begins_anew(leader: VirtualArm, arm: LeaderArm) -> None:
+def test_limp_fades_and_mirroring_starts_again(leader: VirtualArm, arm: LeaderArm) -> None:
     log = watch_torque(leader.port)
     for _ in range(2):
         mirrored(arm)
@@ -298,7 +301,7 @@ def test_limp_fades_and_mirroring_begins_anew(leader: VirtualArm, arm: LeaderArm
     assert largest_pull(goals(leader.port)) <= NEAR
 
 
-def test_a_motor_that_may_pull_less_fades_from_that(leader: VirtualArm) -> None:
+def test_a_motor_with_a_lower_torque_limit_fades_from_that(leader: VirtualArm) -> None:
     leader.port.call(lambda: leader.port.chain.servo(2).set("Max_Torque_Limit", 500))
     with connected(leader) as arm:
         log = watch_torque(leader.port)  # of motor 2
@@ -309,9 +312,7 @@ def test_a_motor_that_may_pull_less_fades_from_that(leader: VirtualArm) -> None:
     assert max(limits) == 500 * SETTINGS.torque and min(limits) < 100
 
 
-def test_an_arm_that_is_caught_as_it_sinks_is_in_nobodys_hand(
-    leader: VirtualArm, arm: LeaderArm
-) -> None:
+def test_mirroring_a_sinking_arm_is_no_grab(leader: VirtualArm, arm: LeaderArm) -> None:
     for seconds in (0.0, 0.04):
         mirrored(arm)
         arm.limp()
@@ -324,8 +325,8 @@ def test_an_arm_that_is_caught_as_it_sinks_is_in_nobodys_hand(
             time.sleep(0.005)
 
 
-def test_limp_is_never_overlooked(arm: LeaderArm) -> None:
-    """As when an episode ends and the next one begins at once."""
+def test_limp_followed_by_mirror_starts_the_approach_again(arm: LeaderArm) -> None:
+    """The case of an episode that begins right after another."""
     mirrored(arm)
     for _ in range(3):
         arm.limp()
@@ -337,7 +338,7 @@ def test_limp_is_never_overlooked(arm: LeaderArm) -> None:
         mirrored(arm)
 
 
-def test_answers_that_fail_for_a_moment_make_it_wait(leader: VirtualArm) -> None:
+def test_missing_answers_make_it_wait(leader: VirtualArm) -> None:
     with connected(leader, replace(SETTINGS, patience=3.0)) as arm:
         mirrored(arm)
         leader.port.disturb(FaultRates(lost=1.0))
@@ -353,10 +354,8 @@ def test_answers_that_fail_for_a_moment_make_it_wait(leader: VirtualArm) -> None
         assert_without_a_jump(goals(leader.port))
 
 
-def test_motors_that_do_not_answer_go_limp_and_are_set_up_again(
-    leader: VirtualArm, arm: LeaderArm
-) -> None:
-    """As when the power supply fails: the port is there all the time."""
+def test_silent_motors_go_limp_and_are_configured_again(leader: VirtualArm, arm: LeaderArm) -> None:
+    """The case of a failed power supply: the port stays there all the time."""
     mirrored(arm)
     log = watch_torque(leader.port)
     leader.port.disturb(FaultRates(lost=1.0))
@@ -374,9 +373,7 @@ def test_motors_that_do_not_answer_go_limp_and_are_set_up_again(
     assert_without_a_jump(since(leader, off))
 
 
-def test_one_motor_that_does_not_answer_leaves_no_other_energised(
-    leader: VirtualArm, arm: LeaderArm
-) -> None:
+def test_one_silent_motor_leaves_no_other_energised(leader: VirtualArm, arm: LeaderArm) -> None:
     mirrored(arm)
     wrist = leader.port.chain.servo(4)
     leader.port.call(lambda: wrist.set("ID", 40))
@@ -387,7 +384,7 @@ def test_one_motor_that_does_not_answer_leaves_no_other_energised(
     until(lambda: arm.fault == "")
 
 
-def test_a_servo_that_protects_itself_is_no_hand(leader: VirtualArm, arm: LeaderArm) -> None:
+def test_a_servo_that_protects_itself_is_no_grab(leader: VirtualArm, arm: LeaderArm) -> None:
     mirrored(arm)
     leader.port.call(lambda: setattr(leader.port.chain.servo(3), "injected_error", OVERHEAT))
     until(lambda: "elbow_flex reports overheat" in arm.fault and str(leader.link) in arm.fault)
@@ -400,7 +397,7 @@ def test_a_servo_that_protects_itself_is_no_hand(leader: VirtualArm, arm: Leader
     assert not arm.grabbed
 
 
-def test_a_pulled_cable(leader: VirtualArm, arm: LeaderArm) -> None:
+def test_a_pulled_cable_is_a_fault_until_it_is_back(leader: VirtualArm, arm: LeaderArm) -> None:
     mirrored(arm)
     leader.port.unplug()
     until(lambda: str(leader.link) in arm.fault)
@@ -418,7 +415,7 @@ def test_a_pulled_cable(leader: VirtualArm, arm: LeaderArm) -> None:
     assert_without_a_jump(since(leader, plugged))
 
 
-def test_closing_lets_go_and_dismisses_the_supervisor(
+def test_close_releases_the_arm_and_stops_the_supervisor(
     leader: VirtualArm, supervised: tuple[LeaderArm, Supervision]
 ) -> None:
     arm, supervision = supervised
@@ -434,7 +431,7 @@ def test_closing_lets_go_and_dismisses_the_supervisor(
     assert "leader" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_an_arm_out_of_reach_is_left_to_the_supervisor(
+def test_an_unreachable_arm_is_left_to_the_supervisor(
     leader: VirtualArm, supervised: tuple[LeaderArm, Supervision]
 ) -> None:
     arm, supervision = supervised
@@ -449,29 +446,29 @@ def test_an_arm_out_of_reach_is_left_to_the_supervisor(
     assert largest_pull(since(leader, plugged)) <= STILL
 
 
-def test_a_thread_that_hangs_does_not_keep_the_arm(
+def test_a_hanging_thread_does_not_keep_the_arm_energised(
     leader: VirtualArm,
     supervised: tuple[LeaderArm, Supervision],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arm, supervision = supervised
     mirrored(arm)
-    hangs, goes_on = threading.Event(), threading.Event()
+    hangs, resumed = threading.Event(), threading.Event()
 
     def hang(*_: object) -> None:
         hangs.set()
-        goes_on.wait(30)
+        resumed.wait(30)
 
     monkeypatch.setattr(leader_arm, "_THREAD_ENDS_IN", 0.2)
     monkeypatch.setattr(ArmLink, "send", hang)
     hangs.wait(10)
     arm.close()
-    goes_on.set()
+    resumed.set()
     until(lambda: torque(leader) == OFF)
     until(lambda: not alive(supervision.pid))
 
 
-def test_after_a_kill_9_it_is_limp_in_time(leader: VirtualArm) -> None:
+def test_after_sigkill_the_supervisor_makes_it_limp_in_time(leader: VirtualArm) -> None:
     command = [sys.executable, "-c", CONTROL, str(leader.link), str(leader.calibration_file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as control:
         assert control.stdout is not None
@@ -492,20 +489,20 @@ def test_after_a_kill_9_it_is_limp_in_time(leader: VirtualArm) -> None:
 
 
 @pytest.mark.parametrize("angles", [np.full(6, np.nan), np.zeros(5), np.zeros((6, 1)), np.inf])
-def test_what_is_no_angles_is_refused(arm: LeaderArm, angles: np.ndarray) -> None:
+def test_invalid_angles_are_refused(arm: LeaderArm, angles: np.ndarray) -> None:
     with pytest.raises(ValueError, match="must be 6 finite numbers"):
         arm.mirror(angles)
     assert not arm.mirroring
 
 
 def everything(arm: LeaderArm) -> list[Callable[[], object]]:
-    """All that whoever uses an arm asks of it."""
+    """Return a call of every property and method of the arm."""
     asked = [lambda name=name: getattr(arm, name) for name in ("positions", "grabbed", "aligned")]
     asked += [lambda name=name: getattr(arm, name) for name in ("mirroring", "fault")]
     return [*asked, lambda: arm.mirror(READY), arm.limp]
 
 
-def test_a_defect_is_raised_and_lets_go(
+def test_a_defect_of_the_thread_is_raised_and_releases_the_arm(
     leader: VirtualArm, arm: LeaderArm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirrored(arm)
@@ -523,7 +520,7 @@ def test_a_defect_is_raised_and_lets_go(
         assert bus.ping(1) == 777
 
 
-def test_without_its_supervisor_it_does_not_stay_energised(
+def test_losing_the_supervisor_releases_the_arm(
     leader: VirtualArm, supervised: tuple[LeaderArm, Supervision]
 ) -> None:
     arm, supervision = supervised

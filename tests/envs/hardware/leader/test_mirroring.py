@@ -1,3 +1,5 @@
+"""Goals of a mirroring leader."""
+
 import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
@@ -19,14 +21,14 @@ def at(*tcp, gripper=0.5):
 
 
 class Mirror:
-    """Asks for goals as often as the leader does; the time is a test's own."""
+    """Mirroring that is asked at the leader's rate, in simulated time."""
 
     def __init__(self, positions=HOME, how=AT_ONCE):
         self.now, self.goal = 100.0, np.array(positions, float)
         self.mirroring = Mirroring(how, self.goal, self.now)
 
     def next(self, follower, after=PERIOD):
-        """Returns how far the goals went, shape (6,) [rad]."""
+        """Return the change of the goals, shape (6,) [rad]."""
         self.now += after
         before, self.goal = self.goal, self.mirroring.next(follower, self.now)
         return self.goal - before
@@ -45,7 +47,7 @@ joints = st.lists(st.floats(0.0, 1.0), min_size=6, max_size=6).map(
 )
 
 
-def test_it_stands_still_for_the_grace_period_and_does_not_make_up_for_it():
+def test_it_stands_still_for_the_grace_period_and_does_not_catch_up():
     mirror = Mirror(how=LeaderSettings(grace=0.5, approach_speed=0.4))
     for _ in range(24):
         assert not mirror.next(HIGH_UP).any()
@@ -54,14 +56,14 @@ def test_it_stands_still_for_the_grace_period_and_does_not_make_up_for_it():
     assert 0 < np.abs(mirror.goal - HOME).max() <= 0.4 * 0.025 + 1e-9
 
 
-def test_the_grace_period_is_there_where_the_leader_is_aligned_already():
+def test_an_aligned_leader_has_a_grace_period_too():
     mirror = Mirror(HIGH_UP, LeaderSettings(grace=0.2))
     assert not mirror.next(HIGH_UP + 0.02).any()
 
 
 @settings(max_examples=30, deadline=None)
 @given(start=joints, followers=st.lists(joints, min_size=1, max_size=4), late=st.booleans())
-def test_no_joint_is_ever_faster_than_it_may_be(start, followers, late):
+def test_no_joint_exceeds_its_speed(start, followers, late):
     how = LeaderSettings(grace=0.0, approach_speed=0.3, speed=1.2)
     mirror = Mirror(start, how)
     period = 3 * PERIOD if late else PERIOD
@@ -73,7 +75,7 @@ def test_no_joint_is_ever_faster_than_it_may_be(start, followers, late):
 
 
 @pytest.mark.parametrize("joint", [0, 5], ids=["body", "gripper"])
-def test_it_comes_slowly_and_follows_quickly_once_it_is_there(joint):
+def test_it_approaches_slowly_and_follows_quickly_once_aligned(joint):
     how = LeaderSettings(grace=0.0, approach_speed=0.3, speed=1.2)
     mirror, away = Mirror(HIGH_UP, how), np.zeros(6)
     away[joint] = 0.5
@@ -95,7 +97,7 @@ def test_a_small_step_of_the_follower_is_smoothed():
     np.testing.assert_allclose(mirror.goal, HIGH_UP + 0.04 * (1 - np.exp(-1)), atol=1e-9)
 
 
-def test_smoothing_does_not_depend_on_how_often_it_is_asked():
+def test_smoothing_does_not_depend_on_the_rate():
     often, seldom = (Mirror(HIGH_UP) for _ in range(2))
     for _ in range(6):
         often.next(HIGH_UP + 0.01, after=0.01)
@@ -111,7 +113,7 @@ def test_smoothing_does_not_depend_on_how_often_it_is_asked():
     z=st.floats(0.04, 0.15),
     gripper=st.floats(-0.1, 1.7),
 )
-def test_above_the_table_it_comes_to_exactly_where_the_follower_is(start, x, y, z, gripper):
+def test_above_the_table_it_reaches_exactly_the_pose_of_the_follower(start, x, y, z, gripper):
     follower = at(x, y, z, gripper=gripper)
     mirror = Mirror(start, LeaderSettings(grace=0.0, approach_speed=1.0))
     mirror.settle(follower)
@@ -133,7 +135,7 @@ sags = st.lists(st.floats(-0.03, 0.03), min_size=5, max_size=5)
     sag=sags,
     clearance=st.sampled_from([0.02, 0.03, 0.04]),
 )
-def test_near_the_table_it_stays_at_its_clearance_over_the_follower(
+def test_near_the_table_it_stays_at_its_clearance_above_the_follower(
     x, y, z, gripper, sag, clearance
 ):
     """The follower is not quite where the kinematics would have it: its weight pulls it down."""
@@ -147,7 +149,7 @@ def test_near_the_table_it_stays_at_its_clearance_over_the_follower(
     assert mirror.goal[-1] == pytest.approx(gripper, abs=1e-6), "a grip is shown as it is"
 
 
-def test_a_follower_that_wipes_the_table_is_followed_at_the_clearance():
+def test_a_follower_along_the_table_is_followed_at_the_clearance():
     mirror = Mirror(HIGH_UP)
     mirror.settle(at(0.2, -0.1, 0.01))
     for step in range(11):
@@ -158,7 +160,7 @@ def test_a_follower_that_wipes_the_table_is_followed_at_the_clearance():
     np.testing.assert_allclose(mirror.tcp, [0.25, 0.1, 0.03], atol=2e-3)
 
 
-def test_it_comes_down_no_lower_than_its_clearance_and_up_with_the_follower():
+def test_it_descends_to_its_clearance_and_rises_with_the_follower():
     mirror = Mirror(HIGH_UP)
     mirror.settle(HIGH_UP, 1.0)
     for height in np.linspace(0.12, 0.01, 12):
@@ -200,7 +202,7 @@ def test_gripper_and_body_do_not_slow_each_other_down():
     assert far[5] == pytest.approx(small[5])
 
 
-def test_what_callers_do_with_their_arrays_changes_nothing():
+def test_goals_share_no_memory_with_callers():
     positions, follower = HOME.copy(), HIGH_UP.copy()
     mirroring = Mirroring(LeaderSettings(grace=0.1), positions, 0.0)
     positions[:] = 9.0

@@ -1,4 +1,4 @@
-"""Every way out of a program that holds an arm."""
+"""Safe release of an arm, however the program that holds it ends."""
 
 import os
 import signal
@@ -13,9 +13,15 @@ import numpy as np
 import pytest
 
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import NoAnswer, PortLost
+from envs.hardware.errors import NoAnswerError, PortLostError
 from envs.hardware.feetech_arm import ArmSettings, FeetechArm
-from envs.hardware.letting_go.letting_go import EveryWayOut, LettingGo, NotArrived, Released, let_go
+from envs.hardware.letting_go.letting_go import (
+    LettingGo,
+    NotArrivedError,
+    Released,
+    SafeShutdown,
+    let_go,
+)
 from envs.kinematics import HOME, Kinematics
 from envs.virtual.virtual_port import VirtualPort
 from tests.envs.hardware.arm_on_the_bench import (
@@ -31,7 +37,7 @@ MARGIN = 0.05
 
 
 class Recorder:
-    """An arm that writes down what is done to it, and fails where it is told to."""
+    """Arm that records the calls, some of which fail."""
 
     def __init__(self, **failures: Exception):
         self.calls: list[str] = []
@@ -59,7 +65,7 @@ class Recorder:
 
 
 REST = LettingGo("rest", rest=tuple(HOME))
-SILENT = NoAnswer("port", (1,), "PING", 3)
+SILENT = NoAnswerError("port", (1,), "PING", 3)
 
 
 @pytest.mark.parametrize(
@@ -68,12 +74,12 @@ SILENT = NoAnswer("port", (1,), "PING", 3)
         (LettingGo(), {}, "hold ramp_down release"),
         (REST, {}, "hold move ramp_down release"),
         (LettingGo("release"), {}, "release"),
-        (REST, {"move": NotArrived("blocked")}, "hold move ramp_down release"),
+        (REST, {"move": NotArrivedError("blocked")}, "hold move ramp_down release"),
         (REST, {"hold": SILENT}, "hold ramp_down release"),
         (LettingGo(), {"ramp_down": SILENT}, "hold ramp_down release"),
     ],
 )
-def test_the_arm_is_held_before_it_grows_weak_and_weak_before_it_is_off(
+def test_release_holds_then_ramps_down_then_switches_off(
     how: LettingGo, failures: dict[str, Exception], expected: str
 ) -> None:
     arm = Recorder(**failures)
@@ -82,9 +88,9 @@ def test_the_arm_is_held_before_it_grows_weak_and_weak_before_it_is_off(
 
 
 @pytest.mark.parametrize("step", ["hold", "move", "ramp_down", "release"])
-def test_a_lost_port_is_no_release(step: str) -> None:
-    arm = Recorder(**{step: PortLost("/dev/arm", "unplugged")})
-    with pytest.raises(PortLost, match="/dev/arm"):
+def test_a_lost_port_raises_instead_of_releasing(step: str) -> None:
+    arm = Recorder(**{step: PortLostError("/dev/arm", "unplugged")})
+    with pytest.raises(PortLostError, match="/dev/arm"):
         let_go(arm, REST)
     assert arm.calls[-1] == step
 
@@ -119,7 +125,7 @@ def connected(port: VirtualPort, how: LettingGo) -> FeetechArm:
     return arm
 
 
-def test_closing_lowers_the_torque_evenly_and_only_then_switches_it_off(port: VirtualPort) -> None:
+def test_close_lowers_the_torque_evenly_before_switching_it_off(port: VirtualPort) -> None:
     arm = connected(port, LettingGo(ramp_time=1.0))
     log = watch_torque(port)
     arm.close()
@@ -135,7 +141,7 @@ def test_closing_lowers_the_torque_evenly_and_only_then_switches_it_off(port: Vi
         bus.ping(1)  # the port is free again
 
 
-def test_an_arm_in_motion_stops_before_it_is_let_go_of(port: VirtualPort) -> None:
+def test_an_arm_in_motion_stops_before_its_release(port: VirtualPort) -> None:
     arm = connected(port, LettingGo(ramp_time=0.2))
     for _ in range(12):
         arm.command(HOME + np.eye(6)[0] * 0.8)
@@ -145,7 +151,7 @@ def test_an_arm_in_motion_stops_before_it_is_let_go_of(port: VirtualPort) -> Non
     assert len(last) == 6 and largest_pull(last) <= 10, "the hold, where the arm is by then"
 
 
-def test_the_way_to_rest_is_slow_and_ends_there(port: VirtualPort) -> None:
+def test_rest_is_reached_slowly(port: VirtualPort) -> None:
     rest = HOME + np.eye(6)[0] * 0.2
     arm = connected(port, LettingGo("rest", rest=tuple(rest), ramp_time=0.2))
     arm.close()
@@ -154,7 +160,7 @@ def test_the_way_to_rest_is_slow_and_ends_there(port: VirtualPort) -> None:
     assert registers(port, "Torque_Enable") == [0] * 6
 
 
-def test_a_rest_below_the_table_is_not_gone_to_and_the_arm_is_let_go_of(
+def test_an_unreachable_rest_still_releases_the_arm(
     port: VirtualPort, caplog: pytest.LogCaptureFixture
 ) -> None:
     arm = connected(port, LettingGo("rest", rest=(0, 0.2, 0.8, 1.1, 0, 0), ramp_time=0.2))
@@ -165,17 +171,17 @@ def test_a_rest_below_the_table_is_not_gone_to_and_the_arm_is_let_go_of(
     assert registers(port, "Torque_Enable") == [0] * 6
 
 
-def test_closing_with_the_cable_pulled_names_the_port(port: VirtualPort) -> None:
+def test_close_with_a_pulled_cable_names_the_port(port: VirtualPort) -> None:
     arm = connected(port, LettingGo())
     port.unplug()
-    with pytest.raises(PortLost, match=port.path):
+    with pytest.raises(PortLostError, match=port.path):
         arm.close()
     assert registers(port, "Torque_Enable") == [1] * 6
 
 
-def test_an_exception_leads_to_close_and_goes_on() -> None:
+def test_an_exception_closes_the_arm_and_propagates() -> None:
     arm = Recorder()
-    with pytest.raises(ZeroDivisionError), EveryWayOut(arm):
+    with pytest.raises(ZeroDivisionError), SafeShutdown(arm):
         raise ZeroDivisionError
     assert arm.calls == ["close"]
 
@@ -184,18 +190,18 @@ def test_an_exception_leads_to_close_and_goes_on() -> None:
     ("number", "raised"),
     [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Released), (signal.SIGHUP, Released)],
 )
-def test_signals_lead_to_close_and_are_given_back(
+def test_signals_close_the_arm_and_their_handlers_are_restored(
     number: signal.Signals, raised: type[BaseException]
 ) -> None:
     before = signal.getsignal(number)
     arm = Recorder()
-    with pytest.raises(raised), EveryWayOut(arm):
+    with pytest.raises(raised), SafeShutdown(arm):
         os.kill(os.getpid(), number)
         time.sleep(5)
     assert arm.calls == ["close"] and signal.getsignal(number) is before
 
 
-def test_a_second_signal_does_not_break_letting_go_off() -> None:
+def test_a_second_signal_does_not_interrupt_the_release() -> None:
     finished = []
 
     class Slow(Recorder):
@@ -205,7 +211,7 @@ def test_a_second_signal_does_not_break_letting_go_off() -> None:
             time.sleep(0.05)
             finished.append(True)
 
-    with EveryWayOut(Slow()):
+    with SafeShutdown(Slow()):
         pass
     assert finished == [True]
 
@@ -216,12 +222,12 @@ sys.path.insert(0, sys.argv[2])
 from tests.envs.hardware.arm_on_the_bench import calibration
 from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.feetech_arm import ArmSettings, FeetechArm
-from envs.hardware.letting_go.letting_go import EveryWayOut, LettingGo
+from envs.hardware.letting_go.letting_go import SafeShutdown, LettingGo
 from envs.kinematics import HOME
 
 settings = ArmSettings(control_hz=20, letting_go=LettingGo(ramp_time=0.5))
 arm = FeetechArm(FeetechBus(sys.argv[1], margin=0.05), calibration(), settings=settings)
-EveryWayOut(arm).install()
+SafeShutdown(arm).install()
 arm.connect()
 arm.torque_on()
 print("holding", flush=True)

@@ -1,4 +1,4 @@
-"""The process that lets go of an arm whose control process has died."""
+"""Supervisor of an arm whose control process has died."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from envs.hardware.bus.servo_bus import FeetechBus
 from envs.hardware.feetech_arm import ArmSettings, FeetechArm
 from envs.hardware.letting_go.letting_go import LettingGo
 from envs.hardware.letting_go.supervisor import Life, Orders, Pipe, last_resort, supervise
-from envs.hardware.letting_go.supervisor_client import DISMISSAL, Supervision, SupervisorLost
+from envs.hardware.letting_go.supervisor_client import DISMISSAL, Supervision, SupervisorLostError
 from envs.virtual.line_faults import FaultRates
 from envs.virtual.virtual_port import VirtualPort
 from tests.envs.hardware.arm_on_the_bench import (
@@ -62,7 +62,7 @@ def energise(port: VirtualPort, *servo_ids: int) -> None:
 
 
 def watch_positions(port: VirtualPort) -> list[tuple[float, dict[int, int]]]:
-    """Writes down, at each moment at which the servos measure, where they are [ticks]."""
+    """Log the servos' positions [ticks] whenever they measure."""
     log: list[tuple[float, dict[int, int]]] = []
     step = port.chain.advance
 
@@ -75,7 +75,7 @@ def watch_positions(port: VirtualPort) -> list[tuple[float, dict[int, int]]]:
 
 
 def until(condition: Callable[[], bool], seconds: float = 20.0) -> float:
-    """Waits for a condition and returns when it came true."""
+    """Wait for a condition and return the time at which it came true."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come true in time"
@@ -84,7 +84,7 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> float:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process that is no child of this one runs."""
+    """Return whether a process that is no child of this one runs."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
@@ -92,7 +92,7 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def test_after_a_kill_9_the_arm_is_held_and_then_grows_weak(port: VirtualPort) -> None:
+def test_after_sigkill_the_arm_is_held_and_then_ramped_down(port: VirtualPort) -> None:
     command = [sys.executable, "-c", CONTROL, port.path, str(Path(__file__).parents[4])]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as control:
         assert control.stdout is not None
@@ -123,7 +123,7 @@ def test_after_a_kill_9_the_arm_is_held_and_then_grows_weak(port: VirtualPort) -
     assert off - held == pytest.approx(HOLD + RAMP, abs=0.7)
 
 
-def test_a_proper_end_dismisses_it(port: VirtualPort) -> None:
+def test_close_dismisses_the_supervisor(port: VirtualPort) -> None:
     supervision = Supervision(port.path, IDS, hold=HOLD, ramp=RAMP)
     assert alive(supervision.pid)
     bus = FeetechBus(port.path, margin=MARGIN)
@@ -136,7 +136,7 @@ def test_a_proper_end_dismisses_it(port: VirtualPort) -> None:
     assert not alive(supervision.pid) and registers(port, "Torque_Enable") == [0] * 6
 
 
-def test_an_arm_that_could_not_be_closed_is_left_to_it(port: VirtualPort) -> None:
+def test_an_arm_that_could_not_be_closed_is_left_to_the_supervisor(port: VirtualPort) -> None:
     """The cable is pulled when the program ends, and comes back later."""
     supervision = Supervision(port.path, IDS, hold=0.1, ramp=0.2)
     bus = FeetechBus(port.path, margin=MARGIN)
@@ -154,7 +154,7 @@ def test_an_arm_that_could_not_be_closed_is_left_to_it(port: VirtualPort) -> Non
     assert largest_pull(goals(port)) <= 2
 
 
-def test_signals_to_everybody_do_not_end_it(port: VirtualPort) -> None:
+def test_signals_to_the_session_do_not_end_the_supervisor(port: VirtualPort) -> None:
     supervision = Supervision(port.path, IDS, hold=HOLD, ramp=RAMP)
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(supervision.pid, each)
@@ -165,7 +165,7 @@ def test_signals_to_everybody_do_not_end_it(port: VirtualPort) -> None:
     assert not alive(supervision.pid)
 
 
-def test_an_arm_without_its_supervisor_says_so(port: VirtualPort) -> None:
+def test_losing_the_supervisor_raises(port: VirtualPort) -> None:
     supervision = Supervision(port.path, IDS)
     bus = FeetechBus(port.path, margin=MARGIN)
     settings = ArmSettings(letting_go=LettingGo(ramp_time=0.2))
@@ -173,7 +173,7 @@ def test_an_arm_without_its_supervisor_says_so(port: VirtualPort) -> None:
     arm.connect()
     arm.torque_on()
     os.kill(supervision.pid, signal.SIGKILL)
-    with pytest.raises(SupervisorLost, match=port.path):
+    with pytest.raises(SupervisorLostError, match=port.path):
         for _ in range(200):
             arm.read()
             time.sleep(0.02)
@@ -193,7 +193,7 @@ def orders(port: VirtualPort, **others: float) -> Orders:
     return Orders(port.path, 1_000_000, IDS, **times)
 
 
-def test_what_the_pipe_says(pipe: tuple[Pipe, int]) -> None:
+def test_the_pipe_tells_alive_silent_dismissed_and_ended_apart(pipe: tuple[Pipe, int]) -> None:
     listener, writer = pipe
     assert listener.listen(0.01) is Life.SILENT
     os.write(writer, b"..")
@@ -204,7 +204,7 @@ def test_what_the_pipe_says(pipe: tuple[Pipe, int]) -> None:
     assert listener.listen(0.01) is Life.ENDED
 
 
-def test_a_silent_process_keeps_its_arm_as_long_as_it_has_the_port(
+def test_a_silent_process_keeps_its_arm_while_it_has_the_port(
     port: VirtualPort, pipe: tuple[Pipe, int]
 ) -> None:
     listener, writer = pipe
@@ -221,7 +221,7 @@ def test_a_silent_process_keeps_its_arm_as_long_as_it_has_the_port(
     os.close(writer)
 
 
-def test_silence_with_a_free_port_is_taken_for_death(
+def test_silence_with_a_free_port_releases_the_arm(
     port: VirtualPort, pipe: tuple[Pipe, int]
 ) -> None:
     energise(port, *IDS)
@@ -230,7 +230,7 @@ def test_silence_with_a_free_port_is_taken_for_death(
     os.close(pipe[1])
 
 
-def test_patience_with_a_port_that_stays_away_ends(
+def test_patience_with_a_missing_port_ends(
     port: VirtualPort, pipe: tuple[Pipe, int], caplog: pytest.LogCaptureFixture
 ) -> None:
     os.close(pipe[1])
@@ -241,10 +241,10 @@ def test_patience_with_a_port_that_stays_away_ends(
     assert "the arm may still be energised" in caplog.text
 
 
-def test_a_port_at_which_no_motor_answers_is_left_soon(
+def test_a_port_without_motors_is_given_up_soon(
     port: VirtualPort, pipe: tuple[Pipe, int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It may be another device's by now, or the motors are without power."""
+    """The port may be another device's by now, or the motors are without power."""
     os.close(pipe[1])
     port.disturb(FaultRates(unheard=1.0))
     start = time.monotonic()
@@ -253,7 +253,7 @@ def test_a_port_at_which_no_motor_answers_is_left_soon(
     assert "nothing that could be let go of is heard there" in caplog.text
 
 
-def test_only_motors_under_torque_are_touched_and_dead_ones_left_out(port: VirtualPort) -> None:
+def test_only_energised_motors_are_released_and_silent_ones_skipped(port: VirtualPort) -> None:
     energise(port, 2, 3, 5)
     port.call(lambda: [servo.set("Goal_Position", 1000) for servo in port.chain.servos[:1]])
     port.call(lambda: port.chain.servo(5).set("ID", 50))
@@ -265,7 +265,7 @@ def test_only_motors_under_torque_are_touched_and_dead_ones_left_out(port: Virtu
     assert len(goals(port, torque=None)) == 2, "nothing is energised any more"
 
 
-def test_it_starts_without_the_arms_model() -> None:
-    """What is to act when all else fails must not need all else."""
+def test_the_supervisor_starts_without_the_arm_model() -> None:
+    """The last resort must not depend on what may have failed."""
     code = "import sys, envs.hardware.letting_go.supervisor; sys.exit('mujoco' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Calibrating virtual servos that a hand moves."""
+"""Calibration of virtual servos that a hand moves."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ TICK = 2 * np.pi / 4096
 def sweep(
     procedure: Calibrating, port: VirtualPort, plant: KinematicPlant, centre: float, travel: float
 ) -> None:
-    """Moves all joints at once from end to end around a centre, and back to it [rad]."""
+    """Move all joints at once from end to end around a centre, and back to it [rad]."""
     half = travel / 2
     for angle in (*np.linspace(-half, half, 60), *np.linspace(half, 0, 30)):
 
@@ -64,7 +64,7 @@ def test_a_sweep_too_small_names_the_joints(
         procedure.finish()
 
 
-def test_lost_packets_and_one_wild_reading_do_no_harm(
+def test_lost_packets_and_a_wild_reading_are_ignored(
     bus: FeetechBus, port: VirtualPort, plant: KinematicPlant
 ) -> None:
     procedure = Calibrating(bus, IDS, TRAVEL)

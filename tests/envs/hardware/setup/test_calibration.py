@@ -1,4 +1,4 @@
-"""Calibrations: LeRobot's file, ticks and radians, and what is refused."""
+"""Calibration: LeRobot's file, ticks and radians, and refused files."""
 
 import json
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_the_gripper_spans_the_models_range() -> None:
         np.testing.assert_allclose(ends, [LIMITS[0][5], LIMITS[1][5]])
 
 
-def test_drive_mode_turns_the_joint_round() -> None:
+def test_drive_mode_reverses_the_joint() -> None:
     calibration = Calibration(motors(elbow_flex={"drive_mode": 1}), LIMITS)
     angles = calibration.to_radians(np.full(6, 2150))
     assert angles[2] == pytest.approx(-angles[1])
@@ -56,7 +56,7 @@ def test_ticks_and_radians_round_trip(ticks: list[int], drive_mode: int) -> None
     assert calibration.to_ticks(calibration.to_radians(ticks)).tolist() == ticks
 
 
-def test_no_goal_leaves_the_motors_range() -> None:
+def test_to_ticks_stays_within_the_motors_range() -> None:
     calibration = Calibration(motors(), LIMITS)
     assert calibration.to_ticks(np.full(6, 50.0)).tolist() == [3200] * 6
     assert calibration.to_ticks(np.full(6, -50.0)).tolist() == [900] * 6
@@ -82,7 +82,7 @@ def test_lerobots_file_is_read_and_written_unchanged(tmp_path: Path) -> None:
     assert [path.name for path in written.parent.iterdir()] == ["written.json"]
 
 
-def test_files_lie_where_lerobot_looks_for_them(tmp_path: Path) -> None:
+def test_calibration_path_is_that_of_lerobot(tmp_path: Path) -> None:
     path = calibration_path("robots", "so101_follower", "mine", tmp_path)
     assert path.relative_to(tmp_path).as_posix() == (
         ".cache/huggingface/lerobot/calibration/robots/so101_follower/mine.json"
@@ -100,7 +100,7 @@ def test_files_lie_where_lerobot_looks_for_them(tmp_path: Path) -> None:
         ({"wrist_flex": {"drive_mode": 2}}, "drive_mode is 2"),
     ],
 )
-def test_calibrations_that_no_servo_can_hold_are_refused(changes: Any, message: str) -> None:
+def test_values_that_no_servo_can_hold_are_refused(changes: Any, message: str) -> None:
     with pytest.raises(CalibrationError, match=message):
         Calibration(motors(**changes), LIMITS)
 
@@ -126,7 +126,7 @@ def test_files_that_are_no_calibration_are_refused(
         read_calibration(tmp_path / "none.json", LIMITS)
 
 
-def test_numbers_must_be_whole(tmp_path: Path) -> None:
+def test_fractional_numbers_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "c.json"
     Calibration(motors(), LIMITS).save(file)
     file.write_text(file.read_text().replace('"homing_offset": 12', '"homing_offset": 12.5', 1))

@@ -15,7 +15,7 @@ IDS = {name: index + 1 for index, name in enumerate(JOINTS)}
 
 
 def swept(start: int, travel: int, step: int = 50) -> Sweep:
-    """A joint at one end stop is moved to the other and half way back."""
+    """Sweep a joint from one end stop to the other and half way back."""
     sweep = Sweep()
     way = [*range(start, start + travel, step), start + travel]
     for position in [*way, *reversed(way[len(way) // 2 :])]:
@@ -33,20 +33,20 @@ def test_travel_and_middle_do_not_depend_on_where_the_encoder_wraps(
 
 
 @given(st.integers(0, 4095))
-def test_the_middle_reads_2047_with_an_offset_that_the_servo_holds(middle: int) -> None:
+def test_homing_offset_is_within_range_and_makes_the_middle_2047(middle: int) -> None:
     offset = homing_offset(middle)
     assert abs(offset) <= LARGEST_OFFSET
     reads = (middle - offset) % 4096
     assert reads == MIDDLE or (reads == MIDDLE - 1 and (middle - MIDDLE) % 4096 == 2048)
 
 
-def test_an_offset_beyond_the_servos_becomes_the_one_a_turn_away() -> None:
-    """LeRobot's "Magnitude 2114 exceeds 2047": the middle lies at 4161, or 65 of the next turn."""
+def test_an_offset_beyond_the_range_is_moved_by_a_turn() -> None:
+    """LeRobot's "Magnitude 2114 exceeds 2047": the middle is at 4161, or 65 of the next turn."""
     assert homing_offset(MIDDLE + 2114) == 2114 - 4096
 
 
 @given(st.lists(st.integers(0, 4095), min_size=6, max_size=6))
-def test_swept_joints_stay_within_their_range_wherever_they_are_mounted(starts: list[int]) -> None:
+def test_swept_joints_stay_within_their_range_however_mounted(starts: list[int]) -> None:
     travels = {name: round(0.95 * TRAVEL[name] * 4096 / (2 * np.pi)) for name in JOINTS}
     sweeps = {name: swept(start, travels[name]) for name, start in zip(JOINTS, starts, strict=True)}
     motors = calibrated(sweeps, TRAVEL, IDS)
@@ -69,7 +69,7 @@ def test_a_small_sweep_names_the_joint_and_what_to_do() -> None:
     assert progress(sweeps, TRAVEL)["shoulder_pan"].enough
 
 
-def test_the_free_joint_needs_no_sweep() -> None:
+def test_the_full_turn_joint_needs_no_sweep() -> None:
     sweeps = {name: swept(1000, 2100) for name in JOINTS}
     sweeps[FULL_TURN] = Sweep()
     sweeps[FULL_TURN].add(3000)
@@ -79,7 +79,7 @@ def test_the_free_joint_needs_no_sweep() -> None:
     assert FULL_TURN not in progress(sweeps, TRAVEL)
 
 
-def test_joints_that_were_not_read_or_slip_are_named() -> None:
+def test_unread_or_slipping_joints_are_named() -> None:
     sweeps = {name: swept(1000, 2100) for name in JOINTS}
     with pytest.raises(CalibrationError, match="gripper was never read"):
         calibrated(sweeps | {"gripper": Sweep()}, TRAVEL, IDS)

@@ -1,4 +1,4 @@
-"""One motor at a time gets its id, against virtual servos that hear one baud rate only."""
+"""Motor setup with virtual servos that hear only one baud rate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from envs.hardware.bus import packets
 from envs.hardware.bus import servo_bus as bus_module
 from envs.hardware.bus.packets import Packet
 from envs.hardware.bus.servo_bus import FeetechBus
-from envs.hardware.errors import PortLost
+from envs.hardware.errors import PortLostError
 from envs.hardware.setup import motor_setup
 from envs.hardware.setup.motor_setup import (
     ARM_BAUDRATE,
@@ -37,9 +37,9 @@ FACTORY = FoundMotor(1, ARM_BAUDRATE)
 
 
 class Line(VirtualChain):
-    """Servos on a line as it is.
+    """Servos on a line with its real faults.
 
-    A servo hears its own rate only, may confirm its new id or rate where nobody listens yet, and
+    A servo hears its own rate only, may confirm its new id or rate too early for the host, and
     servos that speak at the same moment pull the line down together.
     """
 
@@ -74,7 +74,7 @@ def settings(servos: list[VirtualServo]) -> list[tuple[int, int]]:
 
 
 def rate_of(descriptor: int) -> int:
-    """What a host has set a pseudo-terminal to; Linux alone tells odd rates."""
+    """Return the rate that a host has set; only Linux tells odd rates."""
     if sys.platform != "linux":
         return ARM_BAUDRATE
     termios2 = struct.Struct("4I20B2I")
@@ -128,7 +128,7 @@ def test_a_new_motor_gets_its_id(serve: Serve, servo_id: int) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a pseudo-terminal must tell its rate")
 @pytest.mark.parametrize("rate", [500_000, 76_800, 57_600, 19_200])
-def test_a_motor_at_any_other_rate_is_found_and_brought_back(serve: Serve, rate: int) -> None:
+def test_a_motor_at_another_rate_is_found_and_set_to_1_mbaud(serve: Serve, rate: int) -> None:
     line, _, open_bus = serve(9)
     if rate == 76_800:  # the vendor's reading of code 5
         line.rates[5] = rate
@@ -140,16 +140,16 @@ def test_a_motor_at_any_other_rate_is_found_and_brought_back(serve: Serve, rate:
     assert is_done(line.servos[0], 4)
 
 
-def test_every_rate_of_the_vendor_is_looked_at() -> None:
+def test_every_rate_of_the_vendor_is_tried() -> None:
     assert {ARM_BAUDRATE, *OTHER_BAUDRATES} == {*RATES.values(), 57_600, 76_800}
 
 
-def test_no_motor_at_all_is_said_with_what_to_check(serve: Serve) -> None:
+def test_a_missing_motor_is_reported_with_what_to_check(serve: Serve) -> None:
     _, port, open_bus = serve()
 
     def adapter(rate: int) -> FeetechBus:
         if rate == 128_000:
-            raise PortLost(port.path, "no such rate")
+            raise PortLostError(port.path, "no such rate")
         if rate == 76_800:
             raise ValueError("no such rate")
         return open_bus(rate)
@@ -158,9 +158,9 @@ def test_no_motor_at_all_is_said_with_what_to_check(serve: Serve) -> None:
         find_motor(adapter, lambda: None)
 
 
-def test_a_port_that_goes_away_is_no_missing_motor(serve: Serve) -> None:
+def test_a_lost_port_is_not_reported_as_a_missing_motor(serve: Serve) -> None:
     _, port, open_bus = serve()
-    with pytest.raises(PortLost, match=port.path):
+    with pytest.raises(PortLostError, match=port.path):
         find_motor(open_bus, port.unplug)
 
 
@@ -170,14 +170,14 @@ def test_several_motors_are_named(serve: Serve) -> None:
         find_motor(open_bus, not_elsewhere)
 
 
-def test_that_two_of_several_share_an_id_is_what_is_said(serve: Serve) -> None:
+def test_two_motors_of_several_that_share_an_id_are_reported(serve: Serve) -> None:
     _, _, open_bus = serve(1, 1, 4)
     with pytest.raises(MotorSetupError, match="perhaps two motors with the same id"):
         find_motor(open_bus, not_elsewhere)
 
 
 @pytest.mark.parametrize("collide", [False, True])
-def test_two_motors_with_the_same_id_are_noticed(serve: Serve, collide: bool) -> None:
+def test_two_motors_with_the_same_id_are_reported(serve: Serve, collide: bool) -> None:
     line, port, open_bus = serve(1, 1)
     # Colliding pings are alike, bit by bit, and make a valid answer: only readings differ.
     line.collide = collide
@@ -192,7 +192,9 @@ def test_two_motors_with_the_same_id_are_noticed(serve: Serve, collide: bool) ->
 
 
 @pytest.mark.parametrize("noise", [b"\x55" * 6, b"\xff\xff\x01\x02\x00\x00"])
-def test_garbage_is_no_missing_motor_and_once_is_forgiven(serve: Serve, noise: bytes) -> None:
+def test_garbage_is_retried_once_and_not_reported_as_a_missing_motor(
+    serve: Serve, noise: bytes
+) -> None:
     line, port, open_bus = serve(3)
     line.noise = [noise]
     assert find_motor(open_bus, not_elsewhere) == FoundMotor(3, ARM_BAUDRATE)
@@ -202,16 +204,14 @@ def test_garbage_is_no_missing_motor_and_once_is_forgiven(serve: Serve, noise: b
         find_motor(open_bus, not_elsewhere)
 
 
-def test_a_bad_line_is_not_taken_for_a_missing_motor(serve: Serve) -> None:
+def test_a_bad_line_is_not_reported_as_a_missing_motor(serve: Serve) -> None:
     _, port, open_bus = serve(3)
     port.disturb(FaultRates(corrupted=1.0))
     with pytest.raises(MotorSetupError, match="garbled answers"):
         find_motor(open_bus, not_elsewhere)
 
 
-def test_an_adapter_that_hears_itself_is_not_garbled(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_echoes_are_no_garbage(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(motor_setup, "OTHER_BAUDRATES", OTHER_BAUDRATES[-1:])
     line, port, open_bus = serve(3)
     line.echoes = True
@@ -228,7 +228,7 @@ def test_another_model_is_left_alone(serve: Serve) -> None:
         find_motor(open_bus, not_elsewhere)
 
 
-def test_an_id_that_is_taken_is_not_given_again(serve: Serve) -> None:
+def test_a_taken_id_is_refused(serve: Serve) -> None:
     line, _, open_bus = serve(1, 6)
     with pytest.raises(MotorSetupError, match=r"another motor .* has id 6 already"):
         assign_id(open_bus, FACTORY, 6)
@@ -263,7 +263,7 @@ def test_motors_of_a_chain_are_recognised_and_locked(serve: Serve) -> None:
 
 
 class Killed(BaseException):
-    """What ends the program at once."""
+    """Sudden end of the program."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a pseudo-terminal must tell its rate")
