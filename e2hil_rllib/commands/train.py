@@ -32,7 +32,9 @@ from e2hil_rllib.run.evaluation_log import (
 from e2hil_rllib.run.progress import STEP, ProgressLog, Row, flatten
 from e2hil_rllib.run.run_folder import RunFolder, RunFolderError
 from e2hil_rllib.settings.build import build, check_settings, ray_session, resume_from
+from e2hil_rllib.settings.presets import PRESETS
 from e2hil_rllib.settings.run_settings import Settings, changed_keys
+from e2hil_rllib.settings.sections import ALGORITHM_SECTIONS
 
 if TYPE_CHECKING:
     from e2hil_rllib.algorithm import E2HiL
@@ -70,6 +72,7 @@ def train(
     """
     with run.locked():
         new = run.is_new()
+        settings = _with_presets_numbers_of(run, settings)
         checkpoint = _open_folder(settings, run, resume)
         with ray_session(settings):
             try:
@@ -85,6 +88,20 @@ def train(
         if ended and report:
             console.print(f"Report: {write_report(run)}", highlight=False)
         return ended
+
+
+def _with_presets_numbers_of(run: RunFolder, settings: Settings) -> Settings:
+    """The settings with the numbers that their preset had when the run was started."""
+    if not run.config.exists() or run.settings().preset != settings.preset:
+        return settings
+    begun = run.settings().spelled_out()
+    numbers = {
+        section.attribute(key): begun.arguments(name)[key]
+        for name, section in ALGORITHM_SECTIONS.items()
+        for key in section.model_fields
+        if section.attribute(key) in PRESETS[settings.preset]
+    }
+    return settings.spelled_out(numbers)
 
 
 def _open_folder(settings: Settings, run: RunFolder, resume: bool) -> Path | None:

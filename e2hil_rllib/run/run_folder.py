@@ -12,7 +12,7 @@ from pathlib import Path
 from e2hil_rllib.disk.files import is_temporary, swapped_in, writing
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.run.checkpoints import CheckpointStore
-from e2hil_rllib.settings.presets import PAPER
+from e2hil_rllib.settings.presets import DEFAULT, EARLIER_DEFAULT, PAPER
 from e2hil_rllib.settings.run_settings import Settings, load_settings
 
 
@@ -73,12 +73,15 @@ class RunFolder:
                 "'e2hil train' wrote, e.g. runs/touch_cube."
             )
         # A run that was begun before there were presets has what the paper's says.
-        return load_settings(self.config, preset=PAPER)
+        settings = load_settings(self.config, preset=PAPER)
+        if settings.preset == DEFAULT and not settings.is_spelled_out:
+            return settings.spelled_out(EARLIER_DEFAULT)
+        return settings
 
     def write_settings(self, settings: Settings) -> None:
         """Writes the settings; the old file stays until the new one is whole."""
         with swapped_in(self.config) as path:
-            path.write_text(settings.to_yaml(), encoding="utf-8")
+            path.write_text(settings.spelled_out().to_yaml(), encoding="utf-8")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -59,6 +59,22 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """Settings of ``E2HiLConfig`` by preset; all presets name the same ones."""
 
 
+#: The preset "default" as runs have it whose config.yaml does not spell its numbers out.
+EARLIER_DEFAULT: Mapping[str, Any] = MappingProxyType(
+    _E2HIL_PAPER
+    | {
+        "selection_enabled": False,
+        "imitation_weight": 1.0,
+        "imitation_dropout": 0.1,
+        "highest_return": "auto",
+        "initial_alpha": 0.001,
+        "alpha_lr": 3e-3,
+        "backup_entropy": False,
+        "exploration_noise": 0.3,
+    }
+)
+
+
 def preset_settings(name: str) -> dict[str, Any]:
     """The settings of a preset.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from e2hil_rllib.classifier.judge import Judge
 from e2hil_rllib.method.selection import SelectionSettings
 from e2hil_rllib.networks.vision_settings import VisionSettings, absolute_source
 from e2hil_rllib.section import Section
+from e2hil_rllib.settings.presets import preset_settings
 from e2hil_rllib.settings.sections import (
     ALGORITHM_SECTIONS,
     Checkpoint,
@@ -134,6 +136,30 @@ class Settings(Section):
             values["vision"]["trunk_weights"] = absolute_source(source)
         return values
 
+    def spelled_out(self, preset: Mapping[str, Any] | None = None) -> Settings:
+        """The settings with the numbers of their preset among those that are given.
+
+        A run keeps them so, because presets change as the evidence does.
+
+        Args:
+            preset: Numbers by attribute of ``E2HiLConfig``; by default those of ``preset``.
+        """
+        numbers = preset_settings(self.preset) if preset is None else preset
+        values = self.model_dump(exclude_unset=True)
+        for name, section in ALGORITHM_SECTIONS.items():
+            of_preset = {
+                key: numbers[section.attribute(key)]
+                for key in section.model_fields
+                if section.attribute(key) in numbers
+            }
+            values[name] = of_preset | self.arguments(name)
+        return Settings.model_validate(values)
+
+    @property
+    def is_spelled_out(self) -> bool:
+        """Whether all numbers of the preset are given."""
+        return self.spelled_out().resolved() == self.resolved()
+
     def to_yaml(self) -> str:
         """`resolved` as a YAML document that `load_settings` reads back to the same settings."""
         return yaml.safe_dump(self.resolved(), sort_keys=False, allow_unicode=True)
@@ -166,7 +192,7 @@ def load_settings(
 
 def changed_keys(old: Settings, new: Settings) -> list[str]:
     """Dotted keys that differ and cannot be changed in a run that has begun."""
-    before, after = _flat(old.resolved()), _flat(new.resolved())
+    before, after = (_flat(each.spelled_out().resolved()) for each in (old, new))
     differing = (key for key in sorted(before | after) if before.get(key) != after.get(key))
     return [key for key in differing if key.split(".")[0] not in CHANGEABLE_ON_RESUME]
 
