@@ -1,1 +1,1 @@
-"""The simulated world: an SO101, cubes on a table, and rendered cameras, in MuJoCo."""
+"""Simulation in MuJoCo: an SO101, cubes on a table, and rendered cameras."""

@@ -1,4 +1,4 @@
-"""The simulated SO101 follower."""
+"""Simulated SO101 follower."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ TORQUE_PER_AMPERE = 1.09
 
 
 class SimulatedArm:
-    """The arm of a ``Scene``; it implements ``envs.interfaces.Arm``."""
+    """Arm of a ``Scene``; implements ``envs.interfaces.Arm``."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -33,10 +33,10 @@ class SimulatedArm:
         self._targets = goal
 
     def handover(self) -> None:
-        """Do nothing: nothing here breaks when it moves quickly."""
+        """Do nothing, since a simulated arm may move quickly after a takeover."""
 
     def read(self) -> ArmState:
-        """Return the joints' state; currents follow from the torques that the servos exert."""
+        """Return the state of the joints; currents follow from the torques of the servos."""
         data = self._scene.data
         return ArmState(
             positions=data.qpos[:6].copy(),
@@ -45,4 +45,4 @@ class SimulatedArm:
         )
 
     def close(self) -> None:
-        """Do nothing: a simulation holds no device."""
+        """Do nothing, since a simulation holds no device."""

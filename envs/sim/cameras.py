@@ -12,18 +12,18 @@ from envs.sim.scene import Scene
 from envs.views import Size
 
 CAMERAS = ("front", "wrist")
-"""Names of the cameras that the model has."""
+"""Names of the model's cameras."""
 
 
 class RenderedCameras:
-    """Renders frames off-screen; it implements ``envs.interfaces.Cameras``.
+    """Cameras rendered off-screen; implements ``envs.interfaces.Cameras``.
 
     The OpenGL context opens with the first frame and belongs to the thread that asked for it; there
     is one for each resolution.
 
     Args:
-        scene: What to look at.
-        resolutions: Width and height [pixels] of the frames of each of ``CAMERAS`` to render.
+        scene: Scene to render.
+        resolutions: Width and height of each rendered camera's frames, by name [pixels].
     """
 
     def __init__(self, scene: Scene, resolutions: Mapping[str, Size]) -> None:
@@ -41,10 +41,10 @@ class RenderedCameras:
         """Render one frame per camera.
 
         Returns:
-            RGB frames by camera, each a new uint8 array of the camera's shape.
+            RGB frames by camera, each a new uint8 array in the camera's shape.
 
         Raises:
-            RuntimeError: If OpenGL is not to be had, or another thread than the first one asks.
+            RuntimeError: If OpenGL is missing, or another thread than the first one calls.
         """
         if self._thread is None:
             self._thread = threading.get_ident()
@@ -61,14 +61,14 @@ class RenderedCameras:
         return frames
 
     def close(self) -> None:
-        """Give the OpenGL contexts back."""
+        """Close the OpenGL contexts."""
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
         self._thread = None
 
     def _renderer(self, resolution: Size) -> mujoco.Renderer:
-        """Return the renderer for a resolution; cameras of the same one share it."""
+        """Return the renderer of a resolution, shared by all cameras of that resolution."""
         if resolution not in self._renderers:
             renderer = _open_renderer(self._scene.model, resolution)
             renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
@@ -78,10 +78,10 @@ class RenderedCameras:
 
 def _open_renderer(model: mujoco.MjModel, resolution: Size) -> mujoco.Renderer:
     width, height = resolution
-    # MuJoCo renders into a buffer of this size, which is 640x480 if nobody asks for more.
+    # MuJoCo renders into a buffer of this size, 640x480 by default.
     buffer = model.vis.global_
     buffer.offwidth, buffer.offheight = max(buffer.offwidth, width), max(buffer.offheight, height)
-    # What a missing or unusable OpenGL raises depends on where which loader gives up.
+    # The exception of a missing or unusable OpenGL depends on the loader.
     try:
         return mujoco.Renderer(model, height=height, width=width)
     except Exception as error:

@@ -1,8 +1,8 @@
 """Domain randomisation: a world that looks and behaves a little differently in every episode.
 
-A policy that was trained on one rendering fails at the first real camera; one that saw many takes
-the real one for another of them (Tobin et al. 2017, arXiv:1703.06907; physics as well: Peng et al.
-2018, arXiv:1710.06537).
+A policy trained on one rendering fails with a real camera; for one trained on many, reality is one
+more variation (Tobin et al. 2017, arXiv:1703.06907; for physics: Peng et al. 2018,
+arXiv:1710.06537).
 """
 
 import math
@@ -27,10 +27,10 @@ COLOUR_SHIFT = 0.2
 """Largest change of each colour channel (of 0 to 1) of a material."""
 
 GREY_SHIFT = 0.3
-"""Largest further change of all channels together, of the table and the wall behind the arm."""
+"""Largest further change of all channels together, for the table and the wall behind the arm."""
 
 CAMERA_OFFSET = 0.02
-"""Largest displacement of a camera along each of its mount's axes [m]."""
+"""Largest displacement of a camera along each axis of its mount [m]."""
 
 CAMERA_TILT = math.radians(5.0)
 """Largest turn of a camera, about any axis [rad]."""
@@ -39,9 +39,9 @@ EDGE_CHANGE = 0.2
 """Largest relative change of a cube's edge."""
 
 FRICTION_FACTOR = 2.0
-"""Friction is at most multiplied or divided by this."""
+"""Largest factor by which friction is multiplied or divided."""
 
-# What is drawn; the rest of the model follows from it.
+# Fields of the model that are drawn; the rest follows from them.
 _FIELDS = (
     *("light_diffuse", "light_dir", "geom_rgba", "cam_pos", "cam_quat"),
     *("geom_size", "geom_friction", "body_mass", "body_inertia"),
@@ -51,17 +51,18 @@ _BACKGROUND = ("table", "wall")
 
 @dataclass(frozen=True)
 class Randomization:
-    """How strongly the world varies, each from 0 (not at all) to 1; draws are uniform.
+    """Strengths of the variations, each from 0 (none) to 1; draws are uniform.
 
     Attributes:
-        light: Brightness of headlight and lamp, each ±40 %; tint of all light, ±15 % per channel;
-            direction of the lamp, up to 45°.
-        colours: Each channel (of 0 to 1) of each material by ±0.2, a red cube stays reddish; the
-            table, and a wall half a metre behind the arm, also by ±0.3 from dark to light. The wall
-            is there only if this is not 0.
-        camera_pose: Each camera by ±20 mm along each axis of its mount, and up to 5° about any.
-        cube_size: Edge of each cube ±20 %, its mass with it as of one material.
-        friction: Of the jaws, and of table and cubes: halved to doubled.
+        light: Strength for light: brightness of headlight and lamp, each ±40 %; tint of all light,
+            ±15 % per channel; direction of the lamp, up to 45°.
+        colours: Strength for colours: each channel (of 0 to 1) of each material by ±0.2, so that a
+            red cube stays reddish; the table, and a wall half a metre behind the arm, also by ±0.3
+            from dark to light. The wall exists only if this is not 0.
+        camera_pose: Strength for camera poses: each camera by ±20 mm along each axis of its mount,
+            and up to 5° about any axis.
+        cube_size: Strength for cube sizes: edge of each cube ±20 %, at constant density.
+        friction: Strength for friction: of the jaws, and of table and cubes, halved to doubled.
     """
 
     light: float = 0.0
@@ -76,7 +77,7 @@ class Randomization:
 
     @classmethod
     def from_options(cls, options: Any) -> "Randomization":
-        """Build it from a mapping of strengths; those left out are 0.
+        """Build a randomisation from a mapping of strengths; missing ones are 0.
 
         Raises:
             TypeError: If the options are no mapping, or one is unknown.
@@ -88,15 +89,14 @@ class Randomization:
 
 
 class Randomizer:
-    """Draws a world around the nominal one: each draw forgets the one before.
+    """Randomiser that draws worlds around the nominal one, each independent of the one before.
 
-    Every kind of variation has random numbers of its own, so that a strength changes nothing but
-    its own kind. The generator that is given is not used up: episodes start as in the nominal
-    world.
+    Every kind of variation has random numbers of its own, so that a strength changes only its own
+    kind. The draws do not advance the given generator: episodes start as in the nominal world.
 
     Args:
-        model: The nominal model, which the draws change.
-        strengths: How strongly.
+        model: Nominal model, which the draws change.
+        strengths: Strengths of the variations.
     """
 
     def __init__(self, model: mujoco.MjModel, strengths: Randomization) -> None:
@@ -109,7 +109,7 @@ class Randomizer:
         names = [model.geom(geom).name for geom in range(model.ngeom)]
         self._cubes = [geom for geom, name in enumerate(names) if name.startswith("cube_")]
         self._is_jaw = np.array(["jaw" in name for name in names])
-        # Parts of the same colour are of the same material, and keep a common one.
+        # Parts of the same colour are of the same material, and keep a common colour.
         _, material = np.unique(model.geom_rgba, axis=0, return_inverse=True)
         self._material = material.reshape(-1)  # a column in NumPy 2.0
         self._is_background = np.array([name in _BACKGROUND for name in names])
@@ -118,7 +118,7 @@ class Randomizer:
         """Draw a world.
 
         Args:
-            rng: Generator whose next child the draws come from.
+            rng: Random generator whose next child is used.
         """
         for name, values in self._nominal.items():
             getattr(self._model, name)[:] = values
@@ -129,7 +129,7 @@ class Randomizer:
         self._draw_camera_poses(camera_pose)
         self._draw_cube_sizes(cube_size)
         self._draw_friction(friction)
-        # Bounding boxes, inverse weights and the like, which follow from what was drawn.
+        # Bounding boxes, inverse weights and the like follow from the drawn fields.
         mujoco.mj_setConst(self._model, self._scratch)
 
     def _draw_light(self, rng: np.random.Generator) -> None:

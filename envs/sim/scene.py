@@ -1,4 +1,4 @@
-"""The simulated scene: the arm's model, cubes on the table, and questions about them."""
+"""Simulated scene: model of the arm, cubes on the table, and queries about them."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from envs.sim.randomization import Randomization, Randomizer
 from envs.workspace import Workspace
 
 CUBE_HALF = 0.0125
-"""Half the edge of a cube that is not randomised [m]; ``Scene.cube_half`` holds for any."""
+"""Half the edge of a cube without randomisation [m]; see ``Scene.cube_half``."""
 
 _CUBE_MASS = 0.015  # [kg]
 _CUBE_COLOURS = ((0.85, 0.15, 0.12, 1.0), (0.12, 0.35, 0.85, 1.0))
@@ -26,7 +26,7 @@ _UNSTABLE = (
 )
 _JAWS = ("fixed_jaw", "moving_jaw")
 _PRESS_FORCE = 0.5  # [N] per jaw in a grasp
-_OPPOSED = -0.3  # the largest dot product of the two jaws' pushing directions in a grasp
+_OPPOSED = -0.3  # largest dot product of the two jaws' pushing directions in a grasp
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,17 @@ class CubeMotion:
 
 
 class Scene:
-    """The arm, some cubes on a table, and the physics that moves them.
+    """Scene of the arm and some cubes on a table, with its physics.
 
-    An invisible rim, felt by the cubes alone, keeps their centres within the workspace: a cube that
-    was pushed out of reach could never be brought back.
+    An invisible rim, which only the cubes touch, keeps their centres within the workspace: a cube
+    that was pushed out of reach could never be brought back.
 
     Args:
-        num_cubes: How many cubes lie on the table.
+        num_cubes: Number of cubes on the table.
         control_period: Time that one call of ``advance`` simulates [s].
-        workspace: The box that the cubes stay in.
+        workspace: Box in which the cubes stay.
         marker: Whether a disc on the table shows a target.
-        randomization: How strongly the world varies from start to start; None: not at all.
+        randomization: Strengths by which the world varies from start to start; None for none.
     """
 
     def __init__(
@@ -86,21 +86,21 @@ class Scene:
         self.reset()
 
     def begin(self, rng: np.random.Generator) -> None:
-        """Reset the scene; a randomised one becomes another world."""
+        """Reset the scene, and draw its randomisation."""
         if self._randomizer is not None:
             self._randomizer.draw(rng)
         self.reset()
 
     def reset(self) -> None:
-        """Forget all motion; cubes return to the model's pose until ``place_cube`` moves them."""
+        """Stop all motion; cubes return to the model's pose until ``place_cube`` moves them."""
         mujoco.mj_resetData(self.model, self.data)
 
     def refresh(self) -> None:
-        """Bring everything derived (contacts, frame) in line with the present positions."""
+        """Update everything derived (contacts, poses) from the current positions."""
         mujoco.mj_forward(self.model, self.data)
 
     def place_cube(self, index: int, x: float, y: float, yaw: float) -> None:
-        """Set a cube on the table, turned by a yaw angle [rad], at a centre (x, y) [m]."""
+        """Put a cube on the table at a centre (x, y) [m], turned by a yaw angle [rad]."""
         address = self._cube_joints[index].qposadr[0]
         self.data.qpos[address : address + 7] = (
             *(x, y, self.cube_half(index)),
@@ -108,7 +108,7 @@ class Scene:
         )
 
     def still_cube(self, index: int) -> None:
-        """Take all motion from a cube."""
+        """Stop a cube."""
         address = self._cube_joints[index].dofadr[0]
         self.data.qvel[address : address + 6] = 0.0
 
@@ -147,7 +147,7 @@ class Scene:
         return CubeMotion(float(np.linalg.norm(velocity[:3])), float(np.linalg.norm(velocity[3:])))
 
     def cube_between_jaws(self, index: int) -> NDArray[np.float64]:
-        """Return a cube's centre from the TCP in the gripper's frame, shape (3,) [m].
+        """Return a cube's centre relative to the TCP, in gripper coordinates, shape (3,) [m].
 
         x points along the opening of the jaws, away from the fixed one; z back into the gripper.
         """
@@ -155,7 +155,7 @@ class Scene:
         return rotation.T @ (self.cube_position(index) - self.tcp())
 
     def distance_to_cube(self, index: int) -> float:
-        """Return the distance of the TCP to a cube's surface [m], 0 inside of it."""
+        """Return the distance of the TCP to a cube's surface [m], 0 inside the cube."""
         local = self.cube_rotation(index).T @ (self.tcp() - self.cube_position(index))
         outside = np.maximum(np.abs(local) - self.cube_half(index), 0.0)
         return float(np.linalg.norm(outside))
@@ -199,7 +199,7 @@ class Scene:
     def advance(self, targets: NDArray[np.float64], goal: NDArray[np.float64]) -> None:
         """Simulate one control period while the servos' targets ramp from one pose to another.
 
-        The ramp matters: a servo this stiff overshoots a sudden 5 degrees by a quarter.
+        The ramp matters: a servo this stiff overshoots a sudden step of 5 degrees by a quarter.
 
         Args:
             targets: Joint targets at the beginning, shape (6,) [rad].
@@ -217,7 +217,7 @@ class Scene:
                     f"the simulation became unstable ({warning.name}) at {self.data.time:.2f} s: "
                     "reset the environment; a smaller step_size makes motions gentler"
                 )
-        # Contacts and frames of the state that the last step ended in.
+        # Contacts and poses belong to the state before the last step until they are updated.
         self.refresh()
 
 
@@ -267,7 +267,7 @@ def _add_marker(spec: mujoco.MjSpec) -> None:
 
 
 def _add_wall(spec: mujoco.MjSpec) -> None:
-    """Close the view of the front camera, which otherwise ends at the table's black edge."""
+    """Add a wall behind the view of the front camera, which otherwise ends at a black edge."""
     spec.worldbody.add_geom(
         name="wall",
         type=mujoco.mjtGeom.mjGEOM_PLANE,

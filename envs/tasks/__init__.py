@@ -1,4 +1,4 @@
-"""The tasks, by the name that the environments' entry point takes."""
+"""Tasks by the name that the environments' entry point takes."""
 
 from envs.tasks.base import SimulatedTask, Subgoal
 from envs.tasks.pick_cube import PickCube

@@ -1,4 +1,4 @@
-"""What the simulated tasks share."""
+"""Base class of the simulated tasks."""
 
 import math
 from abc import ABC, abstractmethod
@@ -14,31 +14,31 @@ from envs.workspace import Workspace
 FloatArray = NDArray[np.float64]
 
 EDGE = 0.015
-"""Cubes start at least this far inside the workspace [m]."""
+"""Least distance of a cube's start from the sides of the workspace [m]."""
 
 SEPARATION = 0.06
-"""Two cubes, or a cube and its target, start at least this far apart [m]; the jaws fit between."""
+"""Least distance between the starts of two cubes, or a cube and its target [m]; the jaws fit in."""
 
 POSITION_MARGIN = 0.02
-"""Positions are observed this far beyond the workspace [m]."""
+"""Distance beyond the workspace up to which positions are observed [m]."""
 
 _START_NOISE = 0.05  # [rad] on each joint
-_MAX_RELATIVE = 0.2  # [m]: relative positions are observed up to here
+_MAX_RELATIVE = 0.2  # [m]: largest observed relative position
 _PAN_AXIS = np.array([0.0388353, 0.0])  # [m]
-_REACH = 0.283  # [m] from the pan axis: beyond it no gripper looks straight down on the table
-_FARTHEST = 0.3  # [m]: the distance that counts as no progress at all
+_REACH = 0.283  # [m] from the pan axis: farthest place where the gripper looks straight down
+_FARTHEST = 0.3  # [m]: distance without any progress
 _HIGHEST_BOTTOM = 0.02  # [m]: the jaws still take a cube by its upper half
 _MAX_DRAWS = 1000
 
 
 @dataclass(frozen=True)
 class Subgoal:
-    """Where the arm should be next.
+    """Next goal of the arm on the way to success.
 
     Attributes:
         tcp: Wanted tool centre point, shape (3,) [m].
-        gripper: Wanted angle of the gripper's joint [rad], or None to leave it as it is.
-        clearance: Height [m] at which to travel until the TCP is above ``tcp``; None goes straight.
+        gripper: Wanted angle of the gripper's joint [rad]; None leaves it as it is.
+        clearance: Travel height until the TCP is above ``tcp`` [m]; None for a straight way.
     """
 
     tcp: FloatArray
@@ -47,25 +47,25 @@ class Subgoal:
 
 
 class SimulatedTask(ABC):
-    """A task in a ``Scene``; it implements ``envs.interfaces.Task``.
+    """Task in a ``Scene``; implements ``envs.interfaces.Task``.
 
-    A subclass says how many cubes it needs, where they start, what counts as success, how far the
-    task has come for the reward, what is left for the eye, and which subgoal comes next. All of
-    these are functions of the present scene, so that anyone can take over at any moment.
+    A subclass defines the number of cubes, their start, success, the progress for the reward, what
+    remains for a watching person, and the next subgoal. All of these are functions of the current
+    scene, so that an expert or a person can take over at any moment.
 
     Args:
-        scene: The world that the task looks at.
-        workspace: Where its cubes start.
+        scene: Scene of the task.
+        workspace: Box in which the cubes start.
 
     Raises:
         ValueError: If the workspace ends too high above the table or too low for the task.
     """
 
     lowest_top = 0.03
-    """The workspace must reach at least this high [m]."""
+    """Least height that the workspace must reach [m]."""
 
     num_cubes = 1
-    """How many cubes the task needs."""
+    """Number of cubes."""
 
     has_marker = False
     """Whether a disc on the table shows a target."""
@@ -86,7 +86,7 @@ class SimulatedTask(ABC):
         return HOME + rng.uniform(-_START_NOISE, _START_NOISE, HOME.shape)
 
     def start_name(self) -> str:
-        """Name the variant of the present episode's start; most tasks have only one."""
+        """Return the name of the start's variant, "" for tasks with only one."""
         return ""
 
     @abstractmethod
@@ -107,15 +107,15 @@ class SimulatedTask(ABC):
 
     @abstractmethod
     def progress(self) -> float:
-        """Return how far the task has come, from 0 to 1 (done)."""
+        """Return the progress of the task, from 0 to 1 (done)."""
 
     @abstractmethod
     def remaining(self) -> float:
-        """Return what is left, as a watching person sees it [m], see ``envs.tasks.remaining``."""
+        """Return the remaining way, as a watching person sees it [m]; see ``remaining``."""
 
     @abstractmethod
     def subgoal(self) -> Subgoal:
-        """Return where the arm should be next to get the task done."""
+        """Return the next goal of the arm on the way to success."""
 
     def random_position(
         self, rng: np.random.Generator, apart_from: FloatArray | None = None
@@ -123,8 +123,8 @@ class SimulatedTask(ABC):
         """Draw a point on the table for a cube or a target.
 
         Args:
-            rng: Where the draw comes from.
-            apart_from: A point (x, y) [m] to keep ``SEPARATION`` from.
+            rng: Random generator.
+            apart_from: Point (x, y) to keep ``SEPARATION`` from [m].
 
         Returns:
             A point (x, y) [m] in the workspace, ``EDGE`` from its sides, where the gripper can look
@@ -149,18 +149,18 @@ class SimulatedTask(ABC):
         return self.workspace.low - POSITION_MARGIN, self.workspace.high + POSITION_MARGIN
 
     def cube_position_in_reach(self, index: int) -> FloatArray:
-        """Return a cube's centre, raised to where the TCP may go, shape (3,) [m]."""
+        """Return a cube's centre, raised to the TCP's lowest height, shape (3,) [m]."""
         position = self.scene.cube_position(index)
         position[2] = max(position[2], self.workspace.z[0])
         return position
 
     def distance_progress(self, index: int) -> float:
-        """Return 1 where the TCP is at a cube, less by one for each 0.3 m to its surface."""
+        """Return 1 at a cube, decreasing by 1 per 0.3 m of distance to its surface, at least 0."""
         return max(0.0, 1.0 - self.scene.distance_to_cube(index) / _FARTHEST)
 
 
 def random_yaw(rng: np.random.Generator) -> float:
-    """Draw a cube's yaw [rad]; a quarter turn covers them all."""
+    """Draw a cube's yaw [rad]; a quarter turn covers all of them."""
     return float(rng.uniform(-math.pi / 4, math.pi / 4))
 
 

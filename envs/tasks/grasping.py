@@ -1,4 +1,4 @@
-"""What the tasks that grasp a cube share: its features, and the subgoals to grasp and release."""
+"""Base class of the tasks that grasp a cube: features, and subgoals to grasp and release."""
 
 import math
 
@@ -14,28 +14,28 @@ from envs.tasks.base import (
 from envs.tasks.remaining import turn, way
 
 TRAVEL_HEIGHT = 0.065
-"""Height of the TCP on the way across: a held cube passes over another one [m]."""
+"""Travel height of the TCP, at which a held cube passes over another one [m]."""
 
 OPEN = 0.4
-"""Angle of the gripper [rad] that takes a cube in any yaw, with a gap of 48 mm."""
+"""Angle of the gripper with a gap of 48 mm, wide enough for a cube in any yaw [rad]."""
 
 CLOSED = -0.174533
-"""Angle that the gripper closes toward [rad]; a cube stops it near 0.1."""
+"""Goal angle of a closing gripper [rad]; a cube stops it near 0.1."""
 
 _OPEN_ENOUGH = 0.3  # [rad]: 40 mm, more than a cube's diagonal
 _ALMOST_CLOSED = 0.35  # [rad]: a grasp has begun
 _AROUND_CUBE = 0.1  # [rad]: the jaws have closed on a cube
-# Where a cube's centre must be between the jaws, in the gripper's frame [m].
+# Range of a cube's centre between the jaws, in the gripper's coordinates [m].
 _BETWEEN_LOW = np.array([-0.012, -0.009, -0.012])
 _BETWEEN_HIGH = np.array([0.030, 0.009, 0.012])
-_SLACK = 0.008  # [m] by which a held cube may be out of that range
-_DEEP = 0.005  # [m]: a grasp begins with the TCP this near to the height of the cube's centre
+_SLACK = 0.008  # [m] by which a held cube may leave that range
+_DEEP = 0.005  # [m]: height of the TCP above the cube's centre at which a grasp begins
 _STATIC_LINEAR = 0.01  # [m/s]
 _STATIC_ANGULAR = 0.5  # [rad/s]
 
 
 class GraspingTask(SimulatedTask):
-    """A task in which cube 0 is grasped.
+    """Task in which cube 0 is grasped.
 
     Its features are 11 numbers: the cube's centre (3) and the vector from the TCP to it (3)
     [m]; sine and cosine of four times its yaw, since a quarter turn maps it to itself; whether the
@@ -54,7 +54,7 @@ class GraspingTask(SimulatedTask):
         )
 
     def cube_features(self) -> FloatArray:
-        """Return what a policy needs to know of cube 0, shape (11,)."""
+        """Return the features of cube 0, shape (11,)."""
         position = self.scene.cube_position(0)
         forces = self.scene.jaw_forces(0)
         flags = [0 in forces, 1 in forces, self.scene.grasped(0)]
@@ -81,13 +81,13 @@ class GraspingTask(SimulatedTask):
         return not self.scene.touched(0)
 
     def held(self) -> bool:
-        """Return whether cube 0 is grasped near the tips; deep in the jaws it cannot be put down."""
+        """Return whether the jaws' tips grasp cube 0; deep in the jaws it cannot be put down."""
         offset = self.scene.cube_between_jaws(0)
         near = (offset > _BETWEEN_LOW - _SLACK).all() and (offset < _BETWEEN_HIGH + _SLACK).all()
         return bool(near) and self.scene.grasped(0)
 
     def way_to_grasp(self) -> float:
-        """Return what is left until cube 0 is grasped [m]: going there, opening, closing."""
+        """Return the way that remains to grasp cube 0 [m]: approaching, opening, closing."""
         if self.scene.grasped(0):
             return 0.0
         opening = self.scene.gripper_opening()
@@ -97,11 +97,11 @@ class GraspingTask(SimulatedTask):
         return there + turn(_OPEN_ENOUGH - opening) + turn(OPEN - _AROUND_CUBE)
 
     def way_to_place(self, place: FloatArray, placed: bool) -> float:
-        """Return what is left until cube 0 is let go at its place [m].
+        """Return the way that remains to release cube 0 at its place [m].
 
         Args:
-            place: Where its centre belongs, shape (3,) [m].
-            placed: Whether it may be let go now.
+            place: Goal of its centre, shape (3,) [m].
+            placed: Whether it may be released now.
         """
         carrying = way(self.scene.cube_position(0), place, TRAVEL_HEIGHT)
         if placed:
@@ -121,22 +121,22 @@ class GraspingTask(SimulatedTask):
         return Subgoal(tcp=cube, gripper=OPEN, clearance=TRAVEL_HEIGHT)
 
     def release_subgoal(self) -> Subgoal:
-        """Return the next step toward letting cube 0 go: open, then centre the jaws around it."""
+        """Return the next step toward releasing cube 0: open, then centre the jaws around it."""
         if self.scene.gripper_opening() < _OPEN_ENOUGH:
             return Subgoal(tcp=self.scene.tcp(), gripper=OPEN)
         cube = self.scene.cube_position(0)
         return Subgoal(tcp=np.array([cube[0], cube[1], self.scene.tcp()[2]]), gripper=OPEN)
 
     def carry_subgoal(self, goal: FloatArray) -> Subgoal:
-        """Return the step that brings the held cube 0 to a place, shape (3,) [m]: over, then down.
+        """Return the step that carries the held cube 0 to a place, shape (3,) [m]: over, then down.
 
-        The goal is set for the TCP, as far from the present one as the cube is from its place.
+        The goal of the TCP is as far from the TCP as the place is from the cube.
         """
         to_goal = goal - self.scene.cube_position(0)
         return Subgoal(tcp=self.scene.tcp() + to_goal, gripper=CLOSED, clearance=TRAVEL_HEIGHT)
 
     def _between(self) -> bool:
-        """Return whether cube 0 is between the jaws, which only need to close."""
+        """Return whether cube 0 is between the jaws, so that they only need to close."""
         offset = self.scene.cube_between_jaws(0)
         return bool((offset > _BETWEEN_LOW).all() and (offset < _BETWEEN_HIGH).all())
 
@@ -145,7 +145,7 @@ def yaw_features(rotation: FloatArray) -> FloatArray:
     """Return sine and cosine of four times a cube's yaw, shape (2,).
 
     Args:
-        rotation: The cube's rotation matrix in the world, shape (3, 3).
+        rotation: Rotation matrix of the cube in the world, shape (3, 3).
     """
     # Any edge that lies flat will do: they differ by quarter turns.
     edge = rotation[:, np.argmin(np.abs(rotation[2]))]

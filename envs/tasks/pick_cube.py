@@ -11,10 +11,10 @@ _REACHING, _GRASPING = 0.4, 0.2  # shares of the progress; lifting has the rest
 
 
 class PickCube(GraspingTask):
-    """Success: the cube is grasped and more than 50 mm above where it lay.
+    """Pick Cube. Success: the cube is grasped and more than 50 mm above its place.
 
-    ``objects``, shape (11,): the cube's features, see ``GraspingTask``. The cube starts anywhere in the
-    workspace.
+    ``objects``, shape (11,): the cube's features, see ``GraspingTask``. The cube starts anywhere in
+    the workspace.
     """
 
     def lay_out(self, rng: np.random.Generator) -> None:
@@ -42,7 +42,7 @@ class PickCube(GraspingTask):
         return _REACHING + _GRASPING + (1.0 - _REACHING - _GRASPING) * height
 
     def remaining(self) -> float:
-        """Return what is left until the cube is grasped and lifted [m]."""
+        """Return the way that remains to grasp and lift the cube [m]."""
         return self.way_to_grasp() + max(0.0, _LIFT - self._lifted())
 
     def subgoal(self) -> Subgoal:

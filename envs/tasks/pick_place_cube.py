@@ -1,4 +1,4 @@
-"""Pick & Place Cube: bring a cube to a target on the table and let it go."""
+"""Pick & Place Cube: bring a cube to a target on the table and release it."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from envs.tasks.grasping import GraspingTask
 
 _PLACE_RADIUS = 0.025  # [m]
 _PLACE_HEIGHT = 0.010  # [m] above rest
-_RELEASE_RADIUS = 0.012  # [m]: nearer than success asks, as the cube may slip on release
+_RELEASE_RADIUS = 0.012  # [m]: nearer than success needs, as the cube may slip on release
 _RELEASE_HEIGHT = 0.004  # [m] above rest
 _LOWER_TO = 0.001  # [m] above rest
 _REACHING, _HOLDING, _CARRYING = 0.3, 0.4, 0.8  # progress when reached, grasped, at the target
@@ -21,14 +21,14 @@ _FARTHEST = 0.3  # [m]
 
 
 class PickPlaceCube(GraspingTask):
-    """Success: the cube lies still within 25 mm of the target, and no jaw touches it.
+    """Pick & Place Cube. Success: the cube is at rest within 25 mm of the target, released.
 
-    ``objects``, shape (17,): the cube's features (11, see ``GraspingTask``), the target's position (3)
-    and the vector from the cube to it (3) [m]. Cube and target start anywhere in the workspace,
+    ``objects``, shape (17,): the cube's features (11, see ``GraspingTask``), the target's position
+    (3) and the vector from the cube to it (3) [m]. Cube and target start anywhere in the workspace,
     60 mm or more apart.
 
     Attributes:
-        target: Where the cube's centre belongs, shape (3,) [m].
+        target: Goal of the cube's centre, shape (3,) [m].
     """
 
     has_marker = True
@@ -52,11 +52,11 @@ class PickPlaceCube(GraspingTask):
         return np.concatenate([self.cube_features(), self.target, to_target])
 
     def succeeded(self) -> bool:
-        """Return whether the cube rests at the target, released."""
+        """Return whether the cube is at rest at the target, released."""
         return self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT) and self.static() and self.released()
 
     def progress(self) -> float:
-        """Return up to 0.3 for nearness, 0.4 to 0.8 while it is carried, more when let go."""
+        """Return up to 0.3 for nearness, 0.4 to 0.8 while it is carried, more once released."""
         if self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT):
             if self.succeeded():
                 return 1.0
@@ -67,7 +67,7 @@ class PickPlaceCube(GraspingTask):
         return _HOLDING + (_CARRYING - _HOLDING) * max(0.0, 1.0 - distance / _FARTHEST)
 
     def remaining(self) -> float:
-        """Return what is left until the cube is let go at the target [m]."""
+        """Return the way that remains to release the cube at the target [m]."""
         return self.way_to_place(self.target, self._at_target(_PLACE_RADIUS, _PLACE_HEIGHT))
 
     def subgoal(self) -> Subgoal:

@@ -1,4 +1,4 @@
-"""A task on a real table: nobody measures it, so that a person or a classifier has to judge."""
+"""Task on a real table, whose success a person or a classifier judges."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ from envs.options import number
 FloatArray = NDArray[np.float64]
 
 LARGEST_NOISE = 0.3
-"""Of a start [rad]."""
+"""Largest noise of a start [rad]."""
 
 
 class RealTable:
-    """Where an episode on hardware starts; it implements ``envs.interfaces.Task``.
+    """Start of an episode on hardware; implements ``envs.interfaces.Task``.
 
     Args:
-        pose: The arm's start, six joint angles [rad].
-        noise: Each joint's start is drawn within so much of it [rad].
+        pose: Start of the arm, six joint angles [rad].
+        noise: Largest random deviation of each joint from the start [rad].
 
     Raises:
         ValueError: If the pose is not six angles that the arm can take, or the noise is out of its
@@ -44,21 +44,21 @@ class RealTable:
         return np.clip(self._pose + noise, self._low, self._high)
 
     def object_bounds(self) -> None:
-        """Nobody knows where things stand."""
+        """Return None, since nothing measures the objects."""
 
     def objects(self) -> FloatArray:
-        """Return nothing, shape (0,)."""
+        """Return an empty vector, shape (0,)."""
         return np.zeros(0)
 
     def succeeded(self) -> None:
-        """Only someone who looks can tell."""
+        """Return None, since only a person or a classifier can tell."""
 
     def start_name(self) -> str:
-        """Start have no names."""
+        """Return "", since all starts are alike."""
         return ""
 
     def progress(self) -> float:
-        """Return 0: nobody measures it."""
+        """Return 0, since nothing measures the progress."""
         return 0.0
 
 

@@ -1,27 +1,27 @@
-"""What is left of a task, as somebody sees it who watches the arm: a way in metres.
+"""Remaining way of a task in metres, as a person who watches the arm sees it.
 
-Whatever gets a task on shortens the way: rising, crossing, going down, opening and closing the jaws
-around a cube, lifting, carrying, letting go. The reward knows nothing of it.
+Every useful motion shortens it: rising, crossing, going down, opening and closing the jaws around a
+cube, lifting, carrying, releasing. The reward does not use it.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-# At full speed the arm goes 20 mm in the time in which the jaws turn by 0.2 rad.
+# At full speed the arm moves 20 mm in the time in which the jaws turn by 0.2 rad.
 _JAWS = 0.1  # [m/rad]
-_FUNNEL = 0.01  # [m]: this near to a goal's vertical, going down is the way
+_FUNNEL = 0.01  # [m]: distance from a goal's vertical below which the way leads down
 
 
 def way(position: NDArray[np.float64], goal: NDArray[np.float64], clearance: float) -> float:
     """Return the length of the way up, across and down to a goal [m].
 
-    The height that the way needs falls toward the goal at 45 degrees, so that it is continuous, and
-    a straight low approach gets on as well.
+    The needed height falls toward the goal at 45 degrees, so that the way is continuous and a
+    straight low approach shortens it as well.
 
     Args:
-        position: Where the way begins, shape (3,) [m].
-        goal: Where it ends, shape (3,) [m].
-        clearance: Height at which to travel, far from the goal [m].
+        position: Start of the way, shape (3,) [m].
+        goal: End of the way, shape (3,) [m].
+        clearance: Travel height far from the goal [m].
     """
     across = float(np.linalg.norm((goal - position)[:2]))
     needed = min(goal[2] + max(0.0, across - _FUNNEL), max(clearance, goal[2]))
@@ -30,9 +30,9 @@ def way(position: NDArray[np.float64], goal: NDArray[np.float64], clearance: flo
 
 
 def turn(angle: float) -> float:
-    """Return the way that a turn of the jaws counts as [m], 0 where none is left.
+    """Return the way that a turn of the jaws counts as [m], 0 if none is left.
 
     Args:
-        angle: How far they still have to turn [rad]; they are beyond it where it is negative.
+        angle: Remaining turn [rad]; negative beyond the goal.
     """
     return _JAWS * max(0.0, angle)

@@ -1,4 +1,4 @@
-"""Stack Blocks: put one cube on another and let it go."""
+"""Stack Blocks: put one cube on another and release it."""
 
 import math
 
@@ -24,11 +24,11 @@ _FARTHEST = 0.3  # [m]
 
 
 class StackBlocks(GraspingTask):
-    """Success: cube 0 rests on cube 1, both it and the arm still, and no jaw touches it.
+    """Stack Blocks. Success: cube 0 is on cube 1, released, and it and the arm are at rest.
 
-    ``objects``, shape (22,): features of cube 0 (11, see ``GraspingTask``); of cube 1 its centre (3),
-    the vector from the TCP to it (3) [m], sine and cosine of four times its yaw; the vector from
-    cube 0 to its place on cube 1 (3) [m]. Both start anywhere, 60 mm or more apart.
+    ``objects``, shape (22,): features of cube 0 (11, see ``GraspingTask``); of cube 1 its centre
+    (3), the vector from the TCP to it (3) [m], sine and cosine of four times its yaw; the vector
+    from cube 0 to its place on cube 1 (3) [m]. Both start anywhere, 60 mm or more apart.
     """
 
     num_cubes = 2
@@ -73,7 +73,7 @@ class StackBlocks(GraspingTask):
         )
 
     def progress(self) -> float:
-        """Return up to 0.3 for nearness, 0.4 to 0.8 while cube 0 is carried, more when let go."""
+        """Return up to 0.3 for nearness, 0.4 to 0.8 while cube 0 is carried, more once released."""
         if self._on_top():
             if self.succeeded():
                 return 1.0
@@ -84,7 +84,7 @@ class StackBlocks(GraspingTask):
         return _HOLDING + (_CARRYING - _HOLDING) * max(0.0, 1.0 - distance / _FARTHEST)
 
     def remaining(self) -> float:
-        """Return what is left until cube 0 is let go on cube 1 [m]."""
+        """Return the way that remains to release cube 0 on cube 1 [m]."""
         return self.way_to_place(self.scene.cube_position(0) - self._offset(), self._on_top())
 
     def subgoal(self) -> Subgoal:
@@ -99,7 +99,7 @@ class StackBlocks(GraspingTask):
         return self.carry_subgoal(place + np.array([0.0, 0.0, _LOWER_TO]))
 
     def _offset(self) -> FloatArray:
-        """Return how far cube 0 is from its place on cube 1, shape (3,) [m]."""
+        """Return the offset of cube 0 from its place on cube 1, shape (3,) [m]."""
         rise = self.scene.cube_half(0) + self.scene.cube_half(1)
         place = self.scene.cube_position(1) + np.array([0.0, 0.0, rise])
         return self.scene.cube_position(0) - place

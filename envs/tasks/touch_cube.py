@@ -15,7 +15,7 @@ from envs.tasks.base import (
 from envs.workspace import Workspace
 
 CUBE_POSITIONS = ("fixed", "workspace")
-"""Where the cube may start: at one of two fixed places, or anywhere in the workspace."""
+"""Start of the cube: one of two fixed places, or anywhere in the workspace."""
 
 # Fractions of the workspace along x and y; the paper places its cube at two fixed positions.
 _FIXED = np.array([[0.45, 0.2], [0.45, 0.8]])
@@ -25,14 +25,14 @@ _TOUCH_DISTANCE = 0.005  # [m]
 
 
 class TouchCube(SimulatedTask):
-    """Success: a jaw touches the cube, or the TCP is within 5 mm of its surface.
+    """Touch Cube. Success: a jaw touches the cube, or the TCP is within 5 mm of its surface.
 
     ``objects``, shape (6,): the cube's centre (3) and the vector from the TCP to it (3) [m].
 
     Args:
-        scene: The world that the task looks at.
-        workspace: Where the cube starts.
-        cube_positions: "fixed" draws one of two places at each reset, "workspace" any.
+        scene: Scene of the task.
+        workspace: Box in which the cube starts.
+        cube_positions: Start of the cube: "fixed" for one of two places, "workspace" for any.
 
     Raises:
         ValueError: If ``cube_positions`` is neither.
@@ -62,7 +62,7 @@ class TouchCube(SimulatedTask):
         self.scene.place_cube(0, place[0], place[1], random_yaw(rng))
 
     def start_name(self) -> str:
-        """Name the fixed place of the cube: "left" or "right" of the arm."""
+        """Return the fixed place of the cube: "left" or "right" of the arm."""
         return self._start_name
 
     def object_bounds(self) -> tuple[FloatArray, FloatArray]:
@@ -75,11 +75,11 @@ class TouchCube(SimulatedTask):
         return np.concatenate([cube, cube - self.scene.tcp()])
 
     def succeeded(self) -> bool:
-        """Return whether the gripper touches the cube, or nearly does."""
+        """Return whether the gripper touches the cube, at least nearly."""
         return self.scene.touched(0) or self.scene.distance_to_cube(0) <= _TOUCH_DISTANCE
 
     def progress(self) -> float:
-        """Return 1 at the cube, less by one for each 0.3 m of distance to its surface."""
+        """Return 1 at the cube, decreasing by 1 per 0.3 m of distance to its surface."""
         return 1.0 if self.succeeded() else self.distance_progress(0)
 
     def remaining(self) -> float:
@@ -87,5 +87,5 @@ class TouchCube(SimulatedTask):
         return self.scene.distance_to_cube(0)
 
     def subgoal(self) -> Subgoal:
-        """Return the cube itself: any way of touching it will do."""
+        """Return the cube itself, since any touch is a success."""
         return Subgoal(tcp=self.cube_position_in_reach(0))

@@ -1,1 +1,1 @@
-"""A virtual SO101: servos, cameras and a person, as test equipment at wire level."""
+"""Virtual SO101: servos, cameras and a person, as test equipment at wire level."""

@@ -1,4 +1,4 @@
-"""A hand that leads the leader by eye, and sees whether the follower comes after it."""
+"""Leading by eye: a hand moves the leader and watches whether the follower follows."""
 
 from collections import deque
 from collections.abc import Callable
@@ -12,33 +12,33 @@ from envs.virtual.virtual_table import FULL_SPEED, VirtualTable
 FloatArray = NDArray[np.float64]
 
 _TAKING_HOLD = 0.25  # [s]
-# A leader gets a moment to hold itself up: one that falls while its torque comes back seems to be
-# in somebody's hand.
+# A leader gets a moment to hold itself up: one that falls while its torque returns would count as
+# grabbed.
 _LETTING_GO = 0.6  # [s]
-_SMOOTHING = 0.08  # of the hand's velocity [s]
-_LEASH = 0.03  # between where the hand wants the leader and where it is [m]
-_LOWEST = 0.003  # the leader's own table [m]
-_LOW = 0.02  # the leader may be so far below the follower and still lead it down [m]
-_BESIDE = 0.08  # the same to the sides [m]
-# A follower that is 0.06 m behind is not waited for by whoever passes the hand's motion on.
-_FAR = 0.05  # the hand waits for the follower there [m]
-_SLOWER = 0.025  # from here on it goes more slowly [m]
-_FORGETS = 2.0  # how long a lag is remembered [s]
-_SLOW = 1.0  # until the follower has been let loose after a change of hands [s]
-_WINDOW = 0.3  # of its motion that is looked at [s]
-_COMES = 0.005  # toward the leader in that time, at least [m]
-_DOUBTS = 25  # looks in a row at a follower that does not
-_SUSPICIONS = 5  # where it seems to have a goal of its own
+_SMOOTHING = 0.08  # time constant of the hand's velocity [s]
+_LEASH = 0.03  # longest distance from the leader to where the hand wants it [m]
+_LOWEST = 0.003  # lowest TCP above the leader's own table [m]
+_LOW = 0.02  # largest height of the follower above a leader that can lead it down [m]
+_BESIDE = 0.08  # largest distance to the sides [m]
+# The operator that passes the hand's motion on does not wait for a follower 0.06 m behind.
+_FAR = 0.05  # lag at which the hand waits for the follower [m]
+_SLOWER = 0.025  # lag from which it slows down [m]
+_FORGETS = 2.0  # time constant at which a lag is forgotten [s]
+_SLOW = 1.0  # time in which the follower is still slow after a takeover [s]
+_WINDOW = 0.3  # recent motion of the follower that is considered [s]
+_COMES = 0.005  # least motion toward the leader in that time [m]
+_DOUBTS = 25  # looks in a row at a follower that does not follow
+_SUSPICIONS = 5  # the same where it seems to have a goal of its own
 _CORNERED = 15  # looks in a row at a leader that cannot go lower
 
 
 class Leading:
-    """Leads the leader's TCP with a velocity.
+    """Hand that moves the leader's TCP with a velocity.
 
     Args:
-        hand: On the leader.
-        table: Where the follower is seen.
-        clock: Returns the time [s].
+        hand: Hand on the leader.
+        table: Table on which the follower is seen.
+        clock: Function that returns the time [s].
     """
 
     def __init__(self, hand: VirtualHand, table: VirtualTable, clock: Callable[[], float]) -> None:
@@ -53,33 +53,33 @@ class Leading:
 
     @property
     def coming(self) -> FloatArray:
-        """How far the follower will still come after the leader, shape (3,) [m]."""
+        """Motion by which the follower will still follow the leader, shape (3,) [m]."""
         return self._lag.copy()
 
     @property
     def cornered(self) -> bool:
-        """Whether the leader is down on its table while the follower has yet to go lower."""
+        """Whether the leader is down on its table while the follower still has to go lower."""
         return self._cornered >= _CORNERED
 
     def in_vain(self, goes_elsewhere: bool) -> bool:
-        """Return whether the follower does not do what the leader does: nobody listens.
+        """Return whether the follower does not follow the leader: no program listens.
 
         Args:
-            goes_elsewhere: Whether it seems to have a goal of its own.
+            goes_elsewhere: Whether the follower seems to have a goal of its own.
         """
         return self._doubts >= (_SUSPICIONS if goes_elsewhere else _DOUBTS)
 
     def aligned(self, follower: FloatArray, within: float) -> bool:
-        """Return whether the leader is where the follower is.
+        """Return whether the leader is aligned with the follower.
 
         Args:
-            follower: Its joint angles, shape (6,) [rad].
-            within: How near each joint has to be [rad].
+            follower: Joint angles of the follower, shape (6,) [rad].
+            within: Largest difference of each joint [rad].
         """
         return bool(np.abs(self._hand.joints - follower).max() < within)
 
     def has_room(self) -> bool:
-        """Return whether the leader can go wherever the follower should; not if it lies low."""
+        """Return whether the leader can reach what the follower should; not if it is too low."""
         off = self._hand.tcp - self._table.follower_tcp()
         return bool(off[2] > -_LOW and np.abs(off[:2]).max() < _BESIDE)
 
@@ -94,11 +94,11 @@ class Leading:
         self._wanted, self._velocity, self._lag = np.zeros(3), np.zeros(3), np.zeros(3)
 
     def turn(self, direction: FloatArray) -> None:
-        """Lead that way from now on, in shares of the full speed, shape (3,)."""
+        """Lead in a direction from now on, in shares of the full speed, shape (3,)."""
         self._wanted = FULL_SPEED * direction
 
     def step(self) -> None:
-        """Lead on, and compare."""
+        """Move the leader by one period, and compare the follower with it."""
         now = self._clock()
         passed, self._stepped = min(now - self._stepped, 2.5 * PERIOD), now
         leader = self._hand.tcp
@@ -115,7 +115,7 @@ class Leading:
         self._hand.lead_to(self._tcp)
 
     def end(self) -> float:
-        """Lead no more, and let go soon; returns how long the hand has led, if it did [s]."""
+        """Stop leading and release the leader soon; return how long the hand has led [s]."""
         if not self._leads:
             return 0.0
         now, self._leads = self._clock(), False
@@ -123,18 +123,18 @@ class Leading:
         return now - self._began
 
     def let_go_gently(self) -> None:
-        """Let go of a leader that is no longer led once it has had time to hold itself."""
+        """Release a leader that is no longer led once it has had time to hold itself."""
         if self._leaves_at is not None and self._clock() >= self._leaves_at:
             self.let_go()
 
     def let_go(self) -> None:
-        """Take the hand off now if it has led."""
+        """Take the hand off at once if it has led."""
         if self._leaves_at is not None:
             self._leaves_at = None
             self._hand.let_go()
 
     def _waiting(self) -> FloatArray:
-        """The wanted velocity, less where the follower is far behind, shape (3,) [m/s]."""
+        """Return the wanted velocity, slower if the follower is far behind, shape (3,) [m/s]."""
         behind = float(np.linalg.norm(self._lag))
         farther = float(self._wanted @ self._lag)
         if behind < _SLOWER or farther <= 0.0:
@@ -143,7 +143,7 @@ class Leading:
         return self._wanted - (1.0 - keeps) * farther / behind**2 * self._lag
 
     def _compare(self, now: float, passed: float, leader: FloatArray) -> None:
-        """Keep account of how far the follower is behind, and whether it comes."""
+        """Update the follower's lag, and whether it follows."""
         follower = self._table.follower_tcp()
         if self._follower:
             self._lag += leader - self._leader - (follower - self._follower[-1][1])

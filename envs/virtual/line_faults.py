@@ -1,4 +1,4 @@
-"""What a bad cable does to what virtual servos hear and say."""
+"""Faults of a bad cable between a host and virtual servos."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ _KINDS = ("all", "lost", "late", "truncated", "corrupted", "unheard")
 
 @dataclass(frozen=True)
 class FaultRates:
-    """How often each fault befalls a packet, as probabilities; at most one befalls an answer.
+    """Probability of each fault of a packet; an answer has at most one.
 
     Attributes:
-        lost: The answer does not come.
-        late: It comes ``delay`` seconds later.
-        truncated: Its end is missing.
-        corrupted: One to three of its bytes are others.
-        delay: Of late answers [s].
-        unheard: An instruction does not get through: lost, or refused because it was damaged.
+        lost: Probability that an answer is missing.
+        late: Probability that an answer comes ``delay`` seconds later.
+        truncated: Probability that the end of an answer is missing.
+        corrupted: Probability that one to three bytes of an answer are changed.
+        delay: Delay of late answers [s].
+        unheard: Probability that an instruction is lost, or refused because it was damaged.
     """
 
     lost: float = 0.0
@@ -29,7 +29,7 @@ class FaultRates:
     unheard: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what are no probabilities."""
+        """Check that the rates are probabilities."""
         rates = (self.lost, self.late, self.truncated, self.corrupted)
         if min(rates) < 0 or sum(rates) > 1:
             raise ValueError(f"fault rates {rates} have to be at least 0 and at most 1 together")
@@ -38,11 +38,11 @@ class FaultRates:
 
 
 class FaultyLine:
-    """Applies faults to packets, the same ones for the same seed.
+    """Line that applies faults to packets, the same ones for the same seed.
 
     Attributes:
-        counts: Answers so far: "all", and those that were "lost", "late", "truncated" and
-            "corrupted"; and the instructions that were "unheard".
+        counts: Number of answers so far: "all", and those that were "lost", "late", "truncated" and
+            "corrupted"; and of instructions that were "unheard".
     """
 
     def __init__(self, rates: FaultRates, seed: int = 0):
@@ -58,7 +58,7 @@ class FaultyLine:
         return bool(heard)
 
     def pass_on(self, data: bytes) -> tuple[float, bytes]:
-        """Return by how much an answer is late [s], and what is left of it."""
+        """Return the delay of an answer [s], and the bytes that are left of it."""
         rates = self._rates
         draw = self._rng.random()
         self.counts["all"] += 1

@@ -1,4 +1,4 @@
-"""Cameras without cameras: a server of MJPEG streams on this machine, with faults on demand."""
+"""Virtual cameras: a server of MJPEG streams on this machine, with faults on demand."""
 
 import select
 import socket
@@ -15,22 +15,22 @@ __all__ = ["Fault", "MjpegServer", "Source"]
 
 _HOST = "127.0.0.1"  # never beyond this machine
 _BOUNDARY = "frame"
-_PATIENCE = 0.25  # [s] between two looks whether a watcher has left
-_WRITE_TIMEOUT = 2.0  # [s]: a watcher who takes nothing for so long is dropped
+_PATIENCE = 0.25  # [s] between two checks whether a watcher has left
+_WRITE_TIMEOUT = 2.0  # [s]: a watcher that takes nothing for so long is dropped
 
 
 class MjpegServer(Closing):
-    """Serves frames as ``http://127.0.0.1:PORT/<camera>.mjpg``, which OpenCV and browsers open.
+    """Server of frames as ``http://127.0.0.1:PORT/<camera>.mjpg``, for OpenCV and browsers.
 
     Any source will do: a rendered camera, a recording, a test picture. It is called from a thread
     of its own, at a steady rate, and only while somebody watches.
 
     Args:
-        sources: Makes the frames of each camera, by its name.
-        fps: Frames per second [Hz].
-        port: Where to listen; 0 chooses a free one.
-        max_watchers: How many connections are served at a time; others are refused.
-        quality: Of the JPEG, 1 to 95.
+        sources: Function that makes the frames of each camera, by its name.
+        fps: Frame rate [Hz].
+        port: Port to listen on; 0 chooses a free one.
+        max_watchers: Largest number of connections at a time; others are refused.
+        quality: Quality of the JPEG, 1 to 95.
 
     Raises:
         ValueError: If an option is out of its range.
@@ -58,7 +58,7 @@ class MjpegServer(Closing):
         self._thread.start()
 
     def url(self, camera: str) -> str:
-        """Return where a camera is served.
+        """Return the URL of a camera.
 
         Raises:
             KeyError: If there is no such camera.
@@ -67,7 +67,7 @@ class MjpegServer(Closing):
         return f"http://{_HOST}:{self._server.server_port}/{camera}.mjpg"
 
     def inject(self, camera: str, fault: Fault | None) -> None:
-        """Make a camera have a fault from now on; None ends it.
+        """Give a camera a fault from now on; None ends it.
 
         Raises:
             KeyError: If there is no such camera.
@@ -75,7 +75,7 @@ class MjpegServer(Closing):
         self._feed(camera).inject(fault)
 
     def close(self) -> None:
-        """End all streams and frees the port."""
+        """End all streams and free the port."""
         self._server.shutdown()
         self._server.server_close()
         for feed in self._server.feeds.values():
@@ -102,7 +102,7 @@ class _Stream(BaseHTTPRequestHandler):
     timeout = _WRITE_TIMEOUT
 
     def do_GET(self) -> None:
-        """Stream the camera that is asked for until one of both sides ends it."""
+        """Stream the requested camera until one side ends it."""
         feed = self.server.feeds.get(self.path.removeprefix("/").removesuffix(".mjpg"))
         if feed is None or not self.path.endswith(".mjpg"):
             self.send_error(HTTPStatus.NOT_FOUND)
@@ -125,7 +125,7 @@ class _Stream(BaseHTTPRequestHandler):
         self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
-        seen = feed.number  # what was last seen may be hours old
+        seen = feed.number  # the last frame may be hours old
         while not feed.gone:
             following = feed.next(seen, _PATIENCE)
             if following is None:
@@ -139,9 +139,9 @@ class _Stream(BaseHTTPRequestHandler):
             self.wfile.write(head.encode() + jpeg + b"\r\n")
 
     def _left(self) -> bool:
-        """Return whether the watcher has hung up, which writing would not tell during a stall."""
+        """Return whether the watcher has hung up, which a write would not show during a stall."""
         readable = select.select([self.connection], [], [], 0.0)[0]
         return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: one line per connection would drown the program's own."""
+        """Log nothing: one line per connection would drown the program's own."""

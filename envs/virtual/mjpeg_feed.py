@@ -1,4 +1,4 @@
-"""One camera's frames as JPEG at a steady rate, and the faults a camera can have."""
+"""Feed of one camera: frames as JPEG at a steady rate, with faults on demand."""
 
 import io
 import logging
@@ -15,11 +15,11 @@ from PIL import Image
 logger = logging.getLogger(__name__)
 
 Source = Callable[[], NDArray[np.uint8]]
-"""Returns a frame, uint8 RGB of shape (height, width, 3)."""
+"""Function that returns a frame, uint8 RGB of shape (height, width, 3)."""
 
 
 class Fault(StrEnum):
-    """What can be wrong with a camera."""
+    """Fault of a camera."""
 
     FREEZE = "freeze"
     """The same picture again and again."""
@@ -32,13 +32,13 @@ class Fault(StrEnum):
 
 
 class Feed:
-    """Calls a source at a steady rate while somebody watches, and keeps its newest frame as JPEG.
+    """Newest frame of a source as JPEG, taken at a steady rate while somebody watches.
 
     Args:
-        camera: The camera's name.
-        source: Makes its frames; called from one thread of this feed, always the same.
-        fps: How often [Hz].
-        quality: Of the JPEG, 1 to 95.
+        camera: Name of the camera.
+        source: Function that makes its frames; always called from the feed's own thread.
+        fps: Frame rate [Hz].
+        quality: Quality of the JPEG, 1 to 95.
     """
 
     def __init__(self, camera: str, source: Source, fps: float, quality: int) -> None:
@@ -66,13 +66,13 @@ class Feed:
         return self._number
 
     def inject(self, fault: Fault | None) -> None:
-        """Make the camera have a fault from now on, or none."""
+        """Give the camera a fault from now on; None ends it."""
         with self._changed:
             self._fault = fault
             self._changed.notify_all()
 
     def watch(self, change: int) -> None:
-        """Count watchers: 1 for one who comes, -1 for one who leaves."""
+        """Count watchers: 1 for one that comes, -1 for one that leaves."""
         with self._changed:
             self._watchers += change
             self._changed.notify_all()
@@ -81,11 +81,11 @@ class Feed:
         """Wait for a frame newer than one.
 
         Args:
-            number: Of the last frame seen, 0 for none.
-            timeout: How long to wait at most [s].
+            number: Number of the last frame seen, 0 for none.
+            timeout: Longest time to wait [s].
 
         Returns:
-            The frame and its number, None where there is none in time, or the camera is gone.
+            The frame and its number; None if there is none in time, or the camera is gone.
         """
         with self._changed:
             self._changed.wait_for(lambda: self.gone or self._number > number, timeout)
@@ -103,11 +103,11 @@ class Feed:
     def _run(self) -> None:
         due = time.monotonic()
         while self._wait_for_watchers():
-            due = max(due, time.monotonic())  # frames that came late are not made up for
+            due = max(due, time.monotonic())  # do not catch up on late frames
             try:
                 self._step()
             except Exception:
-                # Whatever the source raises, its camera is dead then, as a broken one would be.
+                # A source that raises is a dead camera, like a broken one.
                 logger.exception("the source of camera %r failed: it is gone now", self._camera)
                 self.inject(Fault.DISCONNECT)
             due += self._period

@@ -1,4 +1,4 @@
-"""The simulation's arm as what virtual servos drive, with a hand that can take hold of it."""
+"""MuJoCo plant: the simulation's arm driven by virtual servos, with a hand that can hold it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,19 +13,19 @@ from envs.sim.scene import Scene
 from envs.virtual.plant import FULL_SPEED, Drive, JointState
 
 STALL_TORQUE = 2.94
-"""Of an STS3215 with gears of 1/345 [N m]; a lower gear has as much less."""
+"""Stall torque of an STS3215 with gears of 1/345 [N m], proportional to the gear ratio."""
 FOLLOWER_GEARS = (345,) * len(JOINTS)
-"""Turns of the motor for one of each joint."""
+"""Gear ratios of the follower: turns of the motor for one turn of each joint."""
 LEADER_GEARS = (191, 345, 191, 147, 147, 147)
-"""The leader's lower gears let a hand move it."""
+"""Gear ratios of the leader, which are lower so that a hand can move it."""
 REST = (0.0, -1.745, 1.607, 1.194, 0.0, 0.0)
-"""Folded up with the jaws on the table, where the arm stays without torque [rad]."""
+"""Joint angles of the folded arm, jaws on the table, where it stays without torque [rad]."""
 
 _LONGEST_STEP = 0.002  # [s]
 _ACCELERATION = 38.96  # Acceleration 254, in units of 100 ticks/s² [rad/s²]
-# More error than full torque needs, far less than what would throw a joint that comes free.
+# More than the error of full torque, far less than an error that would throw a freed joint.
 _LEASH = 0.1  # [rad]
-_LEASH_OF_FULL_TORQUE = 1.2  # of the error that full torque needs, for a soft servo
+_LEASH_OF_FULL_TORQUE = 1.2  # the same in units of the error of full torque, for a soft servo
 _HAND_STIFFNESS = 1000.0  # full torque moves it by 0.17 degrees [N m/rad]
 _HAND_DAMPING = 20.0  # [N m s/rad]
 _LIMP = Drive(0.0, 0.0, FULL_SPEED)
@@ -38,20 +38,20 @@ _UNSTABLE = (
 
 @dataclass
 class _Hand:
-    """Takes a joint to an angle [rad] at a speed [rad/s]."""
+    """Hand that moves a joint to an angle [rad] at a speed [rad/s]."""
 
     angle: float
     speed: float
 
 
 class MujocoPlant:
-    """The six joints of a ``Scene``'s arm; it implements ``envs.virtual.plant.Plant``.
+    """Six joints of a ``Scene``'s arm; implements ``envs.virtual.plant.Plant``.
 
-    A servo's target is approached with its speed and the acceleration that the SO101 is configured
-    for, and pulled to with no more than its torque. Without torque gravity and friction move the
-    joint. Angles are the model's, so that tick 2047 of an encoder is the model's zero.
+    A joint approaches its servo's target with the servo's speed and the acceleration that the SO101
+    is configured for, with no more than the servo's torque. Without torque gravity and friction
+    move the joint. Angles are the model's, so that tick 2047 of an encoder is the model's zero.
 
-    The same calls lead to the same motion. Whoever calls has to be one thread at a time.
+    The same calls lead to the same motion. Only one thread may call at a time.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class MujocoPlant:
         positions: ArrayLike = REST,
         gears: Sequence[float] = FOLLOWER_GEARS,
     ):
-        """Take the scene over, whose arm begins at rest.
+        """Take over a scene, whose arm starts at rest.
 
         Args:
-            scene: The arm and what it may touch. Only this plant may advance it from now on.
-            positions: Joint angles to begin with, shape (6,) [rad].
-            gears: Turns of the motor for one of each joint, 6 of them. Torque and friction change
-                with them, inertia, stiffness and damping with their squares.
+            scene: Scene with the arm. Only this plant may advance it from now on.
+            positions: Initial joint angles, shape (6,) [rad].
+            gears: Gear ratios of the six joints. Torque and friction are proportional to them,
+                inertia, stiffness and damping to their squares.
 
         Raises:
             ValueError: If there are not six finite angles within the joints' limits, or not six
@@ -84,7 +84,7 @@ class MujocoPlant:
         ratios = np.array(gears, np.float64) / FOLLOWER_GEARS
         self._stall_torques = STALL_TORQUE * ratios
         self._gear(ratios)
-        # The model's own, for the stiffness at which its damping was identified.
+        # Stiffness of the model, at which its damping was identified.
         self._stiffness = self._model.actuator_gainprm[:, 0] / STALL_TORQUE
         self._servo_damping = -self._model.actuator_biasprm[:, 2] * ratios
         self._damping = self._model.dof_damping.copy()
@@ -95,7 +95,7 @@ class MujocoPlant:
         self._scene.refresh()
 
     def step(self, dt: float, drives: Mapping[int, Drive]) -> None:
-        """Let time pass [s] while the servos drive their joints; a joint without one is free.
+        """Advance time [s] while the servos drive their joints; a joint without a drive is free.
 
         Raises:
             RuntimeError: If the simulation became unstable.
@@ -123,20 +123,20 @@ class MujocoPlant:
                 )
 
     def state(self, joint: int) -> JointState:
-        """Return the present state of a joint."""
+        """Return the current state of a joint."""
         effort = float(self._data.actuator_force[joint] / self._stall_torques[joint])
         return JointState(float(self._data.qpos[joint]), float(self._data.qvel[joint]), effort)
 
     def hold(self, joint: int, angle: float, speed: float = 2.0) -> None:
-        """Take a joint by hand to an angle and keep it there, against a servo's full torque too.
+        """Move a joint by hand to an angle and hold it there, even against a servo's full torque.
 
         Args:
-            joint: Its place.
-            angle: Where to, within the joint's limits [rad].
-            speed: How fast [rad/s].
+            joint: Index of the joint.
+            angle: Angle within the joint's limits [rad].
+            speed: Speed of the motion [rad/s].
 
         Raises:
-            ValueError: If the joint cannot be there, or the speed is not positive.
+            ValueError: If the angle is out of the limits, or the speed is not positive.
         """
         lowest, highest = self._model.jnt_range[joint]
         if not lowest <= angle <= highest or not speed > 0:
@@ -151,25 +151,25 @@ class MujocoPlant:
         self._hands[joint] = _Hand(angle, speed)
 
     def push(self, joint: int, torque: float) -> None:
-        """Push a joint by hand with a torque [N m] until it is pushed otherwise; 0 ends it."""
+        """Push a joint by hand with a torque [N m] until the next call; 0 ends it."""
         self._data.qfrc_applied[joint] = torque
 
     def release(self, joint: int) -> None:
-        """Take the hand off a joint, which neither is held nor pushed any more."""
+        """Take the hand off a joint, which is then neither held nor pushed."""
         self._hands.pop(joint, None)
         self._model.jnt_stiffness[joint] = 0.0
         self._model.dof_damping[joint] = self._damping[joint]
         self._data.qfrc_applied[joint] = 0.0
 
     def _gear(self, ratios: np.ndarray) -> None:
-        """Turn the model's servos into ones of other gears, relative to 1/345."""
+        """Give the model's servos other gears, relative to 1/345."""
         arm, squares = slice(len(JOINTS)), ratios**2
         self._model.dof_armature[arm] *= squares
         self._model.dof_damping[arm] *= squares
         self._model.dof_frictionloss[arm] *= ratios
 
     def _stiffen(self, stiffness: np.ndarray) -> None:
-        """Give the servos their stiffness, shape (6,) [1/rad], damped as the model's are."""
+        """Set the servos' stiffness, shape (6,) [1/rad], with the damping of the model's."""
         gains = stiffness * self._stall_torques
         self._model.actuator_gainprm[:, 0] = gains
         self._model.actuator_biasprm[:, 1] = -gains

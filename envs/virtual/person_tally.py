@@ -1,17 +1,17 @@
-"""What a virtual person has done so far."""
+"""Tally of what a virtual person has done."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class Tally:
-    """Counts over all that a person did, whatever they were told to do.
+    """Counts of what a person did, over all their modes.
 
     Attributes:
-        episodes: That they saw.
-        successes: Episodes that they ended as such.
-        takeovers: How often they took the leader.
-        led: How long they led [s].
+        episodes: Number of episodes that they saw.
+        successes: Number of episodes that they ended as successes.
+        takeovers: Number of times that they took the leader.
+        led: Time for which they led [s].
     """
 
     episodes: int = 0
@@ -20,7 +20,7 @@ class Tally:
     led: float = 0.0
 
     def __str__(self) -> str:
-        """In words."""
+        """Return the counts in words."""
         return (
             f"{self.episodes} episodes, {self.successes} successes, {self.takeovers} takeovers, "
             f"led for {self.led:.1f} s"

@@ -1,4 +1,4 @@
-"""What virtual servos drive: the interface of a mechanism, and the simplest one."""
+"""Plant: interface of the mechanism that virtual servos drive, and the simplest one."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -11,14 +11,14 @@ FULL_SPEED = 4.7
 
 @dataclass(frozen=True)
 class Drive:
-    """What a servo does to its joint.
+    """Drive of a servo on its joint.
 
     Attributes:
-        target: Where it pulls the joint [rad].
-        torque: The most it may pull with, as a fraction of the stall torque; 0 lets go.
-        speed: The fastest it may move [rad/s].
-        stiffness: How much of the stall torque it pulls with for an error [1/rad]; if nothing
-            else is said, that of the simulation's model, which hardly gives way.
+        target: Target angle of the joint [rad].
+        torque: Torque limit as a fraction of the stall torque; 0 leaves the joint free.
+        speed: Speed limit [rad/s].
+        stiffness: Share of the stall torque per error [1/rad]; by default that of the
+            simulation's model, which hardly gives way.
     """
 
     target: float
@@ -29,11 +29,11 @@ class Drive:
 
 @dataclass(frozen=True)
 class JointState:
-    """What a joint does.
+    """State of a joint.
 
     Attributes:
         position: Angle from the middle of the servo's encoder [rad], not wrapped around.
-        velocity: [rad/s].
+        velocity: Angular velocity [rad/s].
         effort: Torque that the servo applies, as a fraction of its stall torque, -1 to 1.
     """
 
@@ -43,29 +43,29 @@ class JointState:
 
 
 class Plant(Protocol):
-    """Joints that servos drive, known by the places 0, 1, … of their servos in the chain."""
+    """Joints that servos drive, indexed 0, 1, … like their servos in the chain."""
 
     def step(self, dt: float, drives: Mapping[int, Drive]) -> None:
-        """Let time pass [s] while the servos drive their joints, by place."""
+        """Advance time [s] while the servos drive their joints, by index."""
         ...
 
     def state(self, joint: int) -> JointState:
-        """Return the present state of the joint at a place."""
+        """Return the current state of the joint at an index."""
         ...
 
 
 class KinematicPlant:
     """Joints without weight that approach their targets like a first-order lag.
 
-    Each may be blocked, as by an object, and moved by hand while its servo lets go.
+    Each may be blocked, as by an object, and moved by hand while its servo has no torque.
     """
 
     def __init__(self, positions: Iterable[float], time_constant: float = 0.03):
         """Start at rest.
 
         Args:
-            positions: The joints' angles from the middle of their encoders [rad].
-            time_constant: How long the error takes to fall to 1/e, at less than full speed [s].
+            positions: Angles of the joints from the middle of their encoders [rad].
+            time_constant: Time in which the error falls to 1/e, at less than full speed [s].
         """
         self._states = [JointState(position) for position in positions]
         self._blocked: set[int] = set()
@@ -87,7 +87,7 @@ class KinematicPlant:
                 self._states[joint] = JointState(state.position + step, step / dt)
 
     def state(self, joint: int) -> JointState:
-        """Return the present state of a joint."""
+        """Return the current state of a joint."""
         return self._states[joint]
 
     def block(self, joint: int) -> None:
@@ -95,9 +95,9 @@ class KinematicPlant:
         self._blocked.add(joint)
 
     def unblock(self, joint: int) -> None:
-        """Let a joint go that was blocked."""
+        """Free a blocked joint."""
         self._blocked.discard(joint)
 
     def move(self, joint: int, position: float) -> None:
-        """Put a joint at an angle [rad], as a hand does while the torque is off."""
+        """Set a joint to an angle [rad], as a hand does while the torque is off."""
         self._states[joint] = JointState(position)

@@ -1,4 +1,4 @@
-"""The virtual arm's cameras: what the simulation's cameras see, as MJPEG streams on loopback."""
+"""Cameras of the virtual arm: the simulation's cameras as MJPEG streams on loopback."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,17 +12,17 @@ from envs.sim.scene import Scene
 from envs.views import Size
 from envs.virtual.mjpeg import MjpegServer
 
-_PATIENCE = 10.0  # for one frame, which may have to wait for a core [s]
+_PATIENCE = 10.0  # longest wait for one frame, which may have to wait for a core [s]
 
 
 class VirtualCameras:
-    """Streams of a scene that is moved elsewhere.
+    """Camera streams of a scene that another thread moves.
 
-    Frames are rendered from a copy of the scene, so that physics never waits for them, and in one
-    thread, as OpenGL demands; and only while somebody watches.
+    Frames are rendered from a copy of the scene, so that physics never waits for them, in one
+    thread, as OpenGL demands, and only while somebody watches.
 
     Attributes:
-        server: The streams, which can also be given faults.
+        server: Server of the streams, which can also have faults.
     """
 
     def __init__(
@@ -35,21 +35,21 @@ class VirtualCameras:
         """Start to serve.
 
         Args:
-            scene: A copy of the scene that nobody else uses.
-            pose: Returns the present positions of the original, shape (nq,); called from the
-                render thread.
+            scene: Copy of the scene that nobody else uses.
+            pose: Function that returns the current positions of the original, shape (nq,); called
+                from the render thread.
             size: Width and height of the frames [pixels].
-            fps: Frames per second of each stream [Hz].
+            fps: Frame rate of each stream [Hz].
 
         Raises:
-            RuntimeError: If OpenGL is not to be had.
+            RuntimeError: If OpenGL is missing.
         """
         self._scene, self._pose = scene, pose
         self._cameras = {name: RenderedCameras(scene, {name: size}) for name in CAMERAS}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="virtual cameras")
         try:
             for name in CAMERAS:
-                self._frame(name)  # whether it can be rendered shows now, not to the first watcher
+                self._frame(name)  # a failure to render shows now, not to the first watcher
             self.server = MjpegServer(
                 {name: partial(self._frame, name) for name in CAMERAS}, fps=fps
             )
@@ -59,7 +59,7 @@ class VirtualCameras:
 
     @property
     def urls(self) -> dict[str, str]:
-        """Where each camera is served."""
+        """URL of each camera."""
         return {name: self.server.url(name) for name in CAMERAS}
 
     def close(self) -> None:

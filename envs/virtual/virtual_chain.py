@@ -1,4 +1,4 @@
-"""Virtual servos on one bus: who answers what, and the mechanism that they drive together."""
+"""Chain of virtual servos on one bus, with the mechanism that they drive."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -8,20 +8,20 @@ from envs.hardware.bus.packets import BROADCAST_ID, Instruction, Packet
 from envs.virtual.plant import Plant
 from envs.virtual.virtual_servo import GoalEvent, VirtualServo
 
-# Servos measure anew about so often; it also spares the plant a step for every packet.
+# Period of the servos' measurements; it also spares the plant a step for every packet.
 _STEP = 0.002
-# What a stalled process catches up with, so that it does not stall further.
+# Longest time that a stalled process catches up on, so that it does not stall further.
 _LONGEST_PAUSE = 0.25
 _GOALS_KEPT = 100_000
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A status packet on its way.
+    """Status packet on its way.
 
     Attributes:
-        delay: How long the servo waits before it starts to send [s].
-        data: The packet's bytes.
+        delay: Delay before the servo starts to send [s].
+        data: Bytes of the packet.
     """
 
     delay: float
@@ -29,19 +29,19 @@ class Answer:
 
 
 class VirtualChain:
-    """Servos in the order in which they are wired, and their plant.
+    """Servos in the order of their wiring, with their plant.
 
     Attributes:
-        servos: The servos, whose places are the joints of the plant.
+        servos: Servos, in the order of the joints of the plant.
         plant: What they drive.
-        goals: All goals that servos got, the oldest forgotten after 100 000.
+        goals: Last 100 000 goals that servos got.
     """
 
     def __init__(self, servo_ids: Sequence[int], plant: Plant):
         """Wire new servos up and switch them on.
 
         Args:
-            servo_ids: Their ids; the first drives joint 0 of the plant.
+            servo_ids: Ids of the servos; the first drives joint 0 of the plant.
             plant: What they drive.
         """
         self.goals: deque[GoalEvent] = deque(maxlen=_GOALS_KEPT)
@@ -56,7 +56,7 @@ class VirtualChain:
         """Return the first servo that listens to an id.
 
         Raises:
-            KeyError: If there is none.
+            KeyError: If there is no such servo.
         """
         for servo in self.servos:
             if servo.servo_id == servo_id:
@@ -64,7 +64,7 @@ class VirtualChain:
         raise KeyError(f"no virtual servo has id {servo_id}: {[s.servo_id for s in self.servos]}")
 
     def advance(self, now: float) -> None:
-        """Let the servos drive the plant until now [s], in steps of at least 2 ms."""
+        """Let the servos drive the plant until a time [s], in steps of at least 2 ms."""
         elapsed = now - (now if self._time is None else self._time)
         if self._time is not None and elapsed < _STEP:
             return
@@ -78,7 +78,7 @@ class VirtualChain:
                 servo.advance(now - elapsed + (step + 1) * dt, dt, self.plant.state(joint))
 
     def handle(self, instruction: Packet) -> list[Answer]:
-        """Let every servo that is meant carry an instruction out, and return their answers."""
+        """Let the addressed servos carry out an instruction, and return their answers."""
         code, parameters = instruction.code, instruction.payload
         if instruction.servo_id != BROADCAST_ID:
             return self._ask([instruction.servo_id], code, parameters)

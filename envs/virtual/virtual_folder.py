@@ -1,7 +1,8 @@
-"""Folders of virtual ports, which do not outlive the process that serves them.
+"""Folders of virtual ports, removed with the process that serves them.
 
 A killed process leaves its folder behind, with a link to a pseudo-terminal whose number the next
-terminal gets: whoever opened that link would write into it. So each new folder removes dead ones.
+terminal gets: a program that opened that link would write into it. So each new folder removes dead
+ones.
 """
 
 import contextlib
@@ -14,14 +15,14 @@ from pathlib import Path
 
 _PREFIX = "virtual-servos-"
 _LOCK = "lock"
-_YOUNG = 10.0  # a folder this old has got its lock, if its process lives [s]
+_YOUNG = 10.0  # age at which the folder of a living process has its lock [s]
 
 
 class PortFolder:
-    """A temporary folder that is known to be alive as long as this process has it.
+    """Temporary folder whose lock shows that this process lives.
 
     Attributes:
-        path: The folder.
+        path: Path of the folder.
     """
 
     def __init__(self) -> None:
@@ -32,7 +33,7 @@ class PortFolder:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def remove(self) -> None:
-        """Remove it; harmless the second time."""
+        """Remove the folder; harmless the second time."""
         shutil.rmtree(self.path, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)

@@ -1,4 +1,4 @@
-"""A hand that leads the virtual leader arm about and presses keys, as a person at the arm does."""
+"""Virtual hand that leads the virtual leader arm and presses keys, as a person does."""
 
 import os
 import time
@@ -14,36 +14,36 @@ from envs.virtual.virtual_so101 import VirtualArm
 from envs.workspace import Workspace
 
 PERIOD = 0.02
-"""How often a hand has to be led on [s]."""
+"""Period at which a hand has to be stepped [s]."""
 SPEED = 0.15
-"""Of the TCP where none is asked for [m/s]."""
+"""Default speed of the TCP [m/s]."""
 
 _FASTEST = 0.6  # [m/s]
 _FASTEST_JOINT = 2.0  # [rad/s]
-_SLOWEST_JOINT = 0.2  # of the plant's hold, which would never arrive at speed 0 [rad/s]
-_PEAK = 1.875  # of a minimum-jerk movement's speed, over its mean
-_SAMPLES = 50  # of a movement
-_FADING = 0.5  # time constant at which a pose comes near the inverse's [s]
-_SETTLING = 0.15  # until the arm, too, is where the hand has arrived [s]
+_SLOWEST_JOINT = 0.2  # least speed of a hold, which would never arrive at speed 0 [rad/s]
+_PEAK = 1.875  # peak speed of a minimum-jerk movement, relative to its mean
+_SAMPLES = 50  # samples of a movement
+_FADING = 0.5  # time constant at which a pose approaches the inverse kinematics' [s]
+_SETTLING = 0.15  # time until the arm has arrived with the hand [s]
 _REACHED = 0.001  # [m]
-_SPEEDS = (0.05, 0.25)  # of wandering [m/s]
-_RESTS = (0.0, 0.8)  # between two movements of wandering [s]
-_GRIPPER_CHANCE = 0.4  # that a movement of wandering takes the gripper along
+_SPEEDS = (0.05, 0.25)  # speeds while wandering [m/s]
+_RESTS = (0.0, 0.8)  # rests between two movements while wandering [s]
+_GRIPPER_CHANCE = 0.4  # probability that a movement while wandering moves the gripper
 
 
 class VirtualHand:
-    """Takes hold of a leader's joints and moves its TCP on straight lines, smoothly.
+    """Hand that holds a leader's joints and moves its TCP smoothly along straight lines.
 
-    A movement is one of minimum jerk (Flash and Hogan, 1985). Only one thread may use a hand; the
-    leader's own thread is reached through its port. Everything drawn comes from one seed, and time
+    Movements have minimum jerk (Flash and Hogan, 1985). Only one thread may use a hand; the
+    leader's own thread is reached through its port. All random draws come from one seed, and time
     from one clock.
 
     Args:
-        leader: The arm to lead.
-        seed: Of all draws.
-        workspace: The box to wander in.
-        clock: Returns the time [s].
-        sleep: Waits as long as it is told [s], by the same clock.
+        leader: Arm to lead.
+        seed: Seed of all random draws.
+        workspace: Box to wander in.
+        clock: Function that returns the time [s].
+        sleep: Function that waits for a number of seconds of the same clock.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class VirtualHand:
         self._path: NDArray[np.float64] | None = None
         self._joints = np.zeros(len(JOINTS))
         self._began = self._duration = self._led = 0.0
-        self._offset: NDArray[np.float64] | None = None  # of a pose that is led by eye
+        self._offset: NDArray[np.float64] | None = None  # offset of a pose that is led by eye
 
     @property
     def holding(self) -> bool:
@@ -70,7 +70,7 @@ class VirtualHand:
 
     @property
     def joints(self) -> NDArray[np.float64]:
-        """Where the leader's joints are, shape (6,) [rad]."""
+        """Joint angles of the leader, shape (6,) [rad]."""
         plant = self._leader.plant
         return self._leader.port.call(
             lambda: np.array([plant.state(joint).position for joint in range(len(JOINTS))])
@@ -78,11 +78,11 @@ class VirtualHand:
 
     @property
     def tcp(self) -> NDArray[np.float64]:
-        """Where the leader's TCP is, shape (3,) [m]."""
+        """TCP of the leader, shape (3,) [m]."""
         return self._kinematics.forward(self.joints)
 
     def grab(self) -> None:
-        """Take hold of all joints where they are; nothing new if the hand is there already."""
+        """Take hold of all joints where they are; do nothing if the hand holds them already."""
         if self._path is None:
             self._joints = np.clip(self.joints, *self._kinematics.joint_limits)
             self._path = np.array([self._joints])
@@ -101,15 +101,15 @@ class VirtualHand:
         self._path = self._offset = None
 
     def aim(self, tcp: ArrayLike, gripper: float | None = None, speed: float = SPEED) -> None:
-        """Begin a movement, from where the hand holds the leader; ``step`` leads along it.
+        """Begin a movement from where the hand holds the leader; ``step`` carries it out.
 
         Args:
-            tcp: Where to, shape (3,) [m].
+            tcp: Target of the TCP, shape (3,) [m].
             gripper: Angle of the gripper at the end [rad]; None leaves it.
-            speed: The highest of the TCP [m/s]; less where a joint would turn faster than 2 rad/s.
+            speed: Peak speed of the TCP [m/s]; lower if a joint would turn faster than 2 rad/s.
 
         Raises:
-            ValueError: If the arm cannot get there, or an argument is out of its range.
+            ValueError: If the arm cannot reach the target, or an argument is out of its range.
         """
         speed = number("speed", speed, 0.01, _FASTEST)
         lower, upper = self._kinematics.joint_limits
@@ -122,7 +122,7 @@ class VirtualHand:
         self.grab()
         target[-1] = self._joints[-1] if gripper is None else gripper
         start = self._kinematics.forward(self._joints)
-        # What the arm's pose at the start differs from the one the inverse finds fades out.
+        # The difference between the start pose and the inverse kinematics' fades out on the way.
         fading = self._joints - self._kinematics.inverse(start, target[-1])
         times = np.linspace(0.0, 1.0, _SAMPLES + 1)
         path = []
@@ -132,13 +132,13 @@ class VirtualHand:
         self._begin(np.array(path), _PEAK * float(np.linalg.norm(goal - start)) / speed)
 
     def lead_to(self, tcp: ArrayLike) -> None:
-        """Take the TCP to a point near by right away, or as near as the arm gets.
+        """Move the TCP to a nearby point at once, or as near as the arm gets.
 
-        For whoever leads by eye: to be called every ``PERIOD`` with the next point, in place of
-        ``step``. A joint turns by no more than 2 rad/s; the gripper stays as it is.
+        Callers that lead by eye call this every ``PERIOD`` with the next point, in place of
+        ``step``. No joint turns faster than 2 rad/s; the gripper stays as it is.
 
         Args:
-            tcp: Where to, shape (3,) [m].
+            tcp: Target of the TCP, shape (3,) [m].
         """
         self.grab()
         now, gripper = self._clock(), float(self._joints[-1])
@@ -155,10 +155,10 @@ class VirtualHand:
         self._hold(np.maximum(np.abs(change) / PERIOD, _SLOWEST_JOINT))
 
     def turn_gripper(self, angle: float) -> None:
-        """Begin to turn the gripper alone to an angle [rad]; ``step`` leads along.
+        """Begin to turn the gripper alone to an angle [rad]; ``step`` carries it out.
 
         Raises:
-            ValueError: If it cannot get there.
+            ValueError: If the angle is out of the gripper's range.
         """
         lower, upper = self._kinematics.joint_limits
         angle = number("gripper", angle, float(lower[-1]), float(upper[-1]))
@@ -168,7 +168,7 @@ class VirtualHand:
         self._begin(np.array([self._joints, goal]), 0.0)
 
     def step(self) -> bool:
-        """Lead the joints to where they are to be by now; says whether the movement goes on."""
+        """Move the joints to where they should be now; return whether the movement continues."""
         if self._path is None:
             return False
         now = self._clock()
@@ -188,15 +188,15 @@ class VirtualHand:
         return now < self._began + self._duration + (_SETTLING if self._duration else 0.0)
 
     def follow(self, tcp: ArrayLike, gripper: float | None = None, speed: float = SPEED) -> None:
-        """Lead the TCP to a point, or through several, and return when it is there.
+        """Lead the TCP to a point, or through several, and return on arrival.
 
         Args:
-            tcp: One point, shape (3,), or several, shape (n, 3) [m].
+            tcp: One target, shape (3,), or several, shape (n, 3) [m].
             gripper: As for ``aim``.
             speed: As for ``aim``.
 
         Raises:
-            ValueError: As ``aim``.
+            ValueError: As for ``aim``.
         """
         for point in np.atleast_2d(np.asarray(tcp, np.float64)):
             self.aim(point, gripper, speed)
@@ -208,12 +208,12 @@ class VirtualHand:
         self.follow(tcp)
 
     def wander(self) -> Iterator[NDArray[np.float64]]:
-        """Move between random points of the workspace with rests between, without an end.
+        """Move between random points of the workspace with rests in between, without end.
 
-        Whoever iterates lets time pass, about ``PERIOD``, before each next step.
+        The caller waits about ``PERIOD`` before each next step.
 
         Yields:
-            The point that the hand is on its way to, shape (3,) [m].
+            The current target, shape (3,) [m].
         """
         while True:
             point, gripper = self._draw()
@@ -226,7 +226,7 @@ class VirtualHand:
                 yield point
 
     def wander_for(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> None:
-        """Wander for so long [s], or until ``stop`` says so; the hand stays on the leader."""
+        """Wander for a time [s], or until ``stop`` returns True; the hand stays on the leader."""
         end = self._clock() + seconds
         for _ in self.wander():
             if self._clock() >= end or stop():
@@ -237,17 +237,17 @@ class VirtualHand:
         """Press the key of an event.
 
         Args:
-            event: What to say.
-            descriptor: A pipe's writing end, or the end of a pseudo-terminal that is the keyboard.
+            event: Event whose key is pressed.
+            descriptor: Writing end of a pipe, or the keyboard's end of a pseudo-terminal.
 
         Raises:
-            OSError: If nobody can read there any more.
+            OSError: If the reader is gone.
         """
         key = next(key for key, meaning in KEYS.items() if meaning is event)
         os.write(descriptor, key.encode())
 
     def _draw(self) -> tuple[NDArray[np.float64], float | None]:
-        """Draw a point that the arm reaches, and an angle of the gripper if it is to change."""
+        """Draw a reachable point, and an angle of the gripper if it is to change."""
         while True:
             point = self._rng.uniform(self._workspace.low, self._workspace.high)
             self._kinematics.inverse(point)
@@ -258,7 +258,7 @@ class VirtualHand:
         return point, angle if moves else None
 
     def _begin(self, path: NDArray[np.float64], duration: float) -> None:
-        """Begin a path of joint angles, slower than asked for where a joint would be too fast."""
+        """Begin a path of joint angles, slower than wanted where a joint would be too fast."""
         largest = float(np.abs(np.diff(path, axis=0)).max())
         fastest = largest * (len(path) - 1) / _FASTEST_JOINT
         self._path, self._offset = path, None

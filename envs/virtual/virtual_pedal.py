@@ -1,4 +1,4 @@
-"""A foot pedal on a pseudo-terminal, which a simulated foot presses."""
+"""Virtual foot pedal on a pseudo-terminal."""
 
 import contextlib
 import os
@@ -11,10 +11,10 @@ from envs.virtual.virtual_folder import PortFolder
 
 
 class VirtualPedal(Closing):
-    """Sends the character of a key to whoever has opened the terminal, until it is closed.
+    """Pedal that sends the characters of keys to the program that has opened the terminal.
 
     Attributes:
-        path: The terminal to open; it does not outlive this process for long.
+        path: Terminal to open; removed with this process or by a later one.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class VirtualPedal(Closing):
         self._closed = False
 
     def press(self, event: KeyEvent) -> None:
-        """Press the key of an event; where nobody reads for long, nothing comes of it."""
+        """Press the key of an event; it is lost if nobody has read for long."""
         key = next(key for key, meaning in KEYS.items() if meaning is event)
         with contextlib.suppress(BlockingIOError):
             os.write(self._foot, key.encode())

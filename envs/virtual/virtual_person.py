@@ -1,7 +1,7 @@
-"""A person at a virtual SO101, who does Touch Cube with its leader, a pedal, and their eyes.
+"""Virtual person at a virtual SO101, who does Touch Cube with its leader, a pedal and their eyes.
 
-They see the scene and move real joints, and know nothing of the program that has the arm: not
-whether it heard a key, not whether it still lives. What an arm does tells.
+They see the scene and move real joints, and know nothing about the program that has the arm, not
+even whether it received a key or still runs. They only see what the arm does.
 """
 
 import math
@@ -28,42 +28,42 @@ from envs.virtual.virtual_table import LOOKS, VirtualTable
 FloatArray = NDArray[np.float64]
 
 MODES = ("demonstrate", "intervene", "rest")
-"""What a person can be told to do."""
+"""Modes of a person."""
 
-# Each change of hands costs an arm a slow second, and the leader two more until it is where the
-# follower is: bursts as short as in simulation would lead nowhere.
+# Each takeover costs the arm a slow second, and the leader two more to align with the follower:
+# bursts as short as in simulation would lead nowhere.
 _BURST = 3.0  # [s]
-_STANDS = 1.0  # an arm that stands still for so long at its start waits for somebody [s]
-_PUZZLED = 4.0  # so long elsewhere, and something is wrong [s]
-_ASTRAY = 3.0  # it moves about for so long although nobody has begun an episode [s]
-_AGAIN = 3.0  # until a key is pressed again that nothing came of [s]
-_HARDLY = 0.15  # an arm is about to stand still [s]
-_ALIGNED = 0.15  # the leader is where the follower is [rad]
+_STANDS = 1.0  # standstill at the start after which an arm waits for somebody [s]
+_PUZZLED = 4.0  # standstill elsewhere after which something is wrong [s]
+_ASTRAY = 3.0  # motion without an episode after which something is wrong [s]
+_AGAIN = 3.0  # wait before a key without effect is pressed again [s]
+_HARDLY = 0.15  # standstill of an arm that is about to stop [s]
+_ALIGNED = 0.15  # largest difference of an aligned leader [rad]
 _PATIENCE_TO_ALIGN = 8.0  # [s]
-_LATE = 4.0  # a leader that has not come by then does not come [s]
-_LEFT = 0.05  # a joint that has gone so far has left the start [rad]
-_VERDICT = 0.2  # from a touch to the key [s]
+_LATE = 4.0  # time after which a leader that has not aligned will not [s]
+_LEFT = 0.05  # distance at which a joint has left the start [rad]
+_VERDICT = 0.2  # time from a touch to the key [s]
 _SPREAD = 0.3  # standard deviation of the logarithm of a delay
 
 
 class _Doing(Enum):
-    AWAITING = auto()  # an arm that waits for them
-    WATCHING = auto()  # an episode that the policy is at
+    AWAITING = auto()  # the arm's start
+    WATCHING = auto()  # an episode of the policy
     LEADING = auto()
 
 
 class VirtualPerson:
-    """Begins episodes, takes over or leads, says when the cube is touched, and never stops.
+    """Person who begins episodes, leads or takes over, and reports successes.
 
-    ``step`` is called about every ``envs.virtual.virtual_hand.PERIOD``. All draws come from one seed.
+    Call ``step`` about every ``envs.virtual.virtual_hand.PERIOD``. All draws come from one seed.
 
     Args:
-        so101: The arms, the table and the pedal.
-        hand: On the leader; nobody else may use it unless the person rests.
+        so101: Arms, table and pedal.
+        hand: Hand on the leader; nobody else may use it unless the person rests.
         mode: One of ``MODES``.
-        seed: Of all draws.
-        settings: How they behave; ``mode`` there is not used.
-        clock: Returns the time [s]; the hand's.
+        seed: Seed of all random draws.
+        settings: Behaviour of the person; its ``mode`` is not used.
+        clock: Clock of the hand: function that returns the time [s].
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class VirtualPerson:
         self._set_out(mode)
 
     def turn_to(self, mode: str) -> None:
-        """Do something else from now on; an episode that they lead goes on without them.
+        """Change the mode from now on; an episode that they lead continues without them.
 
         Args:
             mode: One of ``MODES``.
 
         Raises:
-            ValueError: If it is none of them.
+            ValueError: If the mode is unknown.
         """
         one_of("what a person does", mode, MODES)
         if self._doing is _Doing.LEADING:
@@ -104,7 +104,7 @@ class VirtualPerson:
         self._set_out(mode)
 
     def step(self) -> None:
-        """Look, and do what is to be done at this moment.
+        """Look, and act.
 
         Raises:
             RuntimeError: If an arm has failed.
@@ -141,7 +141,7 @@ class VirtualPerson:
         self._presses = 0
 
     def _await_start(self) -> None:
-        """Wait for the arm to stand at its start; where it does not come, see to it."""
+        """Wait for the arm to stand at its start; lead it if it does not."""
         stands, now = self._watch.still_for, self._clock()
         if self._watch.goes_to_start or stands > _HARDLY:
             self._homeward = now
@@ -150,7 +150,7 @@ class VirtualPerson:
             if aligned or self.mode == "intervene" or stands > _PATIENCE_TO_ALIGN:
                 self._begin()
         elif stands > _PUZZLED and now - self._pressed > _PUZZLED:
-            # A paused arm goes on at this key; one that an episode runs with, or that starts from
+            # A paused arm resumes at this key; one that an episode runs with, or that starts from
             # elsewhere, follows the hand.
             self._person.reset(self._table, None)
             self._person.take_over()
@@ -160,7 +160,7 @@ class VirtualPerson:
             self._watch_anew()
 
     def _begin(self) -> None:
-        """Let an episode begin."""
+        """Begin an episode."""
         if self._departed or self._table.cube_aside:
             self._table.lay_out()
         self._departed, self._begun_at = False, self._watch.joints
@@ -184,7 +184,7 @@ class VirtualPerson:
             self.tally.episodes += 1
 
     def _judges(self) -> bool:
-        """Say success a moment after the cube was touched; returns whether it was touched."""
+        """Press success a moment after a touch; return whether the cube was touched."""
         if self._touched is None:
             if not self._departed or not self._table.succeeded():
                 return False
@@ -204,7 +204,7 @@ class VirtualPerson:
                 self._press_to_begin()
                 return
         elif self._watch.at_start and self._watch.still_for >= _STANDS:
-            self._wait_for_the_arm()  # it came back by itself: that episode is over
+            self._wait_for_the_arm()  # the arm came back by itself: the episode is over
             return
         elif self._watch.goes_to_start or (
             self._watch.at_start and self._watch.still_for > _HARDLY
@@ -214,7 +214,7 @@ class VirtualPerson:
             self._came = now
         elif now - self._came < _LATE:
             return
-        elif not self._reminded:  # perhaps nobody has heard that they do not lead any more
+        elif not self._reminded:  # the program may have missed that they no longer lead
             self._press(KeyEvent.GIVE_BACK)
             self._came, self._reminded = now, True
             return
@@ -222,7 +222,7 @@ class VirtualPerson:
             self._take()
 
     def _take(self) -> None:
-        """Take the leader by hand, and say so with the pedal, which is heard at once."""
+        """Take the leader by hand, and say so with the pedal, which works at once."""
         self._press(KeyEvent.TAKE_OVER)
         self._pressed = self._clock()
         self._leading.begin()
@@ -231,7 +231,7 @@ class VirtualPerson:
 
     def _lead(self) -> None:
         if self._leading.in_vain(self._watch.goes_to_start):
-            if not self._watch.at_start:  # there it would begin an episode
+            if not self._watch.at_start:  # at the start the key would begin an episode
                 self._press(KeyEvent.GIVE_BACK)
             self._wait_for_the_arm()
             return
@@ -256,7 +256,7 @@ class VirtualPerson:
         self._reminded = False
 
     def _wait_for_the_arm(self) -> None:
-        """Leave the leader alone until the arm stands at its start."""
+        """Release the leader until the arm stands at its start."""
         self._let_go()
         self._homeward = self._clock()
         self._doing, self._touched = _Doing.AWAITING, None

@@ -1,4 +1,4 @@
-"""Virtual servos behind a pseudo-terminal, so that any program finds them at a serial port."""
+"""Virtual servos behind a pseudo-terminal, a serial port for any program."""
 
 import contextlib
 import heapq
@@ -24,30 +24,29 @@ Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
-# The servos move on that often while nobody speaks to them.
+# Period at which the servos advance while the line is idle.
 _IDLE_SECONDS = 0.01
 _PATIENCE = 5.0
 _BITS_PER_BYTE = 10
 
 
 class VirtualPort(Closing):
-    """Serves a chain of virtual servos at a path, until it is closed.
+    """Serial port of a chain of virtual servos, served until it is closed.
 
-    The servos live in a thread of their own, and time passes for them also while the port is
-    unplugged: as real ones they hold on to their last goals. Everything that touches them from
-    outside goes through ``call``.
+    The servos run in a thread of their own, also while the port is unplugged: like real ones they
+    keep their last goals. All other access to them goes through ``call``.
 
     Attributes:
-        path: The serial port to open; it stays the same when the cable is plugged in again.
-        chain: The servos.
+        path: Serial port to open; it stays the same when the cable is plugged in again.
+        chain: Chain of the servos.
     """
 
     def __init__(self, chain: VirtualChain, baudrate: int | None = None):
         """Open the port and start to serve.
 
         Args:
-            chain: The servos.
-            baudrate: Answers take as long as they would at this rate; None sends them at once.
+            chain: Chain of the servos.
+            baudrate: Rate that determines the duration of answers [bit/s]; None sends them at once.
         """
         self.chain = chain
         self._byte_time = _BITS_PER_BYTE / baudrate if baudrate else 0.0
@@ -68,10 +67,10 @@ class VirtualPort(Closing):
         self._thread.start()
 
     def call(self, action: Callable[[], Result]) -> Result:
-        """Run a function between two packets, in the servos' thread, and return its result.
+        """Run a function in the servos' thread, between two packets, and return its result.
 
         Raises:
-            RuntimeError: If the port is closed, or the servos' thread has failed in their plant.
+            RuntimeError: If the port is closed, or the servos' thread has failed.
         """
         if self._failure is not None:
             raise RuntimeError(f"the servos behind {self.path} failed") from self._failure
@@ -83,7 +82,7 @@ class VirtualPort(Closing):
         return done.result(timeout=_PATIENCE)
 
     def disturb(self, rates: FaultRates, seed: int = 0) -> None:
-        """Make the cable bad, or good again with ``FaultRates()``."""
+        """Give the cable faults; ``FaultRates()`` ends them."""
 
         def replace() -> None:
             self._line = FaultyLine(rates, seed)
@@ -91,7 +90,7 @@ class VirtualPort(Closing):
         self.call(replace)
 
     def faults(self) -> dict[str, int]:
-        """Return how many answers there were since ``disturb`` ("all"), and with which faults."""
+        """Return the number of answers since ``disturb`` ("all"), and of each fault."""
         return self.call(lambda: dict(self._line.counts))
 
     def unplug(self) -> None:
@@ -114,7 +113,7 @@ class VirtualPort(Closing):
         self._folder.remove()
 
     def _connect(self) -> None:
-        """Make a pseudo-terminal and points the path to it."""
+        """Make a pseudo-terminal and point the path to it."""
         if self._host is not None:
             return
         self._host, self._device = os.openpty()
@@ -123,7 +122,7 @@ class VirtualPort(Closing):
         Path(self.path).symlink_to(os.ttyname(self._device))
 
     def _disconnect(self) -> None:
-        """Hang up and forget what is on its way."""
+        """Hang up and drop what is on its way."""
         Path(self.path).unlink(missing_ok=True)
         for end in (self._host, self._device):
             if end is not None:
@@ -133,7 +132,7 @@ class VirtualPort(Closing):
         self._parser = PacketParser(highest_id=BROADCAST_ID)
 
     def _run(self) -> None:
-        """Serve to the end; servos that fail take their port with them, so that a host notices."""
+        """Serve until the end; failing servos close their port, so that a host notices."""
         try:
             self._serve()
         except Exception as error:
@@ -142,7 +141,7 @@ class VirtualPort(Closing):
         self._disconnect()
 
     def _serve(self) -> None:
-        """Let time pass, carry instructions out and send answers when they are due."""
+        """Advance time, carry out instructions and send answers when they are due."""
         while not self._closing:
             ends = [self._wake_reader] + ([] if self._host is None else [self._host])
             readable, _, _ = select.select(ends, [], [], self._pause())
@@ -154,23 +153,23 @@ class VirtualPort(Closing):
                 self._run_jobs()
 
     def _pause(self) -> float:
-        """How long there is nothing to do [s]."""
+        """Return the time until there is something to do [s]."""
         if not self._outbox:
             return _IDLE_SECONDS
         return max(0.0, min(_IDLE_SECONDS, self._outbox[0][0] - time.monotonic()))
 
     def _run_jobs(self) -> None:
-        """Run what ``call`` asks for."""
+        """Run the functions of pending ``call``s."""
         os.read(self._wake_reader, 4096)
         while not self._jobs.empty():
             action, done = self._jobs.get()
             try:
                 done.set_result(action())
-            except Exception as error:  # whatever it is belongs to the caller
+            except Exception as error:  # raised in the caller's thread
                 done.set_exception(error)
 
     def _listen(self, host: int | None) -> None:
-        """Read instructions and put the answers in the outbox."""
+        """Read instructions and put the answers into the outbox."""
         if host is None:
             return
         try:
@@ -189,7 +188,7 @@ class VirtualPort(Closing):
                 heapq.heappush(self._outbox, (due + late, self._sent, data))
 
     def _send_due(self) -> None:
-        """Send what is due, in its order."""
+        """Send the answers that are due, in order."""
         due = []
         while self._outbox and self._outbox[0][0] <= time.monotonic():
             due.append(heapq.heappop(self._outbox)[2])

@@ -1,9 +1,9 @@
-"""A virtual STS3215: its registers, what writing them does, and how it protects itself.
+"""Virtual STS3215: its registers, the effects of writing them, and its protection.
 
-Modelled as the vendor's memory table describes them: EEPROM behind the Lock, power cuts, limits
-of the goal, Homing_Offset, and protection against heat, wrong voltage and overload. Where the
-table leaves a choice, the one that forgives less is taken: a locked EEPROM ignores writes, a
-torque that is switched on pulls to the old goal. Only Operating_Mode 0 (position) moves.
+It follows the vendor's memory table: EEPROM behind the Lock, power cuts, limits of the goal,
+Homing_Offset, and protection against heat, wrong voltage and overload. Where the table leaves a
+choice, the stricter one is taken: a locked EEPROM ignores writes, a torque that is switched on
+pulls to the old goal. Only Operating_Mode 0 (position) moves.
 """
 
 from collections.abc import Callable
@@ -31,10 +31,10 @@ ENCODER_MIDDLE = 2047
 STALL_CURRENT = 2.7
 """Current at full effort [A]."""
 STIFFNESS_PER_P = 10.0 / 16.0
-"""Share of the stall torque for an error, of one unit of P_Coefficient [1/rad]: an estimate, full
-torque from 6 degrees on with P = 16."""
+"""Share of the stall torque per error and unit of P_Coefficient [1/rad]; an estimate: full torque
+at 6 degrees with P = 16."""
 RETURN_DELAY_UNIT = 2e-6
-"""Of the Return_Delay_Time register [s]."""
+"""Unit of the Return_Delay_Time register [s]."""
 
 _VOLTAGE, _OVERHEAT, _OVERLOAD = 1, 4, 32
 _PROTECTION_TIME_UNIT = 0.01  # s
@@ -72,14 +72,14 @@ _EEPROM = range(0, max(r.address + r.size for r in REGISTERS.values() if r.area 
 
 @dataclass(frozen=True)
 class GoalEvent:
-    """A moment at which a servo got something to pull to.
+    """New goal of a servo.
 
     Attributes:
-        time: On the clock of the virtual servos [s].
-        servo_id: The motor.
-        goal: Ticks, limits applied.
-        present: Where the servo was, in ticks.
-        torque: Whether the torque was on, so that the servo went there.
+        time: Time on the clock of the virtual servos [s].
+        servo_id: Id of the servo.
+        goal: Goal within the limits [ticks].
+        present: Position of the servo at that time [ticks].
+        torque: Whether the torque was on, so that the servo moved there.
     """
 
     time: float
@@ -90,7 +90,7 @@ class GoalEvent:
 
 
 class VirtualServo:
-    """One servo. ``set`` and ``get`` are the hands of a test; a host goes through ``answer``.
+    """Virtual servo; tests use ``set`` and ``get``, a host uses ``answer``.
 
     Attributes:
         injected_error: Error bits that the servo reports on top of its own.
@@ -100,8 +100,8 @@ class VirtualServo:
         """Make a servo as the factory ships it, but with an id of its own.
 
         Args:
-            servo_id: Its ID.
-            log_goal: Told of every goal that the servo gets.
+            servo_id: Id of the servo.
+            log_goal: Function that is called with every new goal.
         """
         self.injected_error = 0
         self._memory = bytearray(_MEMORY)
@@ -118,22 +118,22 @@ class VirtualServo:
 
     @property
     def servo_id(self) -> int:
-        """The id that the servo listens to at present."""
+        """Current id of the servo."""
         return self._memory[REGISTERS["ID"].address]
 
     @property
     def return_delay(self) -> float:
-        """How long the servo waits before it answers [s]."""
+        """Delay before the servo answers [s]."""
         return self.get("Return_Delay_Time") * RETURN_DELAY_UNIT
 
     def get(self, name: str) -> int:
-        """Return a register's value."""
+        """Return the value of a register."""
         register = register_named(name)
         start = register.address
         return register.decode(bytes(self._memory[start : start + register.size]))
 
     def set(self, name: str, value: int) -> None:
-        """Set a register past all protection and without consequences."""
+        """Set a register without protection and without side effects."""
         register = register_named(name)
         start = register.address
         self._memory[start : start + register.size] = register.encode(value)
@@ -153,9 +153,9 @@ class VirtualServo:
         self.set("Goal_Position", self.get("Present_Position"))
 
     def answer(self, instruction: Packet) -> bytes | None:
-        """Carry an instruction out and return the status packet, None where there is none.
+        """Carry out an instruction and return the status packet, None if there is none.
 
-        The answer to a new ID still comes from the old one: the vendor's SDK takes no other.
+        The answer to a new ID still has the old one: the vendor's SDK accepts no other.
         """
         servo_id = self.servo_id
         data = self._carry_out(instruction.code, instruction.payload)
@@ -165,12 +165,12 @@ class VirtualServo:
         return pack(servo_id, self._error(), data)
 
     def advance(self, now: float, dt: float, joint: JointState) -> None:
-        """Take over what the joint does, and protects itself.
+        """Measure the joint, and apply the protection.
 
         Args:
-            now: The time, for the log of goals [s].
-            dt: How much of it has passed since the last call [s].
-            joint: The joint's state.
+            now: Current time, for the log of goals [s].
+            dt: Time since the last call [s].
+            joint: State of the joint.
         """
         self._now = now
         self._joint = joint
@@ -189,7 +189,7 @@ class VirtualServo:
         self.set("Status", self._error())
 
     def drive(self) -> Drive:
-        """Return what the servo does to its joint at present."""
+        """Return the current drive of the servo on its joint."""
         # The goal is approached in the servo's own ticks, which end at 0 and 4095: it never takes
         # the short way across the end.
         exact = self._encoder()
@@ -203,18 +203,18 @@ class VirtualServo:
         )
 
     def _encoder(self) -> float:
-        """Tick of the joint's angle less the Homing_Offset, not wrapped around."""
+        """Return the tick of the joint's angle minus the Homing_Offset, not wrapped around."""
         angle = self._joint.position / RADIANS_PER_TICK
         return ENCODER_MIDDLE + angle - self.get("Homing_Offset")
 
     def _goal(self) -> int:
-        """The goal in ticks, within the limits; equal limits are none."""
+        """Return the goal within the limits [ticks]; equal limits mean no limits."""
         goal = self.get("Goal_Position")
         lowest, highest = self.get("Min_Position_Limit"), self.get("Max_Position_Limit")
         return max(lowest, min(highest, goal)) if lowest < highest else goal
 
     def _torque(self) -> float:
-        """The torque that the servo allows itself, as a fraction of its stall torque."""
+        """Return the torque that the servo allows, as a fraction of its stall torque."""
         unloading = self._error() & self.get("Unloading_Condition")
         position_mode = self.get("Operating_Mode") == 0
         if not (self.get("Torque_Enable") and position_mode) or unloading & ~_OVERLOAD:
@@ -223,7 +223,7 @@ class VirtualServo:
         return min(torque, self.get("Protective_Torque") / 100) if unloading else torque
 
     def _error(self) -> int:
-        """The error bits of a status packet."""
+        """Return the error bits of a status packet."""
         error = self.injected_error
         voltage = self.get("Present_Voltage")
         if not self.get("Min_Voltage_Limit") <= voltage <= self.get("Max_Voltage_Limit"):
@@ -233,7 +233,7 @@ class VirtualServo:
         return error | (_OVERLOAD if self._overload else 0)
 
     def _carry_out(self, instruction: int, parameters: bytes) -> bytes | None:
-        """Carry an instruction out; returns the answer's data, None if it makes no sense."""
+        """Carry out an instruction and return the answer's data, None if it is invalid."""
         match instruction:
             case Instruction.PING:
                 return b""
@@ -254,7 +254,7 @@ class VirtualServo:
         return None
 
     def _write(self, address: int, data: bytes) -> None:
-        """Write the bytes that a host may write at present, with all consequences."""
+        """Write the bytes that a host may currently write, with all side effects."""
         locked = self.get("Lock") != 0
         written = set()
         for place, byte in enumerate(data, start=address):

@@ -1,4 +1,4 @@
-"""A virtual SO101: follower and leader, each on a serial port that any program can open."""
+"""Virtual SO101: follower and leader, each on a serial port that any program can open."""
 
 import contextlib
 import time
@@ -24,19 +24,19 @@ from envs.workspace import Workspace
 
 _BAUDRATE = 1_000_000
 _NUM_CUBES = 1
-_CUBE = (0.24, 0.06, 0.0)  # x, y [m] and yaw [rad]: in reach, and clear of the resting arm
-# As everyone sets a follower's gripper, which burns out when it stalls at full torque.
+_CUBE = (0.24, 0.06, 0.0)  # x, y [m] and yaw [rad]: in reach, away from the resting arm
+# The usual settings of a follower's gripper, which burns out when it stalls at full torque.
 _GRIPPER = {"Max_Torque_Limit": 500, "Protection_Current": 250, "Overload_Torque": 25}
 
 
 class VirtualFolderError(RuntimeError):
-    """The folder for a virtual SO101 is in use, or holds other files in its place."""
+    """The folder for a virtual SO101 is in use, or holds other files of these names."""
 
 
 def virtual_calibration(scene: Scene) -> Calibration:
-    """The calibration of an arm whose encoders read 2047 in the model's zero pose.
+    """Return the calibration of an arm whose encoders read 2047 in the model's zero pose.
 
-    Each range is the model's, of the wrist that turns freely the whole turn.
+    Each range is the model's, except for the wrist that turns freely, which has the whole turn.
     """
     lowest, highest = scene.model.jnt_range[: len(JOINTS)].T.copy()
     motors = {}
@@ -49,11 +49,11 @@ def virtual_calibration(scene: Scene) -> Calibration:
 
 
 class PacedPlant:
-    """Passes on to a plant, and counts where it does not keep up with real time.
+    """Plant that counts where another plant does not keep up with real time.
 
     Attributes:
-        steps: So far.
-        overruns: Steps that took longer than the time that they simulate.
+        steps: Number of steps so far.
+        overruns: Number of steps that took longer than the time that they simulate.
         simulated: Time that has passed for the plant [s].
     """
 
@@ -65,11 +65,11 @@ class PacedPlant:
 
     @property
     def behind(self) -> float:
-        """Real time that never passed for the plant, as during a stall of the machine [s]."""
+        """Real time that the plant has missed, as during a stall of the machine [s]."""
         return max(0.0, self._ended - self._began - self.simulated)
 
     def step(self, dt: float, drives: Mapping[int, Drive]) -> None:
-        """Let time pass [s]."""
+        """Advance time [s]."""
         start = self._clock()
         if self.steps == 0:
             self._began = start - dt
@@ -80,21 +80,21 @@ class PacedPlant:
         self.simulated += dt
 
     def state(self, joint: int) -> JointState:
-        """Return the present state of a joint."""
+        """Return the current state of a joint."""
         return self._plant.state(joint)
 
 
 @dataclass(frozen=True)
 class VirtualArm:
-    """One arm and its serial port.
+    """Virtual arm with its serial port.
 
     Attributes:
-        port: The servos' thread; what touches servos or plant goes through its ``call``.
-        plant: The joints, with the hand that takes hold of them.
-        pace: How well the plant keeps up with real time.
-        calibration: What the servos' EEPROM holds.
-        link: The port to open, in the folder of the virtual SO101.
-        calibration_file: The calibration as LeRobot writes it, in the same folder.
+        port: Port of the servos; all access to servos and plant goes through its ``call``.
+        plant: Joints, with the hand that can hold them.
+        pace: Counters of the plant's real-time overruns.
+        calibration: Calibration in the servos' EEPROM.
+        link: Port to open, in the folder of the virtual SO101.
+        calibration_file: Calibration as LeRobot writes it, in the same folder.
     """
 
     port: VirtualPort
@@ -105,10 +105,10 @@ class VirtualArm:
     calibration_file: Path
 
     def hold(self, joint: str, angle: float, speed: float = 2.0) -> None:
-        """Take a joint by hand to an angle [rad] at a speed [rad/s], and keep it there.
+        """Move a joint by hand to an angle [rad] at a speed [rad/s], and hold it there.
 
         Raises:
-            ValueError: If there is no such joint, or it cannot be there.
+            ValueError: If there is no such joint, or the angle is out of its limits.
         """
         place = JOINTS.index(joint)
         self.port.call(lambda: self.plant.hold(place, angle, speed))
@@ -120,31 +120,33 @@ class VirtualArm:
 
 
 class VirtualSO101(Closing):
-    """Both arms at rest, without torque, calibrated, in real time until they are closed.
+    """Two virtual arms in real time, calibrated, at rest and without torque at first.
 
-    The follower has a table with a cube before it, the leader an empty one. Each arm lives in a
+    The follower has a table with a cube in front of it, the leader an empty one. Each arm runs in a
     thread of its own.
 
     Attributes:
-        follower: The arm that works.
-        leader: The arm that a hand moves.
-        cameras: Of the follower's table; None if they were not asked for.
-        scene: The follower and its table, to be touched in the follower's port's thread only.
-        pedal: For the foot of whoever stands at the arms.
-        pedal_link: The terminal to open for it.
+        follower: Arm that works.
+        leader: Arm that a hand moves.
+        cameras: Cameras of the follower's table; None if they were not requested.
+        scene: Follower and its table, to be used in the thread of the follower's port only.
+        pedal: Foot pedal of the person at the arms.
+        pedal_link: Terminal to open for the pedal.
     """
 
     def __init__(self, folder: Path, cameras: bool = False):
         """Start both arms.
 
         Args:
-            folder: Gets ``follower``, ``leader`` and ``pedal``, links to the ports, and ``follower.json``
-                and ``leader.json``, the calibrations, until the arms are closed; made if need be.
+            folder: Folder for ``follower``, ``leader`` and ``pedal``, links to the ports, and for
+                ``follower.json`` and ``leader.json``, the calibrations, until the arms are closed;
+                made if missing.
             cameras: Whether to serve the simulation's cameras.
 
         Raises:
-            VirtualFolderError: If another virtual SO101 is there, or files that are none of one.
-            RuntimeError: If there are to be cameras and OpenGL is not to be had.
+            VirtualFolderError: If the folder holds another virtual SO101, or other files of these
+                names.
+            RuntimeError: If cameras are requested and OpenGL is missing.
         """
         self.cameras: VirtualCameras | None = None
         with contextlib.ExitStack() as stack:
@@ -166,21 +168,21 @@ class VirtualSO101(Closing):
             self._exit = stack.pop_all()
 
     def check(self) -> None:
-        """Make sure that both arms live.
+        """Check that both arms run.
 
         Raises:
-            RuntimeError: If one has failed; its port is gone then.
+            RuntimeError: If one has failed; its port is then gone.
         """
         for arm in (self.follower, self.leader):
             arm.port.call(lambda: None)
 
     def close(self) -> None:
-        """Switch everything off and remove all that it made; harmless the second time."""
+        """Switch everything off and remove the created files; harmless the second time."""
         self._exit.close()
 
 
 def _scene(num_cubes: int) -> Scene:
-    """A scene for a plant, which steps the model itself."""
+    """Return a scene for a plant, which steps the model itself."""
     scene = Scene(num_cubes, control_period=0.002, workspace=Workspace())
     for index in range(num_cubes):
         scene.place_cube(index, *_CUBE)
@@ -191,7 +193,7 @@ def _scene(num_cubes: int) -> Scene:
 def _start(
     stack: contextlib.ExitStack, folder: Path, name: str, scene: Scene, gears: Sequence[float]
 ) -> VirtualArm:
-    """Start one arm; what ends it goes on the stack."""
+    """Start one arm, and push its shutdown onto the stack."""
     link, file = folder / name, folder / f"{name}.json"
     calibration = virtual_calibration(scene)
     _refuse_occupied(link)
@@ -232,7 +234,7 @@ def _calibrate(chain: VirtualChain, calibration: Calibration, gripper: Mapping[s
 
 
 def _refuse_occupied(link: Path) -> None:
-    """Leave alone what is not a dead link of an earlier virtual SO101."""
+    """Refuse a path that is not a dead link of an earlier virtual SO101."""
     if link.exists():
         what = "another virtual SO101 serves" if link.is_symlink() else "there is a file in"
         raise VirtualFolderError(
@@ -241,7 +243,7 @@ def _refuse_occupied(link: Path) -> None:
 
 
 def _save(calibration: Calibration, file: Path) -> None:
-    """Write a calibration, but never over one of a real arm."""
+    """Write a calibration, but never over that of a real arm."""
     if not file.exists():
         calibration.save(file)
         return

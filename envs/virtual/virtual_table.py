@@ -1,4 +1,4 @@
-"""The table before a virtual arm, as somebody sees it who knows the task Touch Cube."""
+"""Table of a virtual arm, as a person who knows Touch Cube sees it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,26 +11,26 @@ from envs.workspace import Workspace
 FloatArray = NDArray[np.float64]
 
 LOOKS = 10.0
-"""How often a person looks and decides [Hz]."""
+"""Rate at which a person looks and decides [Hz]."""
 FULL_SPEED = 0.2
-"""Of a hand that leads [m/s]."""
+"""Full speed of a hand that leads [m/s]."""
 
-_ASIDE = 0.02  # a cube this far from where it was laid has been pushed [m]
-_FREE = 0.05  # the jaws have to be this far from where a cube is laid [m]
+_ASIDE = 0.02  # distance from its place at which a cube counts as pushed [m]
+_FREE = 0.05  # least distance of the jaws from a new place of the cube [m]
 _DRAWS = 20
 _GRIPPER_STEP = 0.1  # [rad]; nothing is grasped here
 
 
 class VirtualTable:
-    """Lays the cube out, judges, and lets a ``Person`` look; it is what they watch.
+    """Table that a ``Person`` watches: it lays out the cube and judges successes.
 
-    It implements ``envs.operators.expert.Watched``, whose properties are asked for in the port's
-    thread only; everybody else calls the methods.
+    It implements ``envs.operators.expert.Watched``, whose properties are used in the port's thread
+    only; other threads call the methods.
 
     Args:
-        so101: The arms and the scene.
-        rng: Of the cube's places.
-        workspace: Where the cube may be.
+        so101: Arms and scene.
+        rng: Random generator of the cube's places.
+        workspace: Box in which the cube may be.
     """
 
     def __init__(
@@ -50,22 +50,22 @@ class VirtualTable:
 
     @property
     def tcp(self) -> FloatArray:
-        """Where the follower's TCP will be once it has come after the leader, shape (3,) [m]."""
+        """TCP of the follower once it has followed the leader, shape (3,) [m]."""
         return self._scene.tcp() + self._coming
 
     @property
     def gripper_opening(self) -> float:
-        """The angle of the gripper's joint [rad]."""
+        """Angle of the gripper's joint [rad]."""
         return self._scene.gripper_opening()
 
     @property
     def cube_aside(self) -> bool:
-        """Whether the cube is no longer where it was laid."""
+        """Whether the cube has been moved from its place."""
         cube = self._call(lambda: self._scene.cube_position(0))
         return bool(np.linalg.norm(cube - self._laid) > _ASIDE)
 
     def follower_tcp(self) -> FloatArray:
-        """Return where the follower's TCP is, shape (3,) [m]."""
+        """Return the TCP of the follower, shape (3,) [m]."""
         return self._call(self._scene.tcp)
 
     def succeeded(self) -> bool:
@@ -87,11 +87,11 @@ class VirtualTable:
         self._laid = self._call(lay)
 
     def act(self, person: Person, coming: FloatArray) -> FloatArray | None:
-        """Let a person look, and return what they do, as ``Person.act``.
+        """Let a person look, and return their action, as ``Person.act`` does.
 
         Args:
-            person: Who has been reset to watch this table.
-            coming: How far the follower will still come after the leader, shape (3,) [m].
+            person: Person who was reset to watch this table.
+            coming: Motion by which the follower will still follow the leader, shape (3,) [m].
         """
 
         def act() -> FloatArray | None:

@@ -1,4 +1,4 @@
-"""A robot's program and its arms without real time, as a virtual person sees them from outside."""
+"""Robot program and arms in simulated time, as a virtual person sees them from outside."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def straight(robot: Robot) -> np.ndarray:
 
 
 class _Joints:
-    """Six joints that are where they are put; a hand is stronger than anything."""
+    """Six joints that stay where they are put; a hand wins against everything."""
 
     def __init__(self, angles: np.ndarray) -> None:
         self.angles, self.held = angles.copy(), False
@@ -54,7 +54,7 @@ class _Joints:
 
 
 class Robot:
-    """The program that has the arms, and the arms; ``run`` lets time pass, for the person as well.
+    """Program with its arms and a person; ``run`` advances time for all.
 
     Attributes:
         doing: "off", "homing", "waiting", "acting", "led", "paused" or "dead".
@@ -89,11 +89,11 @@ class Robot:
 
     @property
     def cube(self) -> np.ndarray:
-        """Where the cube is, shape (3,) [m]."""
+        """Centre of the cube, shape (3,) [m]."""
         return self.scene.cube_position(0)
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
-        """Let time pass; says whether what was waited for came true."""
+        """Advance time; return whether the awaited condition came true."""
         end = self.now + seconds
         while self.now < end:
             self.now += PERIOD
@@ -105,7 +105,7 @@ class Robot:
         return False
 
     def until_ended(self, count: int = 1, seconds: float = 30.0) -> None:
-        """Let time pass until so many more episodes have ended."""
+        """Advance time until a number of further episodes has ended."""
         wanted = len(self.ends) + count
         assert self.run(seconds * count, lambda: len(self.ends) >= wanted), self.heard
 
@@ -148,7 +148,7 @@ class Robot:
         """Lie where it fell."""
 
     def _dead(self) -> None:
-        """Hold, and hears nothing."""
+        """Hold, and receive no more keys."""
 
     def _paused(self) -> None:
         if self._take(KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK):

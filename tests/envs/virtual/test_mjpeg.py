@@ -17,7 +17,7 @@ SIZE = (48, 64, 3)
 
 
 def counting():
-    """A source whose n-th frame is a grey of 4 n."""
+    """Source whose n-th frame is a grey of 4 n."""
     numbers = itertools.count(1)
     return lambda: np.full(SIZE, next(numbers) * 4 % 256, np.uint8)
 
@@ -27,7 +27,7 @@ def still():
 
 
 class Watcher:
-    """Reads a stream as any client of MJPEG does."""
+    """Reader of a stream, as any client of MJPEG."""
 
     def __init__(self, url):
         self._answer = urllib.request.urlopen(url, timeout=3)
@@ -87,7 +87,7 @@ def test_the_rate_is_kept():
         assert 0.9 < time.monotonic() - started < 4.0  # one second on an idle machine
 
 
-def test_a_slow_source_does_not_make_up_for_lost_frames():
+def test_a_slow_source_does_not_catch_up():
     calls = []
 
     def slow_at_first():
@@ -105,7 +105,7 @@ def test_a_slow_source_does_not_make_up_for_lost_frames():
     assert calls[5] - calls[1] > 0.15
 
 
-def test_nobody_watching_costs_nothing_and_a_newcomer_gets_a_new_frame():
+def test_the_source_rests_without_watchers_and_a_new_watcher_gets_a_new_frame():
     calls = []
 
     def source():
@@ -132,7 +132,7 @@ def test_nobody_watching_costs_nothing_and_a_newcomer_gets_a_new_frame():
             assert watcher.grey() > seen
 
 
-def test_a_frozen_camera_sends_the_same_picture_again_and_again():
+def test_a_frozen_camera_repeats_the_same_picture():
     with (
         MjpegServer({"front": counting()}, fps=50) as server,
         Watcher(server.url("front")) as watcher,
@@ -199,7 +199,7 @@ def test_a_disconnected_camera_ends_its_streams_and_refuses_new_ones_until_it_re
 
 
 @pytest.mark.parametrize("wrong", ["error", "float", "grey"])
-def test_a_source_that_fails_is_a_camera_that_is_gone_and_says_why(wrong, caplog):
+def test_a_failing_source_disconnects_its_camera_and_logs_why(wrong, caplog):
     def source():
         if wrong == "error":
             raise OSError("no more pictures")
@@ -214,7 +214,7 @@ def test_a_source_that_fails_is_a_camera_that_is_gone_and_says_why(wrong, caplog
     assert ("no more pictures" if wrong == "error" else "expected uint8 of shape") in caplog.text
 
 
-def test_watchers_are_bounded_and_those_who_left_during_a_stall_make_place():
+def test_watchers_are_bounded_and_leaving_during_a_stall_frees_a_place():
     with MjpegServer({"front": still}, fps=50, max_watchers=2) as server:
         with Watcher(server.url("front")), Watcher(server.url("front")):
             with pytest.raises(urllib.error.HTTPError) as refused:
@@ -234,7 +234,7 @@ def test_watchers_are_bounded_and_those_who_left_during_a_stall_make_place():
         answers[0].close()
 
 
-def test_a_watcher_who_takes_nothing_is_dropped():
+def test_a_watcher_that_reads_nothing_is_dropped():
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     with MjpegServer({"front": lambda: noise}, fps=50, max_watchers=1) as server:
         port = int(server.url("front").split(":")[2].split("/")[0])
@@ -253,7 +253,7 @@ def test_a_watcher_who_takes_nothing_is_dropped():
 
 
 @pytest.mark.parametrize("path", ["/", "/back.mjpg", "/front", "/front.mjpg/x", "/../etc/passwd"])
-def test_there_is_nothing_else(path):
+def test_other_paths_are_not_found(path):
     with MjpegServer({"front": still}) as server:
         base = server.url("front").removesuffix("/front.mjpg")
         with pytest.raises(urllib.error.HTTPError) as missing:
@@ -265,7 +265,7 @@ def test_there_is_nothing_else(path):
             server.inject("back", Fault.BLACK)
 
 
-def test_it_listens_on_loopback_only_and_close_ends_everything(caplog):
+def test_the_server_listens_on_loopback_only_and_close_ends_everything(caplog):
     before = threading.active_count()
     with caplog.at_level(logging.ERROR):
         server = MjpegServer({"front": still}, fps=50)
@@ -281,7 +281,7 @@ def test_it_listens_on_loopback_only_and_close_ends_everything(caplog):
     assert caplog.text == ""
 
 
-def test_options_have_ranges():
+def test_options_out_of_range_are_refused():
     for options in ({"fps": 0}, {"port": -1}, {"max_watchers": 0}, {"quality": 100}):
         with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
             MjpegServer({"front": still}, **options)

@@ -1,4 +1,4 @@
-"""The MuJoCo arm behind virtual servos: drives, gravity, currents, and a hand."""
+"""MuJoCo arm behind virtual servos: drives, gravity, currents and a hand."""
 
 import mujoco
 import numpy as np
@@ -43,7 +43,7 @@ def test_servos_carry_the_arm_to_their_targets_without_much_overshoot() -> None:
     assert overshoot.max() < 0.03
 
 
-def test_a_servo_is_no_faster_than_it_is_told() -> None:
+def test_a_servo_keeps_its_speed_limit() -> None:
     plant = arm()
     target = HOME + np.array([0, 0, 0, 0, 1.0, 0])
     path = np.array(run(plant, 1.0, drives(target, speed=0.5)))
@@ -60,7 +60,7 @@ def test_without_torque_gravity_moves_the_arm_until_it_rests() -> None:
     assert all(plant.state(joint).effort == 0 for joint in range(6))
 
 
-def test_a_servo_without_torque_is_as_if_it_were_not_there() -> None:
+def test_a_servo_without_torque_has_no_effect() -> None:
     scene = Scene(0, 0.1, Workspace())
     scene.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_ACTUATION
     without = run(MujocoPlant(scene, HOME), 0.5, drives(HOME))[-1]
@@ -111,7 +111,7 @@ def test_a_push_moves_a_limp_joint_and_ends_with_release() -> None:
     assert later[-1][ROLL] - later[-20][ROLL] == pytest.approx(0.0, abs=0.02)
 
 
-def test_a_hand_may_come_back() -> None:
+def test_a_hand_can_hold_a_joint_again() -> None:
     plant = arm()
     for angle in (0.3, -0.3):
         plant.hold(ROLL, angle)
@@ -120,14 +120,14 @@ def test_a_hand_may_come_back() -> None:
     assert run(plant, 0.5, drives(HOME))[-1][ROLL] == pytest.approx(0.0, abs=0.01)
 
 
-def test_a_joint_that_was_let_go_is_taken_up_where_it_is() -> None:
+def test_torque_holds_a_fallen_joint_where_it_is() -> None:
     plant = arm()
     fallen = run(plant, 3.0, {})[-1]
     held = np.array(run(plant, 0.5, drives(fallen)))
     assert np.abs(held - fallen).max() < 0.02
 
 
-def test_the_leader_s_low_gears_are_weaker_and_easier_to_move() -> None:
+def test_the_leaders_low_gears_are_weaker_and_easier_to_move() -> None:
     moved = {}
     for name, options in (("follower", {}), ("leader", {"gears": LEADER_GEARS})):
         plant = arm(HOME, **options)
@@ -158,7 +158,7 @@ def test_the_same_calls_lead_to_the_same_motion() -> None:
     np.testing.assert_array_equal(motion(), motion())
 
 
-def test_time_passes_as_long_as_it_is_told() -> None:
+def test_step_advances_exactly_the_given_time() -> None:
     scene = Scene(0, 0.1, Workspace())
     plant = MujocoPlant(scene, HOME)
     for dt in (0.0123, 0.002, 0.0031):
@@ -176,6 +176,6 @@ def test_time_passes_as_long_as_it_is_told() -> None:
         (lambda: arm().hold(GRIPPER, 0.5, speed=0.0), "positive speed"),
     ],
 )
-def test_what_cannot_be_is_refused(call, message: str) -> None:
+def test_invalid_arguments_are_refused(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""What a killed virtual arm leaves is removed by the next one, and nobody else's folder is."""
+"""Folders of virtual ports: those of killed processes are removed, others are not."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def test_a_folder_lives_until_it_is_removed() -> None:
     assert not folder.path.exists()
 
 
-def test_what_a_killed_process_left_is_removed() -> None:
+def test_the_folder_of_a_killed_process_is_removed() -> None:
     with subprocess.Popen([sys.executable, "-c", SERVES], stdout=subprocess.PIPE, text=True) as one:
         assert one.stdout is not None
         left = Path(one.stdout.readline().strip())
@@ -58,7 +58,7 @@ def test_what_a_killed_process_left_is_removed() -> None:
     new.remove()
 
 
-def test_a_young_folder_and_what_is_no_port_folder_are_left_alone(tmp_path: Path) -> None:
+def test_young_folders_and_other_folders_are_left_alone(tmp_path: Path) -> None:
     young, foreign = tmp_path / "virtual-servos-new", tmp_path / "virtual-servos-without-lock"
     young.mkdir()
     (young / "lock").touch()

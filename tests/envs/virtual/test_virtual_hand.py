@@ -1,4 +1,4 @@
-"""The virtual hand: it brings the leader where it is told, repeats with its seed, presses keys."""
+"""Virtual hand: it moves the leader, repeats with its seed, and presses keys."""
 
 import os
 import pty
@@ -22,7 +22,7 @@ def leader(tmp_path: Path) -> Iterator[VirtualArm]:
         yield so101.leader
 
 
-def test_it_leads_the_limp_leader_through_points(leader: VirtualArm) -> None:
+def test_the_hand_leads_the_limp_leader_through_points(leader: VirtualArm) -> None:
     hand = VirtualHand(leader)
     assert not hand.holding
     for point in ([0.22, 0.05, 0.06], [0.28, -0.1, 0.03]):
@@ -36,7 +36,7 @@ def test_it_leads_the_limp_leader_through_points(leader: VirtualArm) -> None:
     assert not hand.holding and hand.tcp[2] < 0.04, "it sinks"
 
 
-def test_it_wins_against_low_torque(leader: VirtualArm) -> None:
+def test_the_hand_wins_against_low_torque(leader: VirtualArm) -> None:
     hand = VirtualHand(leader)
     with FeetechBus(str(leader.link), margin=0.05) as bus:
         bus.sync_write("Torque_Limit", dict.fromkeys(range(1, 7), 100))
@@ -45,7 +45,7 @@ def test_it_wins_against_low_torque(leader: VirtualArm) -> None:
         assert np.linalg.norm(hand.tcp - [0.24, 0.08, 0.06]) < 0.005
 
 
-def test_it_keeps_to_its_speed_and_to_a_straight_line(leader: VirtualArm) -> None:
+def test_the_hand_keeps_its_speed_and_a_straight_line(leader: VirtualArm) -> None:
     hand = VirtualHand(leader)
     start, goal = np.array([0.2, -0.08, 0.05]), np.array([0.28, 0.08, 0.05])
     hand.move_to(start)
@@ -60,7 +60,7 @@ def test_it_keeps_to_its_speed_and_to_a_straight_line(leader: VirtualArm) -> Non
     assert np.linalg.norm(off, axis=1).max() < 0.01
 
 
-def test_where_it_cannot_go_it_says_so(leader: VirtualArm) -> None:
+def test_unreachable_points_are_refused(leader: VirtualArm) -> None:
     hand = VirtualHand(leader)
     with pytest.raises(ValueError, match="cannot get its TCP to"):
         hand.move_to([0.9, 0.0, 0.1])
@@ -96,7 +96,7 @@ def test_wandering_repeats_with_the_seed_and_stays_in_the_box(leader: VirtualArm
     assert all((np.array(p) >= box.low).all() and (np.array(p) <= box.high).all() for p in points)
 
 
-def test_keys_arrive(leader: VirtualArm) -> None:
+def test_pressed_keys_arrive(leader: VirtualArm) -> None:
     hand = VirtualHand(leader)
     master, slave = pty.openpty()
     with os.fdopen(slave) as keyboard, Keys(keyboard) as keys:

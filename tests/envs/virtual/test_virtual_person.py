@@ -1,4 +1,4 @@
-"""The virtual person: what they do, seen from the robot's side, and what nothing shakes."""
+"""Virtual person: behaviour seen from the robot's side, and robustness."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_demonstration_takes_under_ten_seconds() -> None:
     assert robot.now - began < 4 * 10.0
 
 
-def test_the_cube_is_laid_anew_at_its_two_places_and_only_between_episodes() -> None:
+def test_the_cube_is_placed_at_its_two_places_only_between_episodes() -> None:
     robot = Robot("demonstrate", seed=1)
     seen = []
     for _ in range(6):
@@ -53,7 +53,7 @@ def test_the_cube_is_laid_anew_at_its_two_places_and_only_between_episodes() -> 
     assert len({tuple(cube) for cube in seen}) == 6
 
 
-def test_a_policy_that_gets_there_is_let_be() -> None:
+def test_a_successful_policy_gets_no_takeover() -> None:
     robot = Robot("intervene", straight)
     robot.until_ended(5)
     assert robot.ends == [True] * 5 and robot.led_steps == 0
@@ -62,14 +62,14 @@ def test_a_policy_that_gets_there_is_let_be() -> None:
 
 
 @pytest.mark.parametrize("policy", [wrong, idle])
-def test_a_policy_that_gets_nowhere_is_helped(policy) -> None:
+def test_a_policy_without_progress_gets_a_takeover(policy) -> None:
     robot = Robot("intervene", policy)
     robot.until_ended(4)
     assert robot.ends == [True] * 4 and robot.person.tally.takeovers >= 4
     assert robot.heard[:2] == ["give back", "take over"]
 
 
-def test_they_give_back_after_a_burst_and_take_over_again() -> None:
+def test_the_person_gives_back_after_a_burst_and_takes_over_again() -> None:
     robot = Robot("intervene", wrong, skill=1.0, attention=1.0)
     robot.person._settings = robot.person._settings.__class__(burst=0.4)
     robot.person.turn_to("intervene")
@@ -77,7 +77,7 @@ def test_they_give_back_after_a_burst_and_take_over_again() -> None:
     assert robot.heard.count("take over") >= 2 and robot.heard.count("give back") >= 2
 
 
-def test_the_same_seed_does_the_same() -> None:
+def test_the_same_seed_repeats_the_behaviour() -> None:
     def pressed(seed: int) -> tuple[list[KeyEvent], float]:
         robot = Robot("intervene", wrong, seed)
         robot.until_ended(2)
@@ -86,7 +86,7 @@ def test_the_same_seed_does_the_same() -> None:
     assert pressed(3) == pressed(3) != pressed(4)
 
 
-def test_an_episode_that_ends_by_itself_is_noticed_and_the_cube_laid_anew() -> None:
+def test_after_an_episode_that_ends_by_itself_the_cube_is_placed_again() -> None:
     robot = Robot("intervene", straight)
     robot.policy = lambda _: 0.3 * straight(robot) * (robot.steps % 8 < 4)
     assert robot.run(20.0, lambda: robot.doing == "acting" and robot.steps == 10)
@@ -98,7 +98,7 @@ def test_an_episode_that_ends_by_itself_is_noticed_and_the_cube_laid_anew() -> N
     assert not np.array_equal(robot.cube, cube)
 
 
-def test_the_key_that_begins_is_pressed_again_and_the_cube_stays() -> None:
+def test_the_start_key_is_pressed_again_and_the_cube_stays() -> None:
     robot = Robot("intervene", straight)
     assert robot.run(20.0, lambda: GIVE_BACK in robot.all_pressed)
     cube = robot.cube
@@ -110,7 +110,7 @@ def test_the_key_that_begins_is_pressed_again_and_the_cube_stays() -> None:
     np.testing.assert_array_equal(robot.cube, cube)
 
 
-def test_who_leads_in_vain_lets_go() -> None:
+def test_leading_in_vain_is_given_up() -> None:
     robot = Robot("demonstrate")
     assert robot.run(20.0, lambda: robot.hand.holding)
     robot.run(0.5)
@@ -119,7 +119,7 @@ def test_who_leads_in_vain_lets_go() -> None:
     assert robot.all_pressed[-1] is GIVE_BACK, "or a leader that sinks would lead"
 
 
-def test_an_arm_that_goes_home_while_they_lead_is_let_go_of_before_it_is_there() -> None:
+def test_a_leader_is_released_while_the_arm_goes_home() -> None:
     robot = Robot("demonstrate")
     robot.person._settings = robot.person._settings.__class__(skill=1.0)
     assert robot.run(20.0, lambda: robot.doing == "led")
@@ -130,7 +130,7 @@ def test_an_arm_that_goes_home_while_they_lead_is_let_go_of_before_it_is_there()
 
 
 @pytest.mark.parametrize("mode", ["demonstrate", "intervene"])
-def test_a_killed_program_that_comes_back_is_served(mode: str) -> None:
+def test_a_restarted_program_is_served_again(mode: str) -> None:
     robot = Robot(mode, wrong)
     for seconds in (0.2, 1.0, 2.3):
         assert robot.run(20.0, lambda: robot.doing in ("acting", "led"))
@@ -148,7 +148,7 @@ def test_a_killed_program_that_comes_back_is_served(mode: str) -> None:
         assert robot.ends[before:] == [True]
 
 
-def test_an_arm_that_loses_its_torque_is_let_go_of_and_laid_down() -> None:
+def test_an_arm_that_loses_its_torque_is_laid_down() -> None:
     robot = Robot("demonstrate")
     assert robot.run(20.0, lambda: robot.doing == "led")
     robot.run(0.5)
@@ -163,7 +163,7 @@ def test_an_arm_that_loses_its_torque_is_let_go_of_and_laid_down() -> None:
     np.testing.assert_allclose(robot.follower.angles, FOLDED, atol=0.02)
 
 
-def test_a_hand_leaves_an_arm_that_gets_its_torque_back() -> None:
+def test_the_hand_releases_an_arm_whose_torque_returns() -> None:
     robot = Robot("intervene")
     robot.doing = "off"
     robot.follower.angles[:] = HOME
@@ -173,7 +173,7 @@ def test_a_hand_leaves_an_arm_that_gets_its_torque_back() -> None:
     assert not robot.follower.held
 
 
-def test_a_start_that_nobody_heard_changes_nothing_on_the_table() -> None:
+def test_a_missed_start_changes_nothing_on_the_table() -> None:
     robot = Robot("demonstrate")
     assert robot.run(20.0, lambda: TAKE_OVER in robot.all_pressed)
     robot.doing = "dead"
@@ -185,7 +185,7 @@ def test_a_start_that_nobody_heard_changes_nothing_on_the_table() -> None:
     assert np.linalg.norm(places(robot) - robot.cube[:2], axis=1).min() < 0.01
 
 
-def test_a_leader_that_lies_low_is_waited_for_but_not_for_ever() -> None:
+def test_a_low_leader_is_waited_for_but_not_forever() -> None:
     robot = Robot("intervene", wrong)
     assert robot.run(20.0, lambda: robot.doing == "acting")
     began, robot.leader_follows = robot.now, False
@@ -194,7 +194,7 @@ def test_a_leader_that_lies_low_is_waited_for_but_not_for_ever() -> None:
     assert 4.0 < robot.now - began < 9.0
 
 
-def test_a_paused_arm_is_told_to_go_on_after_a_while() -> None:
+def test_a_paused_arm_is_resumed_after_a_while() -> None:
     robot = Robot("intervene", straight)
     robot.until_ended()
     assert robot.run(2.0, lambda: robot.doing == "homing")
@@ -208,7 +208,7 @@ def test_a_paused_arm_is_told_to_go_on_after_a_while() -> None:
     assert robot.ends[-1]
 
 
-def test_a_success_that_nobody_heard_is_said_again() -> None:
+def test_a_missed_success_key_is_pressed_again() -> None:
     robot = Robot("demonstrate")
     assert robot.run(20.0, lambda: SUCCESS in robot.all_pressed)
     robot.pressed.clear()
@@ -228,7 +228,7 @@ def test_a_cube_that_was_pushed_aside_is_put_back_before_the_next_start() -> Non
     assert np.linalg.norm(places(robot) - robot.cube[:2], axis=1).min() < 0.01
 
 
-def test_who_rests_does_nothing_and_goes_on_when_told() -> None:
+def test_a_resting_person_does_nothing_until_the_mode_changes() -> None:
     robot = Robot("rest", wrong)
     assert not robot.run(10.0, lambda: bool(robot.all_pressed))
     robot.person.turn_to("demonstrate")
@@ -242,7 +242,7 @@ def test_who_rests_does_nothing_and_goes_on_when_told() -> None:
         robot.person.turn_to("sleep")
 
 
-def test_a_real_program_gets_its_demonstration_and_its_help(tmp_path) -> None:
+def test_a_real_program_gets_demonstrations_and_takeovers(tmp_path) -> None:
     with Station(tmp_path / "arms") as station:
         options = station.env_options(pedal=True, cameras=None)
         options["follower"] |= {"reset_speed": 1.5, "letting_go": {"ramp_time": 0.3}}
@@ -264,7 +264,7 @@ def test_a_real_program_gets_its_demonstration_and_its_help(tmp_path) -> None:
 
 
 def led_steps(env) -> set[bool]:
-    """Run an episode with a policy that goes up, to its success; who led its steps."""
+    """Run an episode of a policy that goes up until its success; return who led its steps."""
     for _ in range(4):
         env.reset(seed=0)
         led, steps = set(), 0

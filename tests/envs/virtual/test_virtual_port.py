@@ -1,4 +1,4 @@
-"""Virtual servos behind their port: time, cables, and a clean end."""
+"""Virtual servos behind their port: time, cables and a clean end."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ SIX = tuple(range(1, 7))
 
 
 def settle(bus: FeetechBus, servo_id: int, goal: int, seconds: float = 3.0) -> int:
-    """Wait until a servo is near a goal, and return where it is."""
+    """Wait until a servo is near a goal, and return its position."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         position = bus.read(servo_id, "Present_Position")
@@ -28,7 +28,7 @@ def settle(bus: FeetechBus, servo_id: int, goal: int, seconds: float = 3.0) -> i
     return position
 
 
-def test_servos_go_where_they_are_told_at_their_own_speed(bus: FeetechBus) -> None:
+def test_servos_reach_their_goals_at_their_own_speed(bus: FeetechBus) -> None:
     bus.sync_write("Torque_Enable", dict.fromkeys(SIX, 1))
     start = time.monotonic()
     bus.sync_write("Goal_Position", {1: 3070, 6: 1000})
@@ -55,7 +55,7 @@ def test_a_stalled_motor_overloads(
     assert reading.loads[0] == pytest.approx(0.2), "Protective_Torque"
 
 
-def test_goals_are_logged_in_their_order(bus: FeetechBus, port: VirtualPort) -> None:
+def test_goals_are_logged_in_order(bus: FeetechBus, port: VirtualPort) -> None:
     bus.sync_write("Goal_Position", {1: 2000, 2: 2100})
     bus.write(1, "Torque_Enable", 1)
     events = port.call(lambda: list(port.chain.goals))
@@ -67,7 +67,7 @@ def test_goals_are_logged_in_their_order(bus: FeetechBus, port: VirtualPort) -> 
     assert events[0].time <= events[2].time <= time.monotonic()
 
 
-def test_servos_hold_on_to_their_goals_when_the_cable_is_pulled(
+def test_servos_keep_their_goals_when_the_cable_is_pulled(
     bus: FeetechBus, port: VirtualPort
 ) -> None:
     bus.write(1, "Torque_Enable", 1)
@@ -84,7 +84,7 @@ def test_servos_hold_on_to_their_goals_when_the_cable_is_pulled(
     assert bus.read(1, "Torque_Enable") == 1
 
 
-def test_a_servo_gets_another_id(bus: FeetechBus) -> None:
+def test_the_id_of_a_servo_can_be_changed(bus: FeetechBus) -> None:
     bus.write(6, "Torque_Enable", 0)
     bus.write(6, "ID", 60)
     assert bus.ping(60) == 777
@@ -92,7 +92,7 @@ def test_a_servo_gets_another_id(bus: FeetechBus) -> None:
         bus.ping(6)
 
 
-def test_answers_take_their_time_on_the_wire() -> None:
+def test_answers_take_their_wire_time() -> None:
     chain = VirtualChain(SIX, KinematicPlant([0.0] * 6))
     chain.servo(3).set("Return_Delay_Time", 250)
     with VirtualPort(chain, baudrate=19_200) as port, FeetechBus(port.path, 19_200) as bus:
@@ -117,7 +117,7 @@ def test_a_flood_that_nobody_reads_does_not_stop_the_servos(port: VirtualPort) -
         assert bus.read(1, "Present_Position") == 2047
 
 
-def test_it_closes_without_a_trace() -> None:
+def test_close_leaves_no_thread_and_no_file() -> None:
     threads = threading.active_count()
     port = VirtualPort(VirtualChain([1], KinematicPlant([0.0])))
     folder = Path(port.path).parent
@@ -128,13 +128,13 @@ def test_it_closes_without_a_trace() -> None:
         port.plug()
 
 
-def test_what_fails_in_the_servos_thread_reaches_the_caller(port: VirtualPort) -> None:
+def test_an_error_in_call_reaches_the_caller(port: VirtualPort) -> None:
     with pytest.raises(KeyError, match="no virtual servo has id 99"):
         port.call(lambda: port.chain.servo(99))
     assert port.call(lambda: 5) == 5
 
 
-def test_a_plant_that_fails_takes_the_port_with_it(
+def test_a_failing_plant_closes_the_port(
     bus: FeetechBus,
     port: VirtualPort,
     plant: KinematicPlant,
@@ -154,7 +154,7 @@ def test_a_plant_that_fails_takes_the_port_with_it(
     assert str(caught.value.__cause__) == "the arm exploded"
 
 
-def test_faults_come_as_often_as_told_and_repeat_with_the_seed() -> None:
+def test_faults_have_their_rates_and_repeat_with_the_seed() -> None:
     rates = FaultRates(lost=0.1, late=0.2, truncated=0.15, corrupted=0.25, delay=0.05)
     whole = pack(1, 0, bytes(15))
     lines = FaultyLine(rates, seed=3), FaultyLine(rates, seed=3)

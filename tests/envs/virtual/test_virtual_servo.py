@@ -1,4 +1,4 @@
-"""A virtual servo behaves as the vendor's memory table says."""
+"""Virtual servo: behaviour of the vendor's memory table."""
 
 import math
 
@@ -37,13 +37,13 @@ def pass_time(servo: VirtualServo, seconds: float, effort: float = 0.0, angle: f
         servo.advance(0.0, 0.01, JointState(angle, effort=effort))
 
 
-def test_it_is_delivered_as_a_limp_sts3215(servo: VirtualServo) -> None:
+def test_a_new_servo_is_a_limp_sts3215(servo: VirtualServo) -> None:
     assert servo.get("Model_Number") == 777 and servo.servo_id == 1
     assert servo.get("Present_Position") == servo.get("Goal_Position") == 2047
     assert servo.drive().torque == 0
 
 
-def test_what_only_the_servo_writes_stays(servo: VirtualServo) -> None:
+def test_read_only_registers_ignore_writes(servo: VirtualServo) -> None:
     write(servo, "Torque_Enable", 0)
     for name in ("Model_Number", "Present_Position", "Present_Temperature", "Status"):
         before = servo.get(name)
@@ -76,7 +76,7 @@ def test_a_power_cut_keeps_the_eeprom_only(servo: VirtualServo) -> None:
     assert servo.get("Goal_Position") == 2047
 
 
-def test_a_new_id_counts_at_once(servo: VirtualServo) -> None:
+def test_a_new_id_is_valid_at_once(servo: VirtualServo) -> None:
     write(servo, "Torque_Enable", 0)
     assert write(servo, "ID", 6) == Packet(1, 0, b""), "the old id still confirms it"
     assert servo.servo_id == 6
@@ -90,7 +90,7 @@ def test_the_response_level_silences_all_but_ping_and_read(servo: VirtualServo) 
     assert ask(servo, Instruction.READ, 5, 1) == Packet(1, 0, b"\x01")
 
 
-def test_nonsense_is_not_answered(servo: VirtualServo) -> None:
+def test_invalid_instructions_are_not_answered(servo: VirtualServo) -> None:
     assert ask(servo, Instruction.READ, 90, 100) is None
     assert ask(servo, Instruction.READ, 90) is None
     assert ask(servo, Instruction.WRITE) is None
@@ -189,7 +189,9 @@ def test_a_strong_pull_for_a_short_time_is_no_overload(servo: VirtualServo) -> N
     assert servo.get("Status") == 0
 
 
-def test_heat_switches_the_torque_off_where_the_servo_is_told_to(servo: VirtualServo) -> None:
+def test_heat_switches_the_torque_off_if_the_unloading_condition_says_so(
+    servo: VirtualServo,
+) -> None:
     write(servo, "Torque_Enable", 1)
     servo.set("Present_Temperature", 70)
     assert ask(servo, Instruction.PING) == Packet(1, 4, b"")

@@ -1,4 +1,4 @@
-"""The virtual SO101: two calibrated arms on serial ports in real time, and nothing left behind."""
+"""Virtual SO101: two calibrated arms on serial ports in real time, without leftovers."""
 
 import threading
 import time
@@ -44,7 +44,7 @@ def wait_until(done, seconds: float = 5.0) -> bool:
     return False
 
 
-def test_both_arms_are_calibrated_as_their_files_say(so101: VirtualSO101) -> None:
+def test_both_arms_are_calibrated_as_in_their_files(so101: VirtualSO101) -> None:
     limits = Kinematics().joint_limits
     for arm in (so101.follower, so101.leader):
         calibration = read_calibration(arm.calibration_file, limits)
@@ -63,7 +63,7 @@ def test_both_arms_are_calibrated_as_their_files_say(so101: VirtualSO101) -> Non
         assert leader.read(6, "Max_Torque_Limit") == 1000
 
 
-def test_the_follower_goes_where_it_is_told_and_the_leader_stays(so101: VirtualSO101) -> None:
+def test_the_follower_reaches_its_goals_and_the_leader_stays(so101: VirtualSO101) -> None:
     arm = so101.follower
     target = np.array([0.3, -1.2, 1.2, 0.9, -0.4, 0.5])
     with open_bus(arm) as bus, open_bus(so101.leader) as leader:
@@ -103,7 +103,7 @@ def test_a_gripper_that_closes_on_a_blocking_hand_overloads(so101: VirtualSO101)
         assert wait_until(lambda: bus.read_telemetry([6]).loads[0] > -0.21), "Protective_Torque"
 
 
-def test_time_passes_as_outside(so101: VirtualSO101) -> None:
+def test_the_arms_run_in_real_time(so101: VirtualSO101) -> None:
     pace = so101.follower.pace
     start, before = time.monotonic(), so101.follower.port.call(lambda: pace.simulated)
     time.sleep(0.5)
@@ -112,7 +112,7 @@ def test_time_passes_as_outside(so101: VirtualSO101) -> None:
     assert pace.steps > 20
 
 
-def test_a_slow_plant_is_noticed() -> None:
+def test_steps_of_a_slow_plant_count_as_overruns() -> None:
     times = iter([10.0, 10.005, 10.01, 10.04, 11.0, 11.001])
     paced = PacedPlant(KinematicPlant([0.0]), clock=lambda: next(times))
     orders = {0: Drive(1.0, 1.0, 4.7)}
@@ -126,7 +126,7 @@ def test_a_slow_plant_is_noticed() -> None:
     assert paced.state(0).position > 0.5
 
 
-def test_an_arm_that_failed_is_noticed(so101: VirtualSO101) -> None:
+def test_check_raises_for_a_failed_arm(so101: VirtualSO101) -> None:
     so101.check()
 
     def explode(*_: object) -> None:
@@ -138,7 +138,7 @@ def test_an_arm_that_failed_is_noticed(so101: VirtualSO101) -> None:
         so101.check()
 
 
-def test_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_close_removes_everything(tmp_path: Path) -> None:
     threads = threading.active_count()
     so101 = VirtualSO101(tmp_path / "arms")
     links = [so101.follower.link, so101.leader.link]
@@ -153,13 +153,13 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
         FeetechBus(str(links[0]))
 
 
-def test_a_folder_keeps_what_else_is_in_it(tmp_path: Path) -> None:
+def test_close_keeps_other_files_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     VirtualSO101(tmp_path).close()
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_links_of_a_killed_one_are_replaced(tmp_path: Path) -> None:
+def test_links_of_a_killed_process_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "follower").symlink_to("/nowhere/at/all")
     with VirtualSO101(tmp_path) as so101:
         (tmp_path / "kept.json").write_bytes(so101.leader.calibration_file.read_bytes())
@@ -168,7 +168,7 @@ def test_links_of_a_killed_one_are_replaced(tmp_path: Path) -> None:
         assert bus.ping(1) == 777
 
 
-def test_what_belongs_to_others_is_left_alone(tmp_path: Path, so101: VirtualSO101) -> None:
+def test_links_and_files_of_others_are_refused(tmp_path: Path, so101: VirtualSO101) -> None:
     with pytest.raises(VirtualFolderError, match="another virtual SO101"):
         VirtualSO101(so101.follower.link.parent)
     with open_bus(so101.follower) as bus:
