@@ -1,9 +1,10 @@
 """Gymnasium environments of the SO101 arm.
 
-Importing this package registers ``SO101TouchCube-v0``, ``SO101PickCube-v0``, ``SO101PickPlaceCube-v0``,
-``SO101PushCube-v0`` and ``SO101StackBlocks-v0``; ``gymnasium.make("envs:SO101TouchCube-v0")``
-imports and makes in one go. Their keyword arguments are those of ``envs.entry.make_simulated``.
-``SO101Robot-v0`` is the physical arm, with those of ``envs.hardware.robot.make_physical``.
+Importing this package registers ``SO101TouchCube-v0``, ``SO101PickCube-v0``,
+``SO101PickPlaceCube-v0``, ``SO101PushCube-v0`` and ``SO101StackBlocks-v0``;
+``gymnasium.make("envs:SO101TouchCube-v0")`` imports and makes in one go. Their keyword arguments
+are those of ``envs.entry.make_simulated``. ``SO101Robot-v0`` is the physical arm, with those of
+``envs.hardware.robot.make_physical``.
 """
 
 import ctypes

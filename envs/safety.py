@@ -55,10 +55,10 @@ class SafetyLayer:
 
     Every target it gives out is within the joint limits; within the workspace, the straight way of
     the joints from the target before included; and no further from the target before than the
-    largest step and the largest speed allow. The first target after ``connect`` is where the arm is.
-    An arm that is outside of a limit then (at rest it may be) only ever comes nearer to its joint
-    limits, and moves, at ``first_speed`` and not below the box's floor, only on the way to targets
-    inside of the box.
+    largest step and the largest speed allow. The first target after ``connect`` is where the arm
+    is. An arm that is outside of a limit then (at rest it may be) only ever comes nearer to its
+    joint limits, and moves, at ``first_speed`` and not below the box's floor, only on the way to
+    targets inside of the box.
 
     Holds because of a reading or a command end when the next one is sound; holds and releases
     because of temperature, voltage or load last until ``acknowledge``. All go on slowly.

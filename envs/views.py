@@ -96,7 +96,8 @@ class CameraView:
             frame: Uint8 RGB of shape ``raw_shape``.
 
         Returns:
-            uint8 RGB of shape ``shape``; the same array where the crop is all of it, else a new one.
+            uint8 RGB of shape ``shape``; the same array where the crop is all of it, else a new
+            one.
         """
         crop = self.crop
         if crop == Region(0, 0, *self.resolution) and self.size == self.resolution:

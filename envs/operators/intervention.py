@@ -30,9 +30,9 @@ class Operator(Protocol):
 class InterventionWrapper(gymnasium.Wrapper):
     """Executes the operator's action in place of the policy's while the operator leads.
 
-    ``info`` then says ``is_intervention`` and holds the executed action as ``teleop_action`` (float32,
-    clipped to the action space). At every change of hands the arm's command is set to its measured
-    pose, so that it never jumps.
+    ``info`` then says ``is_intervention`` and holds the executed action as ``teleop_action``
+    (float32, clipped to the action space). At every change of hands the arm's command is set to its
+    measured pose, so that it never jumps.
 
     Args:
         env: An ``SO101Env``, possibly wrapped.

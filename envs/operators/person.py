@@ -127,7 +127,7 @@ class Person:
             self._left_at_wall = self._left
 
     def _at_wall(self) -> bool:
-        """Return whether the arm is at a side of the workspace; the table is where the cubes are."""
+        """Return whether the arm is at a side of the workspace; the table has the cubes."""
         tcp, box = self._env.tcp, self._env.workspace
         beyond_low = tcp[:2] < box.low[:2] + _WALL
         return bool(beyond_low.any() or (tcp > box.high - _WALL).any())
