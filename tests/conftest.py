@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from tests import patience
+
 # GNU's readline, which pytest loads, puts a terminal's size into the environment of its children,
 # and pytest-xdist's workers are its children: there, the program would print 80 columns whatever
 # width a test asks for.
@@ -44,6 +46,13 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Real-time tests know how busy the machine is."""
+    if item.get_closest_marker("realtime"):
+        patience.measure()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -8,9 +8,7 @@ from envs.hardware.bus.servo_bus import FeetechBus
 from envs.virtual.plant import KinematicPlant
 from envs.virtual.virtual_chain import VirtualChain
 from envs.virtual.virtual_port import VirtualPort
-
-MARGIN = 0.05
-"""How much later than the wire allows virtual servos may answer [s]."""
+from tests.patience import MARGIN
 
 
 @pytest.fixture

@@ -14,6 +14,9 @@ import pytest
 
 from envs.operators import keys as keys_module
 from envs.operators.keys import KEYS, KeyEvent, Keys, help_line
+from tests.patience import stretched
+
+pytestmark = pytest.mark.realtime
 
 SOURCE = Path(keys_module.__file__)
 
@@ -44,7 +47,7 @@ def test_keys_are_read_at_once_without_enter_and_without_waiting(terminal):
         assert keys.source == "terminal"
         started = time.monotonic()
         assert keys.poll() == []
-        assert time.monotonic() - started < 0.2
+        assert time.monotonic() - started < stretched(0.2)
         for key, event in KEYS.items():
             press(master, key)
             assert keys.poll() == [event]
@@ -177,7 +180,7 @@ def in_terminal(body):
 
 def finish(pid, master, sends=None):
     """Waits until "ready", sends a signal, and returns the exit status and what was printed."""
-    printed, deadline = "", time.monotonic() + 20
+    printed, deadline = "", time.monotonic() + stretched(20)
     while time.monotonic() < deadline:
         if select.select([master], [], [], 0.1)[0]:
             try:

@@ -8,6 +8,8 @@ import scservo_sdk as sdk
 from envs.hardware.bus.registers import REGISTERS
 from envs.virtual.virtual_port import VirtualPort
 
+pytestmark = pytest.mark.realtime
+
 GOAL = REGISTERS["Goal_Position"].address
 PRESENT = REGISTERS["Present_Position"].address
 
