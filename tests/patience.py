@@ -1,14 +1,19 @@
-"""Deadlines and bounds of real-time tests, stretched where other programs take the cores.
+"""Real-time tests on a machine that has other work.
 
 A test in real time waits for what it expects (:func:`wait_until`) instead of sleeping, and holds a
 duration to a bound that follows the machine (:func:`stretched`). On an idle machine both are exact.
+It runs before other work where that is allowed (:func:`urgent`). What a virtual arm cannot do
+without a core it still cannot: a test that fails while its threads demonstrably had none
+(:class:`Starvation`) says nothing about the code and is run again (tests/conftest.py).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 VARIABLE = "E2HIL_TEST_PATIENCE"
 """Environment variable that sets the factor instead of measuring it."""
@@ -70,6 +75,53 @@ def wait_until(
         assert time.monotonic() < end, what
         time.sleep(0.02)
     return time.monotonic()
+
+
+@contextlib.contextmanager
+def urgent() -> Iterator[None]:
+    """Let this thread, and all that it starts meanwhile, run before other work if that is allowed.
+
+    On a real robot nothing takes the cores of servos and control loop away.
+    """
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, before - 10)
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
+class Starvation:
+    """Notes how late a thread of this process wakes up, which others did at the same time.
+
+    Attributes:
+        longest: Longest delay so far [s].
+    """
+
+    TOO_LONG = 0.1
+    """A virtual arm misses answers and control periods then [s]."""
+    _PERIOD = 0.01  # [s]
+
+    def __enter__(self) -> Starvation:
+        """Begin to watch."""
+        self.longest = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="starvation", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """End to watch."""
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        begun = time.monotonic()
+        while not self._ended.wait(self._PERIOD):
+            now = time.monotonic()
+            self.longest = max(self.longest, now - begun - self._PERIOD)
+            begun = now
 
 
 measure()

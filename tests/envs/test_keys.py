@@ -231,9 +231,8 @@ def test_the_terminal_is_restored_on_every_way_out(body, sends, status):
 
 def test_the_keys_are_in_the_terminals_hands_until_then():
     pid, master = in_terminal(OPEN + "while True:\n for e in keys.poll(): print(e); sys.exit(0)\n")
-    time.sleep(0.1)
     printed = ""
-    while "ready" not in printed:
+    while "ready\r\n" not in printed:
         printed += os.read(master, 100).decode()
     assert not termios.tcgetattr(master)[3] & termios.ICANON
     os.write(master, b" ")

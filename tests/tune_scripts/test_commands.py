@@ -48,7 +48,7 @@ def test_a_text_names_no_machine(tmp_path) -> None:
 
 def test_each_start_of_a_comparison_is_a_row(tmp_path, monkeypatch) -> None:
     def run(trials, out, console, share, address, any_version, typed):
-        note_command(out, "tune_scripts.compare.command", typed)  # as it does: see test_sweep.py
+        note_command(out, "tune_scripts.compare", typed)  # as it does: see test_sweep.py
         return Ended(0, 0)
 
     monkeypatch.setattr(sweep, "run_sweep", run)

@@ -96,7 +96,7 @@ def test_the_hand_obeys(console: VirtualConsole, hand: VirtualHand) -> None:
     assert hand.holding
     console.carry_out("move 0.22 0.05 0.06")
     finish(hand)
-    assert np.linalg.norm(hand.tcp - [0.22, 0.05, 0.06]) < 0.002
+    wait_until(lambda: np.linalg.norm(hand.tcp - [0.22, 0.05, 0.06]) < 0.002)
     console.carry_out("gripper 0.7")
     finish(hand)
     assert hand.joints[-1] == pytest.approx(0.7, abs=0.01)
