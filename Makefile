@@ -2,6 +2,7 @@
 #
 #   make          the environment only
 #   make train    trains Touch Cube in simulation, evaluates it and writes the report
+#   make check    the fast loop: lint, types, and the tests that take neither long nor real time
 #   make test     all tests
 #   make bench    speed and learning figures, with the ratios they are held to
 #   make lint     formatting, lint and types
@@ -19,7 +20,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: setup train test bench lint clean
+.PHONY: setup train check test bench lint clean
 
 setup: $(STAMP)
 
@@ -45,6 +46,9 @@ train: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+check: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not realtime"
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.run

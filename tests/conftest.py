@@ -10,6 +10,9 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from _pytest.runner import runtestprotocol
+
+from tests import patience
 
 # GNU's readline, which pytest loads, puts a terminal's size into the environment of its children,
 # and pytest-xdist's workers are its children: there, the program would print 80 columns whatever
@@ -28,6 +31,10 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 
+ATTEMPTS = 3
+"""How often a real-time test is tried on a machine that is too busy for it."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Workers get the files with slow tests first, then those with many, and end together."""
     if hasattr(config, "workerinput"):  # pytest-xdist's mark of a worker
@@ -44,6 +51,29 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Runs a real-time test before other work, and again where it had no core when it failed."""
+    if not item.get_closest_marker("realtime"):
+        return None
+    patience.measure()
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for attempt in range(ATTEMPTS):
+        with patience.urgent(), patience.Starvation() as starvation:
+            reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        failed = [report for report in reports if report.failed]
+        starved = starvation.longest > patience.Starvation.TOO_LONG
+        if not (failed and starved) or attempt == ATTEMPTS - 1:
+            break
+    for report in failed:
+        late = f"a thread waited for a core for {starvation.longest:.2f} s in attempt {attempt + 1}"
+        report.sections.append(("how busy the machine was", late))
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from envs.closing import Closing
+from tests.patience import stretched
 from tests.relay import LOOPBACK, Relay
 from tests.station import Station
 
@@ -146,7 +147,7 @@ def renice(pid: int) -> None:
 
 def until(condition: Callable[[], bool], what: str, seconds: float = _PATIENCE) -> None:
     """Waits for something to come true."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + stretched(seconds)
     while not condition():
         if time.monotonic() > end:
             raise TimeoutError(f"not within {seconds:g} s: {what}")

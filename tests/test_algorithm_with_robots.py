@@ -32,6 +32,8 @@ from tests.learner_and_robot import (
     updates_of,
 )
 
+pytestmark = pytest.mark.realtime
+
 Build = Callable[[], E2HiL]
 
 

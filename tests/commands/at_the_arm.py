@@ -12,13 +12,11 @@ from typing import Any
 from rich.console import Console
 
 from e2hil_rllib.settings.run_settings import Settings
+from tests.patience import MARGIN, stretched
 from tests.station import Station
 
 QUICK = {"reset_speed": 1.5, "letting_go": {"ramp_time": 0.3}}
 """Options of a follower that hurries between episodes."""
-
-MARGIN = 0.06
-"""How late an answer may come, for the servos' process may have to wait for a core [s]."""
 
 _PATIENCE = 60.0  # [s]
 
@@ -39,7 +37,7 @@ class PersonAtTheArm(io.TextIOBase):
         reader, self._keyboard = os.pipe()
         monkeypatch.setattr("sys.stdin", os.fdopen(reader))
         # A command that waits for what never comes ends, and its test fails.
-        self._patience = threading.Timer(_PATIENCE, self.press("stop"))
+        self._patience = threading.Timer(stretched(_PATIENCE), self.press("stop"))
         self._patience.daemon = True
         self._patience.start()
 

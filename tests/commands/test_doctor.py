@@ -22,6 +22,8 @@ from envs.virtual.line_faults import FaultRates
 from envs.virtual.virtual_servo import VirtualServo
 from envs.virtual.virtual_so101 import VirtualArm, VirtualSO101
 
+pytestmark = pytest.mark.realtime
+
 SHORT = 0.1  # s
 BUSY = 5
 """How often a line is measured at most: other work may take the processor meanwhile."""

@@ -24,6 +24,8 @@ from envs.hardware.cameras.physical_cameras import CameraStatus
 from envs.virtual.mjpeg import Fault, MjpegServer
 from envs.virtual.virtual_so101 import VirtualSO101
 
+pytestmark = pytest.mark.realtime
+
 try:
     import_opencv()
     _without_opencv = ""

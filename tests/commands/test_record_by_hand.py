@@ -15,6 +15,8 @@ from envs.kinematics import HOME
 from tests.commands.at_the_arm import PersonAtTheArm, settings_of
 from tests.station import Station
 
+pytestmark = pytest.mark.realtime
+
 
 @pytest.fixture(autouse=True)
 def _leader_in_hand(station: Station) -> None:

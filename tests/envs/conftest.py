@@ -8,9 +8,7 @@ from envs.hardware.bus.servo_bus import FeetechBus
 from envs.virtual.plant import KinematicPlant
 from envs.virtual.virtual_chain import VirtualChain
 from envs.virtual.virtual_port import VirtualPort
-
-MARGIN = 0.05
-"""Time by which virtual servos may answer later than the wire time [s]."""
+from tests.patience import MARGIN
 
 
 @pytest.fixture

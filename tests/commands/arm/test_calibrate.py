@@ -21,6 +21,8 @@ from envs.virtual.plant import KinematicPlant
 from envs.virtual.virtual_chain import VirtualChain
 from envs.virtual.virtual_port import VirtualPort
 
+pytestmark = pytest.mark.realtime
+
 
 @pytest.fixture
 def plant() -> KinematicPlant:

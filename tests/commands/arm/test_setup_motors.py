@@ -21,6 +21,8 @@ from envs.virtual.virtual_chain import VirtualChain
 from envs.virtual.virtual_port import VirtualPort
 from envs.virtual.virtual_servo import VirtualServo
 
+pytestmark = pytest.mark.realtime
+
 CONNECT, WRONG = "Connect only the motor of", "Type yes"
 
 

@@ -14,6 +14,8 @@ from tests.commands.at_the_arm import PersonAtTheArm, settings_of
 from tests.goal_checks import check_goals
 from tests.station import Station
 
+pytestmark = pytest.mark.realtime
+
 KINEMATICS = Kinematics()
 
 

@@ -22,6 +22,9 @@ from e2hil_rllib.settings.run_settings import load_settings
 from envs.hardware.bus.servo_bus import FeetechBus
 from envs.operators.pedal import Pedal
 from envs.virtual.virtual_so101 import VirtualSO101
+from tests.patience import stretched
+
+pytestmark = pytest.mark.realtime
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -80,7 +83,7 @@ def test_both_arms_are_served_until_a_signal(
         with FeetechBus(str(link)) as bus:
             assert bus.ping(6) == 777
     process.send_signal(number)
-    rest, _ = process.communicate(timeout=10)
+    rest, _ = process.communicate(timeout=stretched(10))
     assert process.returncode == 0, rest
     assert "overruns" in rest and "Traceback" not in rest
     assert not folder.exists() and not any(port.parent.exists() for port in ports)
@@ -101,7 +104,7 @@ def test_somebodys_own_settings_are_left_alone(start: Start, tmp_path: Path) -> 
     own = tmp_path / "so101.yaml"
     own.write_text("task: mine\n")
     process = start(tmp_path, "--no-cameras")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=stretched(60))
     assert process.returncode == 2 and "somebody's own file" in output
     assert own.read_text() == "task: mine\n" and not (tmp_path / "follower").exists()
 
@@ -118,7 +121,7 @@ def test_a_person_is_announced_and_their_pedal_is_in_the_settings(
     assert env["pedal"] == str(folder / "pedal") and env["max_episode_steps"] == 100
     Pedal(env["pedal"]).close()
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=10)
+    rest, _ = process.communicate(timeout=stretched(10))
     assert "person: 0 episodes, 0 successes, 0 takeovers" in rest and not folder.exists()
 
 
@@ -180,9 +183,9 @@ def test_an_arm_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("envs.virtual.mujoco_plant.MujocoPlant.step", explode)
     start = time.monotonic()
     # Whoever does not notice would serve forever.
-    patience = threading.Timer(10, os.kill, (os.getpid(), signal.SIGINT))
+    patience = threading.Timer(stretched(10), os.kill, (os.getpid(), signal.SIGINT))
     patience.start()
     result = CliRunner().invoke(app, ["virtual", "--dir", str(tmp_path / "arms"), "--no-cameras"])
     patience.cancel()
     assert result.exit_code == 2 and "became unstable" in result.output
-    assert time.monotonic() - start < 10 and not (tmp_path / "arms").exists()
+    assert time.monotonic() - start < stretched(10) and not (tmp_path / "arms").exists()

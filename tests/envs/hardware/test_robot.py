@@ -13,12 +13,13 @@ from envs.interfaces import HardwareError
 from envs.operators.keys import KeyEvent
 from envs.virtual.mjpeg import Fault
 from tests.envs.test_pressed import Feed
+from tests.patience import MARGIN, stretched
 from tests.station import Station
+
+pytestmark = pytest.mark.realtime
 
 CAMERAS = ("front", "wrist")
 STALE_WITHIN = 1.0  # [s]
-MARGIN = 0.06
-"""Time by which an answer may be late: the servos' process may wait for a core [s]."""
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_spaces_and_infos_are_those_of_the_simulation(env) -> None:
         observation, reward, terminated, truncated, info = env.step(np.array([0.0, 1.0, 0.0, 0.0]))
         assert env.observation_space.contains(observation) and expected <= set(info)
         assert (reward, terminated, truncated, info["interrupted"]) == (0.0, False, False, "")
-        assert set(info["frame_times"]) == set(CAMERAS) and 0.0 <= info["skew"] < 0.3
+        assert set(info["frame_times"]) == set(CAMERAS) and 0.0 <= info["skew"] < stretched(0.3)
     assert env.unwrapped.tcp[1] > before[1] + 0.02
 
 
@@ -75,9 +76,9 @@ def test_the_loop_keeps_its_rate(env) -> None:
     for _ in range(4):  # a machine with other work may be too slow for some of it
         read = [env.step(np.zeros(4))[-1]["state_time"] for _ in range(12)]
         period = np.median(np.diff(read))
-        if period < 0.11:
+        if period < 0.1 + stretched(0.01):
             break
-    assert period == pytest.approx(0.1, abs=0.01)
+    assert period == pytest.approx(0.1, abs=stretched(0.01))
 
 
 def test_a_dead_camera_interrupts_the_step_with_its_name(env, station: Station) -> None:
@@ -88,11 +89,13 @@ def test_a_dead_camera_interrupts_the_step_with_its_name(env, station: Station) 
     while not interrupted:
         observation, _, _, truncated, info = env.step(np.zeros(4))
         interrupted = info["interrupted"]
-        assert time.monotonic() < spoiled + 10.0
+        assert time.monotonic() < spoiled + stretched(10.0)
     told = time.monotonic()
     station.ask("spoil", "wrist", None)
     assert truncated and "camera 'wrist'" in interrupted
-    assert told - spoiled < STALE_WITHIN + 0.2, "a period, and a frame that was on its way"
+    assert told - spoiled < STALE_WITHIN + stretched(0.2), (
+        "a period, and a frame that was on its way"
+    )
     assert env.observation_space.contains(observation)
     env.reset(seed=0)
     assert env.step(np.zeros(4))[-1]["interrupted"] == ""

@@ -12,6 +12,8 @@ from envs.hardware.robot_spaces import physical_spaces
 from tests.envs.test_pressed import Feed
 from tests.station import Station
 
+pytestmark = pytest.mark.realtime
+
 CONFIGS = Path(__file__).parents[3] / "configs"
 CROP = {"left": 100, "top": 40, "width": 400, "height": 400}
 OPTIONS = [

@@ -15,6 +15,9 @@ from envs.interfaces import HardwareError
 from envs.operators.keys import KeyEvent
 from envs.operators.pedal import Pedal, PedalError
 from envs.virtual.virtual_pedal import VirtualPedal
+from tests.patience import stretched
+
+pytestmark = pytest.mark.realtime
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def device():
 
 
 def wait_until(done: Callable[[], bool], seconds: float = 5.0) -> bool:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + stretched(seconds)
     while time.monotonic() < end:
         if done():
             return True

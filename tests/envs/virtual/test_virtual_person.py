@@ -11,6 +11,7 @@ from envs.operators.keys import KeyEvent
 from envs.tasks.touch_cube import TouchCube
 from envs.workspace import Workspace
 from tests.envs.virtual.person_bench import FOLDED, Robot, idle, straight, wrong
+from tests.patience import MARGIN
 from tests.station import Station
 
 TAKE_OVER, GIVE_BACK, SUCCESS = KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK, KeyEvent.SUCCESS
@@ -247,7 +248,7 @@ def test_a_real_program_gets_demonstrations_and_takeovers(tmp_path) -> None:
         options = station.env_options(pedal=True, cameras=None)
         options["follower"] |= {"reset_speed": 1.5, "letting_go": {"ramp_time": 0.3}}
         for arm in ("follower", "leader"):
-            options[arm]["margin"] = 0.1  # the servos share the machine with other tests
+            options[arm]["margin"] = 2 * MARGIN  # the servos share the machine with other tests
         station.ask("person", "demonstrate")
         env = make_physical(**options, operator={"mode": "demonstrate"})
         try:

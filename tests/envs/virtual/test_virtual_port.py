@@ -14,13 +14,16 @@ from envs.virtual.line_faults import FaultRates, FaultyLine
 from envs.virtual.plant import KinematicPlant
 from envs.virtual.virtual_chain import VirtualChain
 from envs.virtual.virtual_port import VirtualPort
+from tests.patience import stretched
+
+pytestmark = pytest.mark.realtime
 
 SIX = tuple(range(1, 7))
 
 
 def settle(bus: FeetechBus, servo_id: int, goal: int, seconds: float = 3.0) -> int:
     """Wait until a servo is near a goal, and return its position."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + stretched(seconds)
     while time.monotonic() < end:
         position = bus.read(servo_id, "Present_Position")
         if abs(position - goal) <= 2:

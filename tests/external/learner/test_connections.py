@@ -23,6 +23,9 @@ from tests.external.learner.test_listener import (
     listening,
     until,
 )
+from tests.patience import stretched
+
+pytestmark = pytest.mark.realtime
 
 SMALL = Limits(max_bytes=1000, max_values=20, max_depth=3, max_text=100)
 
@@ -43,7 +46,7 @@ def test_a_client_that_never_says_a_message_whole_has_to_go(
                 slow.send(bytes([byte]))
                 time.sleep(0.003)
         assert [client.receive() for client in (silent, half, slow)] == [None] * 3
-        assert time.monotonic() - begun < 3.0
+        assert time.monotonic() - begun < stretched(3.0)
         until(lambda: listener.clients == 1)
         assert caplog.text.count("no valid message in the time for it") == 3
         assert good.says(PASSWORD) == PASSWORD
@@ -101,7 +104,7 @@ def test_strangers_do_not_lock_the_robot_out(caplog: pytest.LogCaptureFixture) -
         begun = time.monotonic()
         robot = Client(listener)
         assert robot.says(PASSWORD) == PASSWORD
-        assert time.monotonic() - begun < 3.0
+        assert time.monotonic() - begun < stretched(3.0)
         assert listener.clients <= 5
         # The oldest ones had to go for it; a client never has.
         assert [client.receive() for client in silent[:4]] == [None] * 4
@@ -145,7 +148,7 @@ def test_a_crowd_that_comes_again_and_again_does_not_lock_the_robot_out() -> Non
             begun = time.monotonic()
             # A robot tries again and again as well.
             until(lambda: Client(listener, patience=20.0).says(PASSWORD) == PASSWORD)
-            assert time.monotonic() - begun < 10.0
+            assert time.monotonic() - begun < stretched(10.0)
         finally:
             stop.set()
             thread.join()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,9 @@ from e2hil_rllib.external.learner.listener import Listener, ListenError
 from e2hil_rllib.external.protocol.codec import Limits, MalformedMessage, decode, encode
 from e2hil_rllib.external.protocol.framing import FrameReader, frame
 from e2hil_rllib.external.protocol.secure import connect
+from tests.patience import stretched, wait_until
+
+pytestmark = pytest.mark.realtime
 
 LOOPBACK = "127.0.0.1"
 
@@ -50,7 +52,9 @@ def listener() -> Iterator[Listener]:
 
 class Client:
     def __init__(self, listener: Listener, patience: float = 5.0) -> None:
-        self.socket = socket.create_connection((LOOPBACK, listener.port), timeout=patience)
+        self.socket = socket.create_connection(
+            (LOOPBACK, listener.port), timeout=stretched(patience)
+        )
         self.reader = FrameReader()
 
     def send(self, data: bytes) -> None:
@@ -74,10 +78,7 @@ class Client:
 
 
 def until(condition) -> None:
-    end = time.monotonic() + 10.0
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait_until(condition, 10.0)
 
 
 def test_messages_are_answered_however_they_are_cut(listener: Listener) -> None:

@@ -31,6 +31,8 @@ from e2hil_rllib.external.robot.spool import Spool
 from tests.external.certificates import make_pair
 from tests.external.robot.test_delivery import LOOPBACK, until
 
+pytestmark = pytest.mark.realtime
+
 Box = gym.spaces.Box
 OBSERVED = gym.spaces.Dict(
     state=Box(-2, 2, (3,), np.float32), front=Box(0, 255, (16, 16, 3), np.uint8)

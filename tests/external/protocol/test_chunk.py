@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from e2hil_rllib.external.protocol.chunk import Chunk
 from e2hil_rllib.external.protocol.codec import Limits, MalformedMessage, decode, encode
+from tests.peak_memory import peak_memory
 
 MIB = 2**20
 
@@ -210,13 +210,12 @@ def test_packed_images_are_held_to_their_shape(changes: dict[str, Any], message:
 @pytest.mark.parametrize("sides", [(2**31, 2**31), (1000, 2000), (6, 4)])
 def test_a_bomb_takes_no_memory(sides: tuple[int, int]) -> None:
     bomb = packed_images(shape=[5, *sides, 3], zstd=[zstd(bytes(64 * MIB))] * 5)
-    tracemalloc.start()
-    try:
+
+    def refuse() -> None:
         with pytest.raises(MalformedMessage, match=r"at most 20000000 are taken|is damaged"):
             Chunk.from_bytes(bomb, Limits(max_bytes=20_000_000))
-        assert tracemalloc.get_traced_memory()[1] < MIB
-    finally:
-        tracemalloc.stop()
+
+    assert peak_memory(refuse) < MIB
 
 
 def test_the_limit_holds_for_all_observations_together() -> None:

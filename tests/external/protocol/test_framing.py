@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from e2hil_rllib.external.protocol.codec import MalformedMessage
 from e2hil_rllib.external.protocol.framing import HEADER_BYTES, MAX_BODY_BYTES, FrameReader, frame
+from tests.peak_memory import peak_memory
 
 BODIES = st.lists(st.binary(max_size=300), max_size=8)
 
@@ -114,26 +114,23 @@ def test_a_limit_beyond_a_header_is_refused(limit):
 
 
 def test_a_claimed_length_reserves_no_memory():
-    tracemalloc.start()
-    reader = FrameReader()
-    assert list(reader.feed(b"99999999" + bytes(1000))) == []
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 10_000
+    def claim():
+        assert list(FrameReader().feed(b"99999999" + bytes(1000))) == []
+
+    assert peak_memory(claim) < 10_000
 
 
 def test_a_long_stream_holds_one_frame_at_a_time():
-    reader = FrameReader(1000)
-    stream = frame(bytes(1000)) * 3000
-    tracemalloc.start()
-    count = 0
-    for start in range(0, len(stream), 700):
-        count += sum(1 for _ in reader.feed(stream[start : start + 700]))
-        assert reader.pending_bytes < HEADER_BYTES + 1000
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert count == 3000
-    assert peak < 20_000
+    stream = frame(bytes(1000)) * 1000
+
+    def read_all():
+        reader, count = FrameReader(1000), 0
+        for start in range(0, len(stream), 700):
+            count += sum(1 for _ in reader.feed(stream[start : start + 700]))
+            assert reader.pending_bytes < HEADER_BYTES + 1000
+        assert count == 1000
+
+    assert peak_memory(read_all) < 20_000
 
 
 def test_10_000_fuzzed_streams_are_read_or_refused_within_bounds():

@@ -10,6 +10,7 @@ import pytest
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from e2hil_rllib.external.rllink.exchange import Exchange, Stopped
+from tests.patience import stretched
 
 
 def chunk(steps: int) -> SingleAgentEpisode:
@@ -36,10 +37,10 @@ def test_chunks_are_taken_once_and_in_their_order():
 def test_taking_waits_for_something_to_come_but_not_longer_than_told():
     exchange = Exchange()
     begun = time.monotonic()
-    assert exchange.take(0.1) == [] and 0.09 < time.monotonic() - begun < 1.0
+    assert exchange.take(0.1) == [] and 0.09 < time.monotonic() - begun < stretched(1.0)
     thread = in_the_background(lambda: (time.sleep(0.1), exchange.put([chunk(1)])))
     begun = time.monotonic()
-    assert len(exchange.take(10.0)) == 1 and time.monotonic() - begun < 5.0
+    assert len(exchange.take(10.0)) == 1 and time.monotonic() - begun < stretched(5.0)
     thread.join()
 
 
@@ -51,7 +52,7 @@ def test_who_brings_more_than_there_is_room_for_waits():
     time.sleep(0.3)
     assert thread.is_alive()
     assert len(exchange.take(0.0)) == 2
-    thread.join(5.0)
+    thread.join(stretched(5.0))
     assert not thread.is_alive() and len(exchange.take(0.0)) == 1
 
 
@@ -64,7 +65,7 @@ def test_a_state_is_waited_for_until_it_is_newer():
     time.sleep(0.1)
     assert seen == []
     exchange.publish(b"second")
-    thread.join(5.0)
+    thread.join(stretched(5.0))
     assert seen == [b"second"] and exchange.version == 2
 
 
@@ -86,7 +87,7 @@ def test_stopping_ends_every_wait():
     time.sleep(0.1)
     exchange.stop()
     for thread in threads:
-        thread.join(5.0)
+        thread.join(stretched(5.0))
     assert ended == [Stopped, Stopped]
     with pytest.raises(Stopped, match="has been stopped"):
         exchange.put([chunk(1)])

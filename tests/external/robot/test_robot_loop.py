@@ -27,6 +27,9 @@ from e2hil_rllib.external.robot.robot_loop import RobotError, RobotLoop
 from e2hil_rllib.external.robot.spool import Spool
 from envs.operators.episode_keys import OperatorStopError
 from tests.external.robot.test_delivery import Learner, delivery_to, until
+from tests.patience import stretched
+
+pytestmark = pytest.mark.realtime
 
 Happens = Callable[[], None]
 
@@ -300,7 +303,7 @@ def test_a_short_silence_costs_no_step_any_time(robot: Robot, learner: Learner) 
     env.at[2] = crash
     env.at[10] = learner.start
     robot.loop(env).run(seed=0, most_episodes=2)
-    assert took[-1] - took[0] < 0.5, "no step waits for the network"
+    assert took[-1] - took[0] < stretched(0.5), "no step waits for the network"
     assert steps_of(received(robot, learner)) == list(range(1, 21))
 
 
@@ -477,4 +480,4 @@ def test_a_simulated_environment_steps_at_its_rate(robot: Robot, learner: Learne
     until(lambda: robot.delivery.news.silence < 5.0)
     robot.loop(env, period=0.03).run(seed=0, most_episodes=1)
     assert at[-1] - at[0] > 8 * 0.03, "one late step is made up for, many are not"
-    assert np.median(np.diff(at)) == pytest.approx(0.03, abs=0.015)
+    assert np.median(np.diff(at)) == pytest.approx(0.03, abs=stretched(0.015))

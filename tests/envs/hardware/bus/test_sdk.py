@@ -7,13 +7,17 @@ import scservo_sdk as sdk
 
 from envs.hardware.bus.registers import REGISTERS
 from envs.virtual.virtual_port import VirtualPort
+from tests.patience import MARGIN
+
+pytestmark = pytest.mark.realtime
 
 GOAL = REGISTERS["Goal_Position"].address
 PRESENT = REGISTERS["Present_Position"].address
 
 
 @pytest.fixture
-def wire(port: VirtualPort) -> Iterator[sdk.PortHandler]:
+def wire(port: VirtualPort, monkeypatch: pytest.MonkeyPatch) -> Iterator[sdk.PortHandler]:
+    monkeypatch.setattr(sdk.port_handler, "LATENCY_TIMER", 1000 * MARGIN)  # of the adapter [ms]
     wire = sdk.PortHandler(port.path)
     assert wire.openPort()
     yield wire

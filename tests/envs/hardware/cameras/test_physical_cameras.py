@@ -10,6 +10,9 @@ from envs.cropped_cameras import CroppedCameras
 from envs.frames import CameraError
 from envs.hardware.cameras.physical_cameras import CameraSettings, OpenCVCameras
 from envs.views import CameraView
+from tests.patience import stretched, wait_until
+
+pytestmark = pytest.mark.realtime
 
 SIZE = (32, 24)
 PERIOD = 0.01
@@ -53,14 +56,7 @@ def opened(**cameras):
         return camera
 
     settings = {name: camera.settings for name, camera in cameras.items()}
-    return OpenCVCameras(settings, start_timeout=2.0, open_capture=open_capture)
-
-
-def wait_until(condition, timeout=5.0):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
+    return OpenCVCameras(settings, start_timeout=stretched(2.0), open_capture=open_capture)
 
 
 def fails(cameras):
@@ -79,9 +75,9 @@ def test_read_returns_the_newest_frame_and_its_time_without_waiting():
         wait_until(lambda: front.number > 20)
         started = time.monotonic()
         frame = cameras.read()["front"]
-        assert time.monotonic() - started < 0.2
+        assert time.monotonic() - started < stretched(0.2)
         assert front.number - 5 <= frame[0, 0, 0] <= front.number
-        assert 0 <= started - cameras.timestamps["front"] < 0.2
+        assert 0 <= started - cameras.timestamps["front"] < stretched(0.2)
         assert cameras.read()["front"] is not frame
         frame[:] = 0
         assert cameras.read()["front"].any()
@@ -98,7 +94,7 @@ def test_skew_is_the_time_between_the_frames_that_were_read():
     with opened(front=front, wrist=wrist) as cameras:
         assert cameras.skew == 0.0
         cameras.read()
-        assert cameras.skew < 0.2
+        assert cameras.skew < stretched(0.2)
         wrist.silent = True
         time.sleep(0.15)
         cameras.read()
@@ -120,7 +116,7 @@ def test_a_stale_camera_is_an_error_with_its_name_within_a_second(fault, words):
         setattr(wrist, fault, True)
         started = time.monotonic()
         wait_until(lambda: fails(cameras))
-        assert 0.2 < time.monotonic() - started < 1.0
+        assert 0.2 < time.monotonic() - started < stretched(1.0)
         assert words in fails(cameras)
         setattr(wrist, fault, False)
         wait_until(lambda: not fails(cameras))
@@ -143,7 +139,7 @@ def test_an_unplugged_camera_is_an_error_at_once_and_is_reopened(caplog):
         wrist.plugged = False
         started = time.monotonic()
         wait_until(lambda: fails(cameras))
-        assert time.monotonic() - started < 0.25  # not only when its frame is stale
+        assert time.monotonic() - started < stretched(0.25)  # not only when its frame is stale
         assert fails(cameras) == "the cable is pulled"
         wait_until(lambda: "'wrist' cannot be opened" in fails(cameras))
         status = cameras.status()

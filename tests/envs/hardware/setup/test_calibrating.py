@@ -10,6 +10,8 @@ from envs.kinematics import JOINTS, Kinematics
 from envs.virtual.plant import KinematicPlant
 from envs.virtual.virtual_port import VirtualPort
 
+pytestmark = pytest.mark.realtime
+
 LOW, HIGH = Kinematics().joint_limits
 TRAVEL = dict(zip(JOINTS, (HIGH - LOW).tolist(), strict=True))
 IDS = {name: place + 1 for place, name in enumerate(JOINTS)}

@@ -32,6 +32,8 @@ from envs.virtual.virtual_chain import Answer, VirtualChain
 from envs.virtual.virtual_port import VirtualPort
 from envs.virtual.virtual_servo import VirtualServo
 
+pytestmark = pytest.mark.realtime
+
 RATES = {0: 1_000_000, 1: 500_000, 2: 250_000, 3: 128_000, 4: 115_200, 6: 38_400, 7: 19_200}
 FACTORY = FoundMotor(1, ARM_BAUDRATE)
 
