@@ -41,7 +41,7 @@ def evaluate_on_robot(
     Raises:
         CheckpointError: The checkpoint cannot be loaded.
         ArmSessionError: The arm cannot be used, or fails.
-        Refused: The policy is made for another environment.
+        RefusedError: The policy is made for another environment.
     """
     from e2hil_rllib.external.robot.policy import LocalPolicy
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from e2hil_rllib.external.protocol.codec import MalformedMessage
+from e2hil_rllib.external.protocol.codec import MalformedMessageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,19 +36,21 @@ class Weights:
         """Takes received weights; nothing in them is trusted.
 
         Raises:
-            MalformedMessage: It is something else, or holds a number that is not finite.
+            MalformedMessageError: It is something else, or holds a number that is not finite.
         """
         version, updates = message.get("version"), message.get("updates")
         age, tensors = message.get("age"), message.get("tensors")
         if type(version) is not int or type(updates) is not int:
-            raise MalformedMessage(f"weights of version {short(version)}, expected whole numbers")
+            raise MalformedMessageError(
+                f"weights of version {short(version)}, expected whole numbers"
+            )
         if type(age) is not float or not 0 <= age < float("inf"):
-            raise MalformedMessage(f"weights of age {short(age)}, expected seconds")
+            raise MalformedMessageError(f"weights of age {short(age)}, expected seconds")
         if not isinstance(tensors, dict) or not tensors:
-            raise MalformedMessage(f"weights are {short(tensors)}, expected arrays by name")
+            raise MalformedMessageError(f"weights are {short(tensors)}, expected arrays by name")
         for name, tensor in tensors.items():
             if not isinstance(name, str) or not isinstance(tensor, np.ndarray):
-                raise MalformedMessage(f"the weight {short(name)} is no array")
+                raise MalformedMessageError(f"the weight {short(name)} is no array")
             if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-                raise MalformedMessage(f"the weight {short(name)} is not finite")
+                raise MalformedMessageError(f"the weight {short(name)} is not finite")
         return cls(version, updates, age, tensors)

@@ -11,7 +11,7 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 _POLL = 0.2  # how often a wait looks whether it should end [s]
 
 
-class Stopped(RuntimeError):  # noqa: N818 - a state, not a mistake
+class StoppedError(RuntimeError):
     """The exchange is closed: nobody takes episodes or sends weights any more."""
 
 
@@ -42,7 +42,7 @@ class Exchange:
         """Leaves chunks; waits while there are too many already.
 
         Raises:
-            Stopped: The exchange was closed.
+            StoppedError: The exchange was closed.
         """
         with self._changed:
             while self._steps >= self._capacity and not self._stopped:
@@ -78,7 +78,7 @@ class Exchange:
         """Returns a state newer than a version; waits for one.
 
         Raises:
-            Stopped: The exchange was closed before there was one.
+            StoppedError: The exchange was closed before there was one.
         """
         with self._changed:
             while (self._state is None or self._version <= version) and not self._stopped:
@@ -95,4 +95,4 @@ class Exchange:
 
     def _refuse_if_stopped(self) -> None:
         if self._stopped:
-            raise Stopped("the server has been stopped")
+            raise StoppedError("the server has been stopped")

@@ -14,7 +14,7 @@ from typing import Any
 
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.external.protocol import PROTOCOL
-from e2hil_rllib.external.protocol.codec import Limits, MalformedMessage, decode, encode
+from e2hil_rllib.external.protocol.codec import Limits, MalformedMessageError, decode, encode
 from e2hil_rllib.external.protocol.framing import FrameReader, frame
 from e2hil_rllib.external.protocol.secure import connect
 from e2hil_rllib.external.protocol.weights import Weights
@@ -32,7 +32,7 @@ _ANSWERS = Limits(max_values=100_000, max_depth=10)
 _JOIN_PATIENCE = 15.0  # [s]
 
 
-class Refused(UserError):  # noqa: N818 - an answer, not a mistake
+class RefusedError(UserError):
     """The learner does not take this robot, or its policy does not fit; the message says why."""
 
 
@@ -83,7 +83,7 @@ class Delivery:
         spool: What to deliver.
         destination: Where to.
         check: Looks at what the server says of its policy in its welcome (`spaces`, `trunk`), and
-            raises `Refused` if that does not fit.
+            raises `RefusedError` if that does not fit.
         window: Chunks that may be on their way.
         patience: Without an answer for so long a connection counts as lost [s].
     """
@@ -168,9 +168,9 @@ class Delivery:
                 with connect(where.host, where.port, where.tls, self._patience) as connection:
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     self._converse(connection)
-            except Refused as error:
+            except RefusedError as error:
                 self._lose(str(error), refused=True)
-            except (OSError, MalformedMessage, UserError) as error:
+            except (OSError, MalformedMessageError, UserError) as error:
                 self._lose(str(error))
             except Exception as error:  # whatever it is, the robot has to know
                 self._lose(f"a defect of the delivery: {error!r}")
@@ -206,9 +206,11 @@ class Delivery:
         while time.monotonic() < end:
             for answer in answers.come(_IDLE):
                 if answer.get("type") == "REFUSED":
-                    raise Refused(f"The learner refuses: {str(answer.get('reason'))[:500]}.")
+                    raise RefusedError(f"The learner refuses: {str(answer.get('reason'))[:500]}.")
                 if answer.get("type") != "WELCOME":
-                    raise MalformedMessage(f"the server answers {short(answer)}, not a WELCOME")
+                    raise MalformedMessageError(
+                        f"the server answers {short(answer)}, not a WELCOME"
+                    )
                 self._check(answer)
                 with self._lock:
                     self._connected, self._trouble, self._refused = True, "", False
@@ -237,7 +239,7 @@ class Delivery:
                 self._told = talk.report
             self.news.hear(answer["status"])
         else:
-            raise MalformedMessage(f"the server answers {short(answer)}")
+            raise MalformedMessageError(f"the server answers {short(answer)}")
 
     def _send(self, connection: socket.socket, talk: _Talk) -> bool:
         """Sends the next chunk if there is room for one; says whether there may be another."""
@@ -304,7 +306,7 @@ class _Answers:
         """Gives the messages that come within so long [s].
 
         Raises:
-            MalformedMessage: It says what makes no sense.
+            MalformedMessageError: It says what makes no sense.
             OSError: The connection is lost.
         """
         self._connection.settimeout(max(patience, 0.001))
@@ -317,5 +319,5 @@ class _Answers:
         for body in self._reader.feed(piece):
             answer = decode(body, _ANSWERS)
             if not isinstance(answer, dict):
-                raise MalformedMessage(f"the server says {short(answer)}, expected a map")
+                raise MalformedMessageError(f"the server says {short(answer)}, expected a map")
             yield answer

@@ -12,10 +12,10 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 
 from e2hil_rllib.data.action_scale import ActionScale
-from e2hil_rllib.external.protocol.codec import MalformedMessage
+from e2hil_rllib.external.protocol.codec import MalformedMessageError
 from e2hil_rllib.external.protocol.spaces import differences
 from e2hil_rllib.external.protocol.weights import Weights
-from e2hil_rllib.external.robot.delivery import Refused
+from e2hil_rllib.external.robot.delivery import RefusedError
 from e2hil_rllib.learning.torch_setup import set_up_torch
 from e2hil_rllib.networks.frozen_trunk import features_for
 from e2hil_rllib.networks.observation_encoder import FLAT_KEY, camera_names
@@ -62,8 +62,8 @@ class LocalPolicy:
         """Compares what a learner says of its policy with the environment here.
 
         Raises:
-            Refused: They do not fit together; the message names each difference.
-            MalformedMessage: The learner describes no policy.
+            RefusedError: They do not fit together; the message names each difference.
+            MalformedMessageError: The learner describes no policy.
         """
         told = welcome.get("spaces")
         found: list[str] = []
@@ -72,14 +72,16 @@ class LocalPolicy:
             found += differences(space, described, name)
         trunk = welcome.get("trunk")
         if not isinstance(trunk, str):
-            raise MalformedMessage(f"the frozen trunk is {short(trunk)}, expected a fingerprint")
+            raise MalformedMessageError(
+                f"the frozen trunk is {short(trunk)}, expected a fingerprint"
+            )
         if trunk != self._trunk:
             found.append(
                 f"vision: the frozen trunk's weights are {self._trunk or 'none'} here and "
                 f"{trunk or 'none'} at the learner"
             )
         if found:
-            raise Refused(
+            raise RefusedError(
                 "The learner's policy is made for another environment: "
                 + "; ".join(found)
                 + ". Give learner and robot the same settings file."
@@ -89,12 +91,12 @@ class LocalPolicy:
         """Acts with these weights from now on.
 
         Raises:
-            Refused: They are those of another network.
+            RefusedError: They are those of another network.
         """
         try:
             self._module.set_state(weights.tensors)
         except (ValueError, RuntimeError, KeyError) as error:
-            raise Refused(f"The learner's policy does not fit: {error}") from error
+            raise RefusedError(f"The learner's policy does not fit: {error}") from error
         self.version, self.updates = weights.version, weights.updates
 
     def act(self, observation: Any, explore: bool = True) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from e2hil_rllib.data.outcomes import WINDOW, EpisodeOutcome
 from e2hil_rllib.errors import UserError
-from e2hil_rllib.external.robot.delivery import Delivery, Refused
+from e2hil_rllib.external.robot.delivery import Delivery, RefusedError
 from e2hil_rllib.external.robot.policy import LocalPolicy
 from e2hil_rllib.external.robot.recorder import Recorder, Step
 
@@ -98,7 +98,7 @@ class RobotLoop:
             most_episodes: Return after so many; None goes on until the learner is done.
 
         Raises:
-            Refused: Learner and robot do not fit together.
+            RefusedError: Learner and robot do not fit together.
             RobotError: What the environment returns cannot be recorded.
             OperatorStopError: From an environment whose person wants to stop.
         """
@@ -219,7 +219,7 @@ class RobotLoop:
                 )
             status = self._delivery.status
             if status.refused:
-                raise Refused(status.trouble)
+                raise RefusedError(status.trouble)
             if not hindrance:
                 break
             if hindrance != told:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
-from e2hil_rllib.external.rllink.exchange import Exchange, Stopped
+from e2hil_rllib.external.rllink.exchange import Exchange, StoppedError
 from tests.patience import stretched
 
 
@@ -77,7 +77,7 @@ def test_stopping_ends_every_wait():
     def waits(action) -> None:
         try:
             action()
-        except Stopped as error:
+        except StoppedError as error:
             ended.append(type(error))
 
     threads = [
@@ -88,6 +88,6 @@ def test_stopping_ends_every_wait():
     exchange.stop()
     for thread in threads:
         thread.join(stretched(5.0))
-    assert ended == [Stopped, Stopped]
-    with pytest.raises(Stopped, match="has been stopped"):
+    assert ended == [StoppedError, StoppedError]
+    with pytest.raises(StoppedError, match="has been stopped"):
         exchange.put([chunk(1)])

@@ -22,8 +22,8 @@ from e2hil_rllib.external.learner.listener import Listener
 from e2hil_rllib.external.learner.robot_session import RobotSession
 from e2hil_rllib.external.learner.roster import Roster
 from e2hil_rllib.external.protocol import PROTOCOL
-from e2hil_rllib.external.protocol.codec import MalformedMessage, decode
-from e2hil_rllib.external.robot.delivery import Delivery, Destination, Refused
+from e2hil_rllib.external.protocol.codec import MalformedMessageError, decode
+from e2hil_rllib.external.robot.delivery import Delivery, Destination, RefusedError
 from e2hil_rllib.external.robot.spool import Spool
 from tests.patience import stretched, wait_until
 
@@ -301,7 +301,7 @@ REPORT = {"type": "REPORT", "paused": False, "stopped": False, "waiting": 0, "ve
 def test_what_no_robot_says_is_refused(messages: list, fault: str, tmp_path: Path) -> None:
     with Inbox(tmp_path / "inbox") as inbox:
         session = session_with(inbox)
-        with pytest.raises(MalformedMessage, match=fault):
+        with pytest.raises(MalformedMessageError, match=fault):
             for message in messages:
                 list(session.answer(message))
         assert all(list(inbox.chunks(stream)) == [] for stream in inbox.streams())
@@ -368,7 +368,7 @@ def test_a_policy_that_does_not_fit_is_refused_with_the_reason(
     spool: Spool, learner: Learner
 ) -> None:
     def check(welcome: dict) -> None:
-        raise Refused(f"the trunk is {welcome['trunk']}")
+        raise RefusedError(f"the trunk is {welcome['trunk']}")
 
     delivery = delivery_to(spool, learner.port, check=check)
     spool.append(lambda _: chunk(0))

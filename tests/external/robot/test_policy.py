@@ -15,10 +15,10 @@ from ray.rllib.core.columns import Columns
 
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.action_scale import ActionScale
-from e2hil_rllib.external.protocol.codec import MalformedMessage, decode, encode
+from e2hil_rllib.external.protocol.codec import MalformedMessageError, decode, encode
 from e2hil_rllib.external.protocol.spaces import describe
 from e2hil_rllib.external.protocol.weights import Weights
-from e2hil_rllib.external.robot.delivery import Refused
+from e2hil_rllib.external.robot.delivery import RefusedError
 from e2hil_rllib.external.robot.policy import LocalPolicy
 from tests.external.decoded import maps_like
 from tests.external.protocol.test_codec import DTYPES
@@ -137,7 +137,7 @@ def test_the_weights_of_another_network_are_refused_and_leave_the_policy_as_it_w
     policy = made()
     (observation,) = observations(NAMED, 1)
     before = policy.act(observation, False)
-    with pytest.raises(Refused, match=f"The learner's policy does not fit: .*{fault}"):
+    with pytest.raises(RefusedError, match=f"The learner's policy does not fit: .*{fault}"):
         policy.load(sent(module))
     assert policy.version == 0
     np.testing.assert_array_equal(policy.act(observation, False), before)
@@ -159,7 +159,7 @@ def test_a_policy_of_the_same_spaces_is_taken() -> None:
 
 def test_every_difference_is_named_with_what_to_do() -> None:
     told = welcome(Dict(state=FLAT), Box(-1, 1, (2,), np.float32)) | {"trunk": "f00d"}
-    with pytest.raises(Refused) as error:
+    with pytest.raises(RefusedError) as error:
         made().check(told)
     assert str(error.value).split(": ", 1) == [
         "The learner's policy is made for another environment",
@@ -174,9 +174,9 @@ def test_every_difference_is_named_with_what_to_do() -> None:
 def test_a_frozen_trunk_must_have_the_same_weights() -> None:
     config = configured().vision(encoder="frozen", trunk_weights="seed:1")
     policy = LocalPolicy(config, SEEING, ACTIONS, 0)
-    with pytest.raises(Refused, match=r"weights are \w{8,} here and none at the learner"):
+    with pytest.raises(RefusedError, match=r"weights are \w{8,} here and none at the learner"):
         policy.check(welcome(SEEING))
-    with pytest.raises(Refused, match=r"weights are \w{8,} here and f00d at the learner"):
+    with pytest.raises(RefusedError, match=r"weights are \w{8,} here and f00d at the learner"):
         policy.check(welcome(SEEING) | {"trunk": "f00d"})
 
 
@@ -184,7 +184,9 @@ def test_a_learner_with_another_trunk_or_stage_is_named() -> None:
     config = configured().vision(encoder="frozen", trunk="efficientnet_lite0", stride=8)
     policy = LocalPolicy(config, SEEING, ACTIONS, 0)
     told = {"trunk": "efficientnet_lite0-stride16-f00d"}
-    with pytest.raises(Refused, match=r"lite0-stride8-\w+ here and eff\w+-stride16-f00d at the l"):
+    with pytest.raises(
+        RefusedError, match=r"lite0-stride8-\w+ here and eff\w+-stride16-f00d at the l"
+    ):
         policy.check(welcome(SEEING) | told)
 
 
@@ -198,7 +200,7 @@ def test_a_learner_with_another_trunk_or_stage_is_named() -> None:
     ],
 )
 def test_a_learner_that_describes_no_policy_is_malformed(told: dict[str, Any], fault: str) -> None:
-    with pytest.raises(MalformedMessage, match=fault):
+    with pytest.raises(MalformedMessageError, match=fault):
         made().check(told)
 
 
@@ -215,7 +217,7 @@ def test_whatever_a_learner_says_of_itself_fits_is_refused_or_malformed(
 ) -> None:
     try:
         ANY_POLICY.check(told)
-    except (Refused, MalformedMessage):
+    except (RefusedError, MalformedMessageError):
         return
     assert told["spaces"].keys() >= {"observations", "actions"} and told["trunk"] == ""
 
@@ -234,7 +236,7 @@ def test_whatever_comes_as_weights_is_refused_or_acts(tensors: dict[str, Any]) -
     message = Weights(1, 1, 0.0, tensors).to_message()
     try:
         ANY_POLICY.load(Weights.from_message(message))
-    except (Refused, MalformedMessage):
+    except (RefusedError, MalformedMessageError):
         return
     for observation in observations(NAMED, 3):
         assert ACTIONS.contains(ANY_POLICY.act(observation, False))

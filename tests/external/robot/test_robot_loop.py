@@ -21,7 +21,7 @@ from e2hil_rllib.external.learner.bulletin import Bulletin
 from e2hil_rllib.external.protocol.chunk import Chunk
 from e2hil_rllib.external.protocol.weights import Weights
 from e2hil_rllib.external.robot import recorder as recorder_module
-from e2hil_rllib.external.robot.delivery import Delivery, Refused
+from e2hil_rllib.external.robot.delivery import Delivery, RefusedError
 from e2hil_rllib.external.robot.recorder import Recorder
 from e2hil_rllib.external.robot.robot_loop import RobotError, RobotLoop
 from e2hil_rllib.external.robot.spool import Spool
@@ -461,12 +461,12 @@ def test_a_learner_that_does_not_fit_ends_it_with_the_reason(
     tmp_path: Path, learner: Learner
 ) -> None:
     def check(welcome: dict[str, Any]) -> None:
-        raise Refused(f"trunk {welcome['trunk']} is another one")
+        raise RefusedError(f"trunk {welcome['trunk']} is another one")
 
     with Spool(tmp_path / "spool", 1 << 20) as spool:
         robot = Robot(spool, delivery_to(spool, learner.port, check=check))
         env = Arm()
-        with pytest.raises(Refused, match="trunk of this learner is another one"):
+        with pytest.raises(RefusedError, match="trunk of this learner is another one"):
             robot.loop(env).run(seed=0)
         assert env.does == []
         robot.recorder.close()
