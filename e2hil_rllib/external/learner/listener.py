@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.external.learner.connections import Connections
 from e2hil_rllib.external.learner.strangers import Strangers, receive_body, set_up, shake_hands
-from e2hil_rllib.external.protocol.codec import Limits, MalformedMessageError, decode
+from e2hil_rllib.external.protocol.codec import Limits, MessageError, decode
 from e2hil_rllib.external.protocol.framing import FrameReader, frame
 from e2hil_rllib.external.protocol.secure import tls_fault
 
@@ -38,7 +38,7 @@ class Session(Protocol):
         """Takes a message in, and gives the bodies to answer with.
 
         Raises:
-            MalformedMessageError: The message makes no sense; the connection is closed.
+            MessageError: The message makes no sense; the connection is closed.
         """
         ...
 
@@ -191,7 +191,7 @@ class Listener:
                     session.end()
         except ssl.SSLError as error:
             reason = tls_fault(error)
-        except (MalformedMessageError, OSError) as error:
+        except (MessageError, OSError) as error:
             reason = str(error)
         except Exception:
             reason = "the server has been stopped"
@@ -243,7 +243,7 @@ class Listener:
 def _message(body: bytes, limits: Limits) -> dict[str, Any]:
     message = decode(body, limits)
     if not isinstance(message, dict):
-        raise MalformedMessageError(f"a message is a map, got a {type(message).__name__}")
+        raise MessageError(f"a message is a map, got a {type(message).__name__}")
     return message
 
 

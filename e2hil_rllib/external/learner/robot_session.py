@@ -11,7 +11,7 @@ from e2hil_rllib.external.learner.inbox import Inbox
 from e2hil_rllib.external.learner.roster import Roster
 from e2hil_rllib.external.protocol import PROTOCOL
 from e2hil_rllib.external.protocol.chunk import STREAM
-from e2hil_rllib.external.protocol.codec import MalformedMessageError, encode
+from e2hil_rllib.external.protocol.codec import MessageError, encode
 from e2hil_rllib.external.protocol.secure import tokens_agree
 
 _REPORT: dict[str, type] = {"paused": bool, "stopped": bool, "waiting": int, "version": int}
@@ -58,12 +58,12 @@ class RobotSession:
         """Takes a message in, and gives the bodies to answer with.
 
         Raises:
-            MalformedMessageError: The message is none of a robot's, or the robot was refused.
+            MessageError: The message is none of a robot's, or the robot was refused.
             WriteError: The disk is full: nothing is acknowledged, and the robot keeps the chunk.
         """
         kind = message.get("type")
         if not isinstance(kind, str):
-            raise MalformedMessageError(f"a message of type {short(kind)}, expected a text")
+            raise MessageError(f"a message of type {short(kind)}, expected a text")
         if kind == "HELLO" and self._stream is None:
             yield from self._welcome(message)
         elif kind == "CHUNK" and self._stream is not None:
@@ -71,7 +71,7 @@ class RobotSession:
         elif kind == "REPORT" and self._stream is not None:
             yield from self._inform(self._stream, message)
         else:
-            raise MalformedMessageError(f"{short(kind)} is not what a robot says now")
+            raise MessageError(f"{short(kind)} is not what a robot says now")
 
     def end(self) -> None:
         """The robot is gone; what it has delivered stays."""
@@ -82,7 +82,7 @@ class RobotSession:
         fault = self._fault_of(hello)
         if fault:
             yield encode({"type": "REFUSED", "reason": fault})
-            raise MalformedMessageError(f"refused: {fault}")
+            raise MessageError(f"refused: {fault}")
         self._inbox.begin(hello["stream"], hello["first"])
         self._stream = hello["stream"]
         self._connection = self._roster.enter(hello["stream"])
@@ -91,19 +91,17 @@ class RobotSession:
     def _receive(self, stream: str, message: dict[str, Any]) -> bytes:
         sequence, data = message.get("sequence"), message.get("data")
         if type(sequence) is not int or not isinstance(data, bytes):
-            raise MalformedMessageError(
-                "a chunk needs a whole number as sequence, and bytes as data"
-            )
+            raise MessageError("a chunk needs a whole number as sequence, and bytes as data")
         try:
             self._inbox.receive(stream, sequence, data)
         except ValueError as error:
-            raise MalformedMessageError(str(error)) from error
+            raise MessageError(str(error)) from error
         return encode({"type": "ACK", "sequence": sequence})
 
     def _inform(self, stream: str, message: dict[str, Any]) -> Iterator[bytes]:
         for name, expected in _REPORT.items():
             if type(message.get(name)) is not expected:
-                raise MalformedMessageError(f"a report's {name} is {short(message.get(name))}")
+                raise MessageError(f"a report's {name} is {short(message.get(name))}")
         self._roster.report(stream, **{name: message[name] for name in _REPORT})
         weights = self._bulletin.weights_unless(message["version"])
         if weights is not None:

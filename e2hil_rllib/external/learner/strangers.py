@@ -7,7 +7,7 @@ import ssl
 import time
 from dataclasses import dataclass, field
 
-from e2hil_rllib.external.protocol.codec import Limits, MalformedMessageError
+from e2hil_rllib.external.protocol.codec import Limits, MessageError
 from e2hil_rllib.external.protocol.framing import HEADER_BYTES, FrameReader
 from e2hil_rllib.external.protocol.secure import PLAIN_TO_TLS
 
@@ -62,7 +62,7 @@ def shake_hands(connection: ssl.SSLSocket, end: float) -> None:
         end: When the time for it is over, by `time.monotonic`.
 
     Raises:
-        MalformedMessageError: The client speaks no TLS, or not in time.
+        MessageError: The client speaks no TLS, or not in time.
         OSError: The connection is lost, or client and server do not agree.
     """
     try:
@@ -72,11 +72,11 @@ def shake_hands(connection: ssl.SSLSocket, end: float) -> None:
         if first and first != _TLS_HANDSHAKE:
             socket.socket.recv(connection, _PIECE)  # what is left unread would undo the answer
             socket.socket.sendall(connection, PLAIN_TO_TLS)
-            raise MalformedMessageError("it does not speak TLS, which this server wants")
+            raise MessageError("it does not speak TLS, which this server wants")
         connection.settimeout(_left(end))
         connection.do_handshake()
     except TimeoutError as error:
-        raise MalformedMessageError("no TLS handshake in the time for it") from error
+        raise MessageError("no TLS handshake in the time for it") from error
     except ssl.SSLEOFError as error:
         raise ConnectionError("it has hung up in the TLS handshake") from error
 
@@ -93,7 +93,7 @@ def receive_body(connection: socket.socket, limits: Limits, end: float) -> bytes
         The body; None if the client hangs up.
 
     Raises:
-        MalformedMessageError: It is no message, too long, or not whole in time.
+        MessageError: It is no message, too long, or not whole in time.
         OSError: The connection is lost.
     """
     reader, header = FrameReader(limits.max_bytes), b""
@@ -104,11 +104,11 @@ def receive_body(connection: socket.socket, limits: Limits, end: float) -> bytes
             connection.settimeout(_left(end))
             piece = connection.recv(min(missing, _PIECE))
         except TimeoutError as error:
-            raise MalformedMessageError("no valid message in the time for it") from error
+            raise MessageError("no valid message in the time for it") from error
         if not piece:
             return None
         if not header and piece.startswith(_TLS_HANDSHAKE):
-            raise MalformedMessageError("it speaks TLS, and this server has no certificate")
+            raise MessageError("it speaks TLS, and this server has no certificate")
         for body in reader.feed(piece):
             return body
         header = (header + piece)[:HEADER_BYTES]

@@ -12,7 +12,7 @@ import numpy as np
 
 from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.disk.parquet_columns import is_image
-from e2hil_rllib.external.protocol.codec import Limits, MalformedMessageError, decode, encode
+from e2hil_rllib.external.protocol.codec import Limits, MessageError, decode, encode
 from e2hil_rllib.external.protocol.pixels import compress_images, decompress_images
 
 #: What the id of a robot's recording looks like; it is also the name of a folder.
@@ -101,25 +101,25 @@ class Chunk(EpisodeSteps):
             limits: What to refuse. `max_bytes` also bounds the images as they are when unpacked.
 
         Raises:
-            MalformedMessageError: The bytes are anything else. No other exception leaves this function.
+            MessageError: The bytes are anything else. No other exception leaves this function.
         """
         message = decode(data, limits)
         if not isinstance(message, dict) or message.keys() != _WIRE_TYPES.keys():
-            raise MalformedMessageError(f"a chunk has other fields: {short(message)}")
+            raise MessageError(f"a chunk has other fields: {short(message)}")
         for name, expected in _WIRE_TYPES.items():
             # `type` and not `isinstance`, for which True is an int.
             if type(message[name]) is not expected:
-                raise MalformedMessageError(
+                raise MessageError(
                     f"{name} is {short(message[name])}, expected {expected.__name__}"
                 )
         if message.pop("version") != _VERSION:
-            raise MalformedMessageError(f"a chunk of another version, expected {_VERSION}")
+            raise MessageError(f"a chunk of another version, expected {_VERSION}")
         try:
             observations = _unpacked(message.pop("observations"), limits.max_bytes)
             chunk = cls(observations=observations, **message)
             chunk.check()
         except ValueError as error:
-            raise MalformedMessageError(f"a chunk that cannot be used: {error}") from error
+            raise MessageError(f"a chunk that cannot be used: {error}") from error
         return chunk
 
     def _message(self, compress: bool) -> dict[str, Any]:

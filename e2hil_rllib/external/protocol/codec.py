@@ -43,7 +43,7 @@ _MAX_BYTES = 99_999_999  # what RLlink's length header of eight digits can say
 _MOST_DEPTH = 100  # the decoder calls itself, and Python's stack is finite
 
 
-class MalformedMessageError(ValueError):
+class MessageError(ValueError):
     """Received bytes that are not a message as it should be; the text says what is wrong."""
 
 
@@ -103,19 +103,15 @@ def decode(body: bytes, limits: Limits = Limits()) -> Any:
         arrays in native byte order that own their memory.
 
     Raises:
-        MalformedMessageError: The bytes are anything else. No other exception leaves this function.
+        MessageError: The bytes are anything else. No other exception leaves this function.
     """
     if len(body) > limits.max_bytes:
-        raise MalformedMessageError(
-            f"a body of {len(body)} bytes, at most {limits.max_bytes} are taken"
-        )
+        raise MessageError(f"a body of {len(body)} bytes, at most {limits.max_bytes} are taken")
     decoder = _Decoder(body, limits)
     decoder.promise(1)
     message = decoder.value(0)
     if decoder.position != len(body):
-        raise MalformedMessageError(
-            f"{len(body) - decoder.position} bytes follow the end of the message"
-        )
+        raise MessageError(f"{len(body) - decoder.position} bytes follow the end of the message")
     return message
 
 
@@ -185,21 +181,19 @@ class _Decoder:
         """Takes note that a container announces values.
 
         Raises:
-            MalformedMessageError: They are too many, or there are not as many bytes.
+            MessageError: They are too many, or there are not as many bytes.
         """
         self.promised += values
         self.missing += values
         if self.promised > self.limits.max_values:
-            raise MalformedMessageError(f"more than {self.limits.max_values} values")
+            raise MessageError(f"more than {self.limits.max_values} values")
         self._skip(0)
 
     def value(self, depth: int) -> Any:
         """Reads the next value, which stands in `depth` containers."""
         what, width, argument = _HEADERS[self.body[self.position]]
         if what == _REFUSED:
-            raise MalformedMessageError(
-                f"0x{self.body[self.position]:02x} starts no value taken here"
-            )
+            raise MessageError(f"0x{self.body[self.position]:02x} starts no value taken here")
         self.missing -= 1
         start = self._skip(1 + width) + 1
         if what == _CONSTANT:
@@ -213,7 +207,7 @@ class _Decoder:
         if what == _TEXT:
             return self._text(length)
         if depth == self.limits.max_depth:
-            raise MalformedMessageError(f"more than {depth} containers within each other")
+            raise MessageError(f"more than {depth} containers within each other")
         self.promise(length if what == _LIST else 2 * length)
         if what == _LIST:
             return [self.value(depth + 1) for _ in range(length)]
@@ -225,44 +219,40 @@ class _Decoder:
         self.position += count
         lacking = self.position + self.missing - len(self.body)
         if lacking > 0:
-            raise MalformedMessageError(f"the body ends at least {lacking} bytes too early")
+            raise MessageError(f"the body ends at least {lacking} bytes too early")
         return start
 
     def _text(self, length: int) -> str:
         if length > self.limits.max_text:
-            raise MalformedMessageError(
+            raise MessageError(
                 f"a string of {length} bytes, at most {self.limits.max_text} are taken"
             )
         start = self._skip(length)
         try:
             return self.body[start : self.position].decode()
         except UnicodeDecodeError as error:
-            raise MalformedMessageError(f"a string that is not UTF-8: {error.reason}") from error
+            raise MessageError(f"a string that is not UTF-8: {error.reason}") from error
 
     def _key(self, depth: int) -> str | bytes:
         key = self.value(depth)
         if not isinstance(key, (str, bytes)):
-            raise MalformedMessageError(
-                f"a key of type {type(key).__name__}, expected str or bytes"
-            )
+            raise MessageError(f"a key of type {type(key).__name__}, expected str or bytes")
         return key
 
 
 def _from_map(entries: dict[str | bytes, Any]) -> Any:
     """The array or scalar that a map stands for, or the map itself."""
     if b"complex" in entries:
-        raise MalformedMessageError("a complex number")
+        raise MessageError("a complex number")
     if b"nd" not in entries:
         return entries
     is_array = entries[b"nd"]
     if not isinstance(is_array, bool):
-        raise MalformedMessageError(f"nd is {short(is_array)}, expected a bool")
+        raise MessageError(f"nd is {short(is_array)}, expected a bool")
     if entries.keys() != (_ARRAY_KEYS if is_array else _SCALAR_KEYS):
-        raise MalformedMessageError(f"an array or scalar with the keys {short(list(entries))}")
+        raise MessageError(f"an array or scalar with the keys {short(list(entries))}")
     if is_array and entries[b"kind"] != b"":
-        raise MalformedMessageError(
-            f"an array of kind {short(entries[b'kind'])}, expected plain numbers"
-        )
+        raise MessageError(f"an array of kind {short(entries[b'kind'])}, expected plain numbers")
     return _array(
         entries[b"type"], entries[b"shape"] if is_array else [], entries[b"data"], is_array
     )
@@ -272,26 +262,22 @@ def _array(dtype_name: Any, shape: Any, data: Any, is_array: bool) -> np.ndarray
     """An array or scalar in native byte order, from fields of which nothing is known yet."""
     dtype = _DTYPES.get(dtype_name) if isinstance(dtype_name, str) else None
     if dtype is None:
-        raise MalformedMessageError(
-            f"the dtype {short(dtype_name)}, expected one of {_DTYPE_NAMES}"
-        )
+        raise MessageError(f"the dtype {short(dtype_name)}, expected one of {_DTYPE_NAMES}")
     if not isinstance(data, bytes):
-        raise MalformedMessageError(f"array data of type {type(data).__name__}, expected bytes")
+        raise MessageError(f"array data of type {type(data).__name__}, expected bytes")
     # `type` and not `isinstance`, for which True is an int.
     if not isinstance(shape, list) or any(type(size) is not int or size < 0 for size in shape):
-        raise MalformedMessageError(f"the shape {short(shape)}, expected sizes from 0")
+        raise MessageError(f"the shape {short(shape)}, expected sizes from 0")
     if len(shape) > _MAX_DIMENSIONS:
-        raise MalformedMessageError(f"{len(shape)} dimensions, at most {_MAX_DIMENSIONS} are taken")
+        raise MessageError(f"{len(shape)} dimensions, at most {_MAX_DIMENSIONS} are taken")
     if math.prod(shape) * dtype.itemsize != len(data):
-        raise MalformedMessageError(f"{dtype.name} of shape {short(shape)} in {len(data)} bytes")
+        raise MessageError(f"{dtype.name} of shape {short(shape)} in {len(data)} bytes")
     # An empty array has no data that would bound its other dimensions.
     if math.prod(size for size in shape if size) * dtype.itemsize > _MAX_BYTES:
-        raise MalformedMessageError(
-            f"an empty array of shape {short(shape)}, too large to be filled"
-        )
+        raise MessageError(f"an empty array of shape {short(shape)}, too large to be filled")
     array: np.ndarray = np.ndarray(shape, dtype, data)
     if dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
-        raise MalformedMessageError("a bool that is neither 0 nor 1")
+        raise MessageError("a bool that is neither 0 nor 1")
     # A copy, so that it can be written to and keeps nothing else of the message in memory.
     array = array.astype(dtype.newbyteorder("="))
     return array if is_array else array[()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from e2hil_rllib.external.protocol.codec import MalformedMessageError
+from e2hil_rllib.external.protocol.codec import MessageError
 
 HEADER_BYTES = 8
 MAX_BODY_BYTES = 99_999_999  # the largest number of eight digits
@@ -61,7 +61,7 @@ class FrameReader:
             fault is raised after the bodies before it were given.
 
         Raises:
-            MalformedMessageError: A header is not eight digits, or its length is over the limit. The
+            MessageError: A header is not eight digits, or its length is over the limit. The
                 place of the next header is then unknown: every later call raises again, and
                 nothing more is held.
         """
@@ -89,4 +89,4 @@ class FrameReader:
     def _refuse_if_lost(self) -> None:
         if self._fault:
             self._buffer.clear()
-            raise MalformedMessageError(self._fault)
+            raise MessageError(self._fault)

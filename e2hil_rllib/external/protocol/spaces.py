@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from e2hil_rllib.external.protocol.codec import MalformedMessageError
+from e2hil_rllib.external.protocol.codec import MessageError
 
 _BOUNDS = ("low", "high")
 
@@ -46,7 +46,7 @@ def differences(own: gym.Space[Any], told: Any, name: str) -> list[str]:
         A text for each difference, none where both are the same.
 
     Raises:
-        MalformedMessageError: It describes no space.
+        MessageError: It describes no space.
         TypeError: `own` is neither a Box nor a Dict of them.
     """
     return list(_differences(describe(own), told, name))
@@ -54,15 +54,15 @@ def differences(own: gym.Space[Any], told: Any, name: str) -> list[str]:
 
 def _differences(own: dict[str, Any], told: Any, name: str) -> list[str]:
     if not isinstance(told, dict):
-        raise MalformedMessageError(f"{name} are described by {short(told)}, expected a map")
+        raise MessageError(f"{name} are described by {short(told)}, expected a map")
     if "entries" in own or "entries" in told:
         return _differing_entries(own, told, name)
     shape, dtype = told.get("shape"), told.get("dtype")
     # Looked at first: an array in the place of one of them cannot be compared with `!=`.
     if not isinstance(shape, list) or any(type(size) is not int for size in shape):
-        raise MalformedMessageError(f"{name} have the shape {short(shape)}, expected whole numbers")
+        raise MessageError(f"{name} have the shape {short(shape)}, expected whole numbers")
     if not isinstance(dtype, str):
-        raise MalformedMessageError(f"{name} have the dtype {short(dtype)}, expected a name")
+        raise MessageError(f"{name} have the dtype {short(dtype)}, expected a name")
     texts = [
         f"{name}: {key} {short(own[key])} here, {short(told[key])} at the learner"
         for key in ("shape", "dtype")
@@ -73,7 +73,7 @@ def _differences(own: dict[str, Any], told: Any, name: str) -> list[str]:
     for key in _BOUNDS:
         bound = told.get(key)
         if not isinstance(bound, np.ndarray) or bound.dtype.kind not in "fiub":
-            raise MalformedMessageError(f"{name} have no bound {key!r} of numbers")
+            raise MessageError(f"{name} have no bound {key!r} of numbers")
         mine = own[key]
         # Computed on another machine, so that the last digit may differ.
         if bound.shape != mine.shape or not np.allclose(mine, bound, 1e-4, 1e-6):

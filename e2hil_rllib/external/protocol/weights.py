@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from e2hil_rllib.external.protocol.codec import MalformedMessageError
+from e2hil_rllib.external.protocol.codec import MessageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,21 +36,19 @@ class Weights:
         """Takes received weights; nothing in them is trusted.
 
         Raises:
-            MalformedMessageError: It is something else, or holds a number that is not finite.
+            MessageError: It is something else, or holds a number that is not finite.
         """
         version, updates = message.get("version"), message.get("updates")
         age, tensors = message.get("age"), message.get("tensors")
         if type(version) is not int or type(updates) is not int:
-            raise MalformedMessageError(
-                f"weights of version {short(version)}, expected whole numbers"
-            )
+            raise MessageError(f"weights of version {short(version)}, expected whole numbers")
         if type(age) is not float or not 0 <= age < float("inf"):
-            raise MalformedMessageError(f"weights of age {short(age)}, expected seconds")
+            raise MessageError(f"weights of age {short(age)}, expected seconds")
         if not isinstance(tensors, dict) or not tensors:
-            raise MalformedMessageError(f"weights are {short(tensors)}, expected arrays by name")
+            raise MessageError(f"weights are {short(tensors)}, expected arrays by name")
         for name, tensor in tensors.items():
             if not isinstance(name, str) or not isinstance(tensor, np.ndarray):
-                raise MalformedMessageError(f"the weight {short(name)} is no array")
+                raise MessageError(f"the weight {short(name)} is no array")
             if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-                raise MalformedMessageError(f"the weight {short(name)} is not finite")
+                raise MessageError(f"the weight {short(name)} is not finite")
         return cls(version, updates, age, tensors)

@@ -16,7 +16,7 @@ import numpy as np
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.env.utils.infinite_lookback_buffer import InfiniteLookbackBuffer
 
-from e2hil_rllib.external.protocol.codec import MalformedMessageError
+from e2hil_rllib.external.protocol.codec import MessageError
 
 _REWARD_SPACE = gym.spaces.Box(-math.inf, math.inf, (), np.float32)  # as the constructor sets it
 _LARGEST = np.finfo(np.float32).max  # learners compute in float32
@@ -46,7 +46,7 @@ def episode_from_state(
         The episode. Infos and custom data hold lists where the sender had tuples.
 
     Raises:
-        MalformedMessageError: Something is missing, or of another type, or of another length than the
+        MessageError: Something is missing, or of another type, or of another length than the
             number of steps, or does not fit its space or the items beside it; or an observation, an
             action or a reward is not finite in float32. The text names it.
     """
@@ -78,42 +78,40 @@ def episode_from_state(
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise MalformedMessageError(f"{where} is {short(value)}, expected a map with text as keys")
+        raise MessageError(f"{where} is {short(value)}, expected a map with text as keys")
     return value
 
 
 def _field(value: Any, key: str, where: str) -> Any:
     fields = _mapping(value, where)
     if key not in fields:
-        raise MalformedMessageError(f"{where} has no {key!r}")
+        raise MessageError(f"{where} has no {key!r}")
     return fields[key]
 
 
 def _count(value: Any, where: str) -> int:
     is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not is_integer or not 0 <= value <= _MAX_COUNT:
-        raise MalformedMessageError(f"{where} is {short(value)}, expected a count from 0")
+        raise MessageError(f"{where} is {short(value)}, expected a count from 0")
     return int(value)
 
 
 def _flag(value: Any, where: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
-        raise MalformedMessageError(f"{where} is {short(value)}, expected a bool")
+        raise MessageError(f"{where} is {short(value)}, expected a bool")
     return bool(value)
 
 
 def _label(value: Any, where: str) -> str | int | None:
     if value is not None and type(value) not in (str, int):
-        raise MalformedMessageError(f"{where} is {short(value)}, expected text, a number or none")
+        raise MessageError(f"{where} is {short(value)}, expected text, a number or none")
     return value
 
 
 def _episode_id(value: Any) -> str:
     # It goes into logs and reports, so no line breaks and no control codes of terminals.
     if not isinstance(value, str) or not 0 < len(value) <= _MAX_ID or not value.isprintable():
-        raise MalformedMessageError(
-            f"id_ is {short(value)}, expected 1 to {_MAX_ID} printable signs"
-        )
+        raise MessageError(f"id_ is {short(value)}, expected 1 to {_MAX_ID} printable signs")
     return value
 
 
@@ -122,9 +120,9 @@ def _times(state: dict[str, Any]) -> tuple[float | None, float | None]:
     start, last = (_field(state, key, "the episode") for key in ("_start_time", "_last_step_time"))
     for time in (start, last):
         if time is not None and not (isinstance(time, float) and math.isfinite(time)):
-            raise MalformedMessageError(f"a time of {short(time)}, expected finite seconds or none")
+            raise MessageError(f"a time of {short(time)}, expected finite seconds or none")
     if last is not None and (start is None or last < start):
-        raise MalformedMessageError(f"the last step was at {last} s, but the start at {start} s")
+        raise MessageError(f"the last step was at {last} s, but the start at {start} s")
     return start, last
 
 
@@ -139,7 +137,7 @@ def _infos(state: dict[str, Any], length: int) -> InfiniteLookbackBuffer:
     fields = _field(state, "infos", "the episode")
     infos = _field(fields, "data", "infos")
     if not isinstance(infos, list):
-        raise MalformedMessageError(f"infos are {short(infos)}, expected a list")
+        raise MessageError(f"infos are {short(infos)}, expected a list")
     lookback = _lookback(fields, "infos", len(infos), length)
     return InfiniteLookbackBuffer([_mapping(info, "an info") for info in infos], lookback)
 
@@ -161,12 +159,12 @@ def _buffer(
         items = data = [_numbers(item, name, finite) for item in data]
         count = len(data)
     else:
-        raise MalformedMessageError(f"{name} are {short(data)}, expected a list")
+        raise MessageError(f"{name} are {short(data)}, expected a list")
     lookback = _lookback(fields, name, count, length)
     layouts = [_layout(item) for item in items]
     for index, layout in enumerate(layouts):
         if layout != layouts[0]:
-            raise MalformedMessageError(
+            raise MessageError(
                 f"{name} {index} has the layout {short(layout)}, the first {short(layouts[0])}"
             )
         if space is not None:
@@ -180,7 +178,7 @@ def _buffer(
 def _lookback(fields: dict[str, Any], name: str, there: int, length: int) -> int:
     lookback = _count(_field(fields, "lookback", name), f"{name}.lookback")
     if there != lookback + length or length < 0:
-        raise MalformedMessageError(
+        raise MessageError(
             f"{there} {name}, expected {length} (as 't' says) behind a lookback of {lookback}"
         )
     return lookback
@@ -194,9 +192,9 @@ def _numbers(value: Any, where: str, finite: bool) -> Any:
     if isinstance(value, list) and value:
         return tuple(_numbers(entry, where, finite) for entry in value)
     if not isinstance(value, (np.ndarray, np.generic, bool, int, float)):
-        raise MalformedMessageError(f"{where} hold {short(value)}, expected numbers")
+        raise MessageError(f"{where} hold {short(value)}, expected numbers")
     if finite and np.asarray(value).dtype.kind == "f" and not (np.abs(value) <= _LARGEST).all():
-        raise MalformedMessageError(f"{where} hold a value that is not finite in float32")
+        raise MessageError(f"{where} hold a value that is not finite in float32")
     return value
 
 
@@ -211,9 +209,7 @@ def _common_length(value: Any, name: str) -> int:
     """Size of the first axis that all arrays of a numpy-converted buffer share."""
     lengths = {np.shape(leaf)[:1] for leaf in _leaves(value)}
     if len(lengths) != 1 or () in lengths:
-        raise MalformedMessageError(
-            f"{name} have arrays of {sorted(lengths)} items, expected one length"
-        )
+        raise MessageError(f"{name} have arrays of {sorted(lengths)} items, expected one length")
     return lengths.pop()[0]
 
 
@@ -244,7 +240,7 @@ def _check_fit(value: Any, space: gym.Space, where: str, *, time_axes: int) -> N
         fits = not isinstance(value, (dict, tuple)) and _leaf_fits(value, space, time_axes)
         entries = {}
     if not fits:
-        raise MalformedMessageError(f"{where} is {short(value)}, expected {space}")
+        raise MessageError(f"{where} is {short(value)}, expected {space}")
     for key, (entry, inner) in entries.items():
         _check_fit(entry, inner, f"{where}[{key!r}]", time_axes=time_axes)
 

@@ -12,7 +12,7 @@ import gymnasium as gym
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
-from e2hil_rllib.external.protocol.codec import MalformedMessageError, encode
+from e2hil_rllib.external.protocol.codec import MessageError, encode
 from e2hil_rllib.external.rllink.episode_states import episode_from_state
 from e2hil_rllib.external.rllink.exchange import Exchange
 
@@ -54,7 +54,7 @@ class RLlinkSession:
         The answer to EPISODES_AND_GET_STATE waits for weights that are newer than the episodes.
 
         Raises:
-            MalformedMessageError: The message is none of RLlink's, or its episodes are damaged.
+            MessageError: The message is none of RLlink's, or its episodes are damaged.
         """
         match message.get("type"):
             case "PING":
@@ -70,7 +70,7 @@ class RLlinkSession:
                 self._exchange.put(self._episodes(message))
                 yield self._exchange.state_after(version)
             case other:
-                raise MalformedMessageError(f"{other!r} is no message that a client sends")
+                raise MessageError(f"{other!r} is no message that a client sends")
 
     def end(self) -> None:
         """Nothing is kept of a client."""
@@ -78,11 +78,11 @@ class RLlinkSession:
     def _episodes(self, message: dict[str, Any]) -> list[SingleAgentEpisode]:
         states = message.get("episodes")
         if not isinstance(states, list):
-            raise MalformedMessageError("a message with episodes has no list of them")
+            raise MessageError("a message with episodes has no list of them")
         episodes = (self._episode(state) for state in states)
         return [episode for episode in episodes if len(episode)]
 
     def _pickled_config(self) -> bytes:
         if not ipaddress.ip_address(self._address[0]).is_loopback:
-            raise MalformedMessageError("the configuration is sent to clients on this machine only")
+            raise MessageError("the configuration is sent to clients on this machine only")
         return encode({"type": "SET_CONFIG", "config": pickle.dumps(self._config)})

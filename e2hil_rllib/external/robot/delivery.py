@@ -14,7 +14,7 @@ from typing import Any
 
 from e2hil_rllib.errors import UserError
 from e2hil_rllib.external.protocol import PROTOCOL
-from e2hil_rllib.external.protocol.codec import Limits, MalformedMessageError, decode, encode
+from e2hil_rllib.external.protocol.codec import Limits, MessageError, decode, encode
 from e2hil_rllib.external.protocol.framing import FrameReader, frame
 from e2hil_rllib.external.protocol.secure import connect
 from e2hil_rllib.external.protocol.weights import Weights
@@ -170,7 +170,7 @@ class Delivery:
                     self._converse(connection)
             except RefusedError as error:
                 self._lose(str(error), refused=True)
-            except (OSError, MalformedMessageError, UserError) as error:
+            except (OSError, MessageError, UserError) as error:
                 self._lose(str(error))
             except Exception as error:  # whatever it is, the robot has to know
                 self._lose(f"a defect of the delivery: {error!r}")
@@ -208,9 +208,7 @@ class Delivery:
                 if answer.get("type") == "REFUSED":
                     raise RefusedError(f"The learner refuses: {str(answer.get('reason'))[:500]}.")
                 if answer.get("type") != "WELCOME":
-                    raise MalformedMessageError(
-                        f"the server answers {short(answer)}, not a WELCOME"
-                    )
+                    raise MessageError(f"the server answers {short(answer)}, not a WELCOME")
                 self._check(answer)
                 with self._lock:
                     self._connected, self._trouble, self._refused = True, "", False
@@ -239,7 +237,7 @@ class Delivery:
                 self._told = talk.report
             self.news.hear(answer["status"])
         else:
-            raise MalformedMessageError(f"the server answers {short(answer)}")
+            raise MessageError(f"the server answers {short(answer)}")
 
     def _send(self, connection: socket.socket, talk: _Talk) -> bool:
         """Sends the next chunk if there is room for one; says whether there may be another."""
@@ -306,7 +304,7 @@ class _Answers:
         """Gives the messages that come within so long [s].
 
         Raises:
-            MalformedMessageError: It says what makes no sense.
+            MessageError: It says what makes no sense.
             OSError: The connection is lost.
         """
         self._connection.settimeout(max(patience, 0.001))
@@ -319,5 +317,5 @@ class _Answers:
         for body in self._reader.feed(piece):
             answer = decode(body, _ANSWERS)
             if not isinstance(answer, dict):
-                raise MalformedMessageError(f"the server says {short(answer)}, expected a map")
+                raise MessageError(f"the server says {short(answer)}, expected a map")
             yield answer

@@ -12,7 +12,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 
 from e2hil_rllib.data.action_scale import ActionScale
-from e2hil_rllib.external.protocol.codec import MalformedMessageError
+from e2hil_rllib.external.protocol.codec import MessageError
 from e2hil_rllib.external.protocol.spaces import differences
 from e2hil_rllib.external.protocol.weights import Weights
 from e2hil_rllib.external.robot.delivery import RefusedError
@@ -63,7 +63,7 @@ class LocalPolicy:
 
         Raises:
             RefusedError: They do not fit together; the message names each difference.
-            MalformedMessageError: The learner describes no policy.
+            MessageError: The learner describes no policy.
         """
         told = welcome.get("spaces")
         found: list[str] = []
@@ -72,9 +72,7 @@ class LocalPolicy:
             found += differences(space, described, name)
         trunk = welcome.get("trunk")
         if not isinstance(trunk, str):
-            raise MalformedMessageError(
-                f"the frozen trunk is {short(trunk)}, expected a fingerprint"
-            )
+            raise MessageError(f"the frozen trunk is {short(trunk)}, expected a fingerprint")
         if trunk != self._trunk:
             found.append(
                 f"vision: the frozen trunk's weights are {self._trunk or 'none'} here and "

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from e2hil_rllib.external.learner.listener import Listener, ListenError
-from e2hil_rllib.external.protocol.codec import Limits, MalformedMessageError, decode, encode
+from e2hil_rllib.external.protocol.codec import Limits, MessageError, decode, encode
 from e2hil_rllib.external.protocol.framing import FrameReader, frame
 from e2hil_rllib.external.protocol.secure import connect
 from tests.patience import stretched, wait_until
@@ -35,7 +35,7 @@ class Echo:
         if message.get("type") == "fail":
             raise ZeroDivisionError("a defect")
         if message.get("type") == "nonsense":
-            raise MalformedMessageError("that makes no sense")
+            raise MessageError("that makes no sense")
         yield encode(message)
 
     def end(self) -> None:
@@ -204,7 +204,7 @@ class Guarded:
         if not self.welcomed and message.get("type") == "password":
             self.welcomed = True
         elif not self.welcomed and message.get("type") != "knock":
-            raise MalformedMessageError("who are you")
+            raise MessageError("who are you")
         yield encode(message)
 
     def end(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2hil_rllib.external.protocol.codec import MalformedMessageError
+from e2hil_rllib.external.protocol.codec import MessageError
 from e2hil_rllib.external.protocol.framing import HEADER_BYTES, MAX_BODY_BYTES, FrameReader, frame
 from tests.peak_memory import peak_memory
 
@@ -23,7 +23,7 @@ def read(reader: FrameReader, stream: bytes, cuts: list[int]) -> tuple[list[byte
     try:
         for start, end in pairwise(places):
             bodies.extend(body for body in reader.feed(stream[start:end]))
-    except MalformedMessageError as error:
+    except MessageError as error:
         return bodies, str(error)
     return bodies, ""
 
@@ -92,17 +92,17 @@ def test_the_limit_is_the_longest_body_that_passes():
 def test_a_body_over_the_limit_is_refused_at_its_header():
     reader = FrameReader(1000)
     assert list(reader.feed(b"0000100")) == []
-    with pytest.raises(MalformedMessageError, match="1001 bytes"):
+    with pytest.raises(MessageError, match="1001 bytes"):
         list(reader.feed(b"1"))
     assert reader.pending_bytes == 0
 
 
 def test_a_stream_that_was_lost_stays_lost_and_holds_nothing():
     reader = FrameReader()
-    with pytest.raises(MalformedMessageError):
+    with pytest.raises(MessageError):
         list(reader.feed(b"no length"))
     for piece in (frame(b"abc"), bytes(1000)):
-        with pytest.raises(MalformedMessageError, match="no lengt"):
+        with pytest.raises(MessageError, match="no lengt"):
             reader.feed(piece)
         assert reader.pending_bytes == 0
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from e2hil_rllib.external.protocol.codec import MalformedMessageError, decode, encode
+from e2hil_rllib.external.protocol.codec import MessageError, decode, encode
 from e2hil_rllib.external.protocol.weights import Weights
 from tests.external.decoded import WHATEVER, maps_like
 
@@ -73,7 +73,7 @@ def test_what_is_sent_arrives(
     ],
 )
 def test_what_is_no_policy_is_refused_by_name(change: dict[str, Any], fault: str) -> None:
-    with pytest.raises(MalformedMessageError, match=fault):
+    with pytest.raises(MessageError, match=fault):
         Weights.from_message(SOUND | change)
 
 
@@ -85,7 +85,7 @@ def test_what_is_no_policy_is_refused_by_name(change: dict[str, Any], fault: str
 def test_whatever_comes_is_a_policy_of_finite_numbers_or_malformed(message: dict[str, Any]) -> None:
     try:
         weights = Weights.from_message(message)
-    except MalformedMessageError:
+    except MessageError:
         return
     assert type(weights.version) is int and type(weights.updates) is int
     assert 0 <= weights.age < float("inf")

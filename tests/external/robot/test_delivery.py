@@ -22,7 +22,7 @@ from e2hil_rllib.external.learner.listener import Listener
 from e2hil_rllib.external.learner.robot_session import RobotSession
 from e2hil_rllib.external.learner.roster import Roster
 from e2hil_rllib.external.protocol import PROTOCOL
-from e2hil_rllib.external.protocol.codec import MalformedMessageError, decode
+from e2hil_rllib.external.protocol.codec import MessageError, decode
 from e2hil_rllib.external.robot.delivery import Delivery, Destination, RefusedError
 from e2hil_rllib.external.robot.spool import Spool
 from tests.patience import stretched, wait_until
@@ -301,7 +301,7 @@ REPORT = {"type": "REPORT", "paused": False, "stopped": False, "waiting": 0, "ve
 def test_what_no_robot_says_is_refused(messages: list, fault: str, tmp_path: Path) -> None:
     with Inbox(tmp_path / "inbox") as inbox:
         session = session_with(inbox)
-        with pytest.raises(MalformedMessageError, match=fault):
+        with pytest.raises(MessageError, match=fault):
             for message in messages:
                 list(session.answer(message))
         assert all(list(inbox.chunks(stream)) == [] for stream in inbox.streams())

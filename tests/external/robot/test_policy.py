@@ -15,7 +15,7 @@ from ray.rllib.core.columns import Columns
 
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.data.action_scale import ActionScale
-from e2hil_rllib.external.protocol.codec import MalformedMessageError, decode, encode
+from e2hil_rllib.external.protocol.codec import MessageError, decode, encode
 from e2hil_rllib.external.protocol.spaces import describe
 from e2hil_rllib.external.protocol.weights import Weights
 from e2hil_rllib.external.robot.delivery import RefusedError
@@ -200,7 +200,7 @@ def test_a_learner_with_another_trunk_or_stage_is_named() -> None:
     ],
 )
 def test_a_learner_that_describes_no_policy_is_malformed(told: dict[str, Any], fault: str) -> None:
-    with pytest.raises(MalformedMessageError, match=fault):
+    with pytest.raises(MessageError, match=fault):
         made().check(told)
 
 
@@ -217,7 +217,7 @@ def test_whatever_a_learner_says_of_itself_fits_is_refused_or_malformed(
 ) -> None:
     try:
         ANY_POLICY.check(told)
-    except (RefusedError, MalformedMessageError):
+    except (RefusedError, MessageError):
         return
     assert told["spaces"].keys() >= {"observations", "actions"} and told["trunk"] == ""
 
@@ -236,7 +236,7 @@ def test_whatever_comes_as_weights_is_refused_or_acts(tensors: dict[str, Any]) -
     message = Weights(1, 1, 0.0, tensors).to_message()
     try:
         ANY_POLICY.load(Weights.from_message(message))
-    except (RefusedError, MalformedMessageError):
+    except (RefusedError, MessageError):
         return
     for observation in observations(NAMED, 3):
         assert ACTIONS.contains(ANY_POLICY.act(observation, False))
