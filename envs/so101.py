@@ -47,8 +47,8 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
             with cameras.
 
     Action: ``Box(-1, 1, (4,))``: the TCP's command moves by the first three entries times
-    ``step_size``, the gripper's by the last times ``GRIPPER_SPEED`` for one period (positive opens).
-    The command is integrated, not the measured pose, and stays in the workspace.
+    ``step_size``, the gripper's command by the last times ``GRIPPER_SPEED`` for one period
+    (positive opens). The command is integrated, not the measured pose, and stays in the workspace.
 
     ``info`` always holds ``is_intervention`` (False), ``teleop_action`` (zeros), ``succeed`` and
     ``start``, the name of the start's variant. With ``reward="external"``, ``succeed`` is always

@@ -155,7 +155,7 @@ class EpisodeKeys(gymnasium.Wrapper):
         Raises:
             OperatorStopError: If the person wants to stop.
         """
-        self._refuse_to_go_on()
+        self._raise_if_stopped()
         # The next reset reports what fails now, and waits until it is fixed.
         with contextlib.suppress(HardwareError):
             positions = self._hardware.check()
@@ -181,7 +181,7 @@ class EpisodeKeys(gymnasium.Wrapper):
         self, seed: int | None, options: dict[str, Any] | None
     ) -> tuple[Any, dict[str, Any]]:
         """Move to the start, wait, and look."""
-        self._refuse_to_go_on()
+        self._raise_if_stopped()
         positions = self._hardware.check()
         if self.operator is not None:
             self.operator.give_back()
@@ -208,7 +208,7 @@ class EpisodeKeys(gymnasium.Wrapper):
         self.announce(f"the arm stands still: {trouble}. Press space once it is safe to go on")
         failed = True
         while self._pressed.take(KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK) is None:
-            self._refuse_to_go_on()
+            self._raise_if_stopped()
             try:
                 self._hardware.check()  # also reopens a lost port
                 if failed:
@@ -226,7 +226,7 @@ class EpisodeKeys(gymnasium.Wrapper):
         self._forget_presses()
         self.announce(self._prompt())
         while True:
-            self._refuse_to_go_on()
+            self._raise_if_stopped()
             positions = self._hardware.check()
             grabbed = self.operator is not None and self.operator.idle(positions)
             said = self._pressed.take(KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK)
@@ -249,7 +249,7 @@ class EpisodeKeys(gymnasium.Wrapper):
             ways.append("press b to let the policy act")
         return "ready: " + "; ".join(ways)
 
-    def _refuse_to_go_on(self) -> None:
+    def _raise_if_stopped(self) -> None:
         self._stopped |= self._pressed.take(KeyEvent.STOP) is not None
         if self._stopped:
             raise OperatorStopError("the person at the arm pressed the key to stop")

@@ -63,14 +63,14 @@ class Pedal:
         events = self._keys.poll()
         if self._keys.source == "none":
             logger.warning("the pedal %s is gone: keys of the terminal still work", self.path)
-            self._put_away()
+            self._close_device()
             self._look_at = self._clock() + _AGAIN
         return events
 
     def close(self) -> None:
         """Read no more keys; harmless the second time."""
         self._closed = True
-        self._put_away()
+        self._close_device()
 
     def _look_again(self) -> None:
         if self._clock() < self._look_at:
@@ -96,6 +96,6 @@ class Pedal:
                 raise OSError(str(error)) from error
             self._stack = stack.pop_all()
 
-    def _put_away(self) -> None:
+    def _close_device(self) -> None:
         self._keys = None
         self._stack.close()
