@@ -1,10 +1,10 @@
 """Gymnasium environments of the SO101 arm.
 
 Importing this package registers ``SO101TouchCube-v0``, ``SO101PickCube-v0``,
-``SO101PickPlaceCube-v0``, ``SO101PushCube-v0`` and ``SO101StackBlocks-v0``;
-``gymnasium.make("envs:SO101TouchCube-v0")`` imports and makes in one go. Their keyword arguments
-are those of ``envs.entry.make_simulated``. ``SO101Robot-v0`` is the physical arm, with those of
-``envs.hardware.robot.make_physical``.
+``SO101PickPlaceCube-v0``, ``SO101PushCube-v0`` and ``SO101StackBlocks-v0``, with the keyword
+arguments of ``envs.entry.make_simulated``, and ``SO101Robot-v0``, the physical arm, with those of
+``envs.hardware.robot.make_physical``. ``gymnasium.make("envs:SO101TouchCube-v0")`` imports and
+makes at once.
 """
 
 import ctypes
@@ -20,13 +20,13 @@ _EPISODES = {
     "PushCube": ("push_cube", 150),
     "StackBlocks": ("stack_blocks", 250),
 }
-"""Task name and time limit in steps (10 to 25 s at 10 Hz) by environment name."""
+"""Task name and time limit in control steps (10 to 25 s at 10 Hz), by environment name."""
 
 
 def _choose_renderer() -> None:
-    """Make MuJoCo render with EGL on a Linux without a display, where EGL is installed.
+    """Make MuJoCo render with EGL on Linux without a display, if EGL is installed.
 
-    MuJoCo reads the choice when it is first imported, and fails right then, cameras or not, if the
+    MuJoCo reads the choice when it is first imported, and fails then, even without cameras, if the
     library is missing.
     """
     has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
@@ -37,7 +37,7 @@ def _choose_renderer() -> None:
     except OSError:
         return
     os.environ["MUJOCO_GL"] = "egl"
-    # Mesa's software renderer would start threads in every worker and gain nothing.
+    # Mesa's software renderer would start threads in every worker without any gain.
     os.environ.setdefault("LP_NUM_THREADS", "1")
 
 

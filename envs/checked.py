@@ -1,4 +1,4 @@
-"""What callers hand to the environment, checked before anything moves."""
+"""Checks of actions and reset options, before anything moves."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ACTION_SIZE = 4
-"""TCP step along x, y and z, and the gripper's rate."""
+"""Size of an action: TCP step along x, y and z, and the gripper's rate."""
 
 
 def checked_start(options: dict[str, Any]) -> NDArray[np.float64] | None:
-    """Return the joint angles that a reset is asked to start from, None where it is not.
+    """Return the joint angles that a reset should start from, None if the options have none.
 
     Args:
-        options: Of the reset; "joint_positions", shape (6,) [rad], is the only one.
+        options: Options of the reset; "joint_positions", shape (6,) [rad], is the only one.
 
     Raises:
         ValueError: If there is another option, or the angles are not six finite numbers.
@@ -33,11 +33,11 @@ def checked_action(action: ArrayLike, source: str = "action") -> NDArray[np.floa
     """Return an action clipped to [-1, 1].
 
     Args:
-        action: Shape (4,).
-        source: What to call it in an error.
+        action: Action, shape (4,).
+        source: Name of the action in an error.
 
     Raises:
-        ValueError: If it has another shape or an entry that is not finite.
+        ValueError: If the action has another shape or an entry that is not finite.
     """
     values = np.array(action, dtype=np.float64)
     if values.shape != (ACTION_SIZE,):

@@ -1,4 +1,4 @@
-"""What is closed at the end of a ``with`` block, whatever ends the block."""
+"""Base class of objects that are closed at the end of a ``with`` block."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -6,11 +6,11 @@ from typing import Self
 
 
 class Closing(ABC):
-    """A context manager whose end is its ``close``; an error in the block goes on."""
+    """Context manager that calls ``close`` at its end; an error in the block propagates."""
 
     @abstractmethod
     def close(self) -> None:
-        """Release what it holds."""
+        """Release the resources of the object."""
 
     def __enter__(self) -> Self:
         return self

@@ -13,13 +13,13 @@ Frames = dict[str, NDArray[np.uint8]]
 
 
 class CroppedCameras:
-    """Crops and resizes the frames of any cameras; it implements ``envs.interfaces.Cameras``.
+    """Cropped and resized frames of other cameras; implements ``envs.interfaces.Cameras``.
 
-    Rendered and physical cameras are wrapped alike, so that a policy sees the same part in both.
+    Rendered and physical cameras are wrapped alike, so that a policy sees the same region of both.
 
     Args:
         cameras: Cameras with raw frames.
-        views: For each of them, what is observed of its frames.
+        views: View of each camera: the observed region of its frames.
 
     Raises:
         ValueError: If the views are not those of the cameras.
@@ -42,7 +42,7 @@ class CroppedCameras:
 
     @property
     def views(self) -> Mapping[str, CameraView]:
-        """What is observed of each camera's raw frames."""
+        """View of each camera: the observed region of its raw frames."""
         return dict(self._views)
 
     def raw(self) -> Frames:

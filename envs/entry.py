@@ -1,4 +1,4 @@
-"""The registered environments' entry point: from keyword arguments to an environment."""
+"""Entry point of the registered environments: an environment from keyword arguments."""
 
 import inspect
 from dataclasses import fields
@@ -35,18 +35,19 @@ def make_simulated(
 
     Args:
         task: One of ``envs.tasks.TASKS``; the registration sets it.
-        cameras: A list of any of "front" and "wrist", or a mapping of them to what is observed of
-            their frames: ``{"front": {"resolution": [640, 480], "crop": {"left": 160, "top": 120,
-            "width": 320, "height": 320}, "size": 128}}``, see ``envs.views.CameraView``. Without a
-            camera, the observation holds the task's objects.
-        reward: "sparse", "dense", or "external" where a judge outside of the environment decides.
-        control_hz: Steps per second [Hz].
-        step_size: The TCP's largest step along each axis [m].
+        cameras: List of "front", "wrist" or both, or a mapping of these names to their views:
+            ``{"front": {"resolution": [640, 480], "crop": {"left": 160, "top": 120, "width": 320,
+            "height": 320}, "size": 128}}``, see ``envs.views.CameraView``. Without cameras, the
+            observation holds the task's objects.
+        reward: Kind of reward: "sparse", "dense", or "external" if a judge outside of the
+            environment decides.
+        control_hz: Control steps per second [Hz].
+        step_size: Largest step of the TCP along each axis [m].
         workspace: Box for the TCP's command, ``{"x": [low, high], "y": …, "z": …}`` [m]; axes left
             out keep their defaults.
-        operator: None, or the fields of ``PersonSettings`` for a simulated person who takes over.
-        randomize: None, or strengths from 0 to 1 of ``envs.sim.randomization.Randomization`` by
-            which light, colours, camera_pose, cube_size and friction vary at each reset.
+        operator: Fields of ``PersonSettings`` for a simulated person who takes over; None for none.
+        randomize: Strengths from 0 to 1 of ``envs.sim.randomization.Randomization`` by which light,
+            colours, camera_pose, cube_size and friction vary at each reset; None for none.
         **task_options: Options of the task's class.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What every camera frame must be, simulated or not, before anyone sees it."""
+"""Checks of camera frames, simulated or not, before they are observed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,18 +11,18 @@ FrameShape = tuple[int, int, int]
 
 
 class CameraError(RuntimeError):
-    """A camera delivers no usable image; the message names it and says what to check."""
+    """A camera delivers no usable frame; the message names it and says what to check."""
 
 
 def check_frames(frames: Mapping[str, NDArray[Any]], shapes: Mapping[str, FrameShape]) -> None:
     """Refuse frames that are missing, misshapen or black.
 
-    A dead or covered camera delivers zeros, which a policy would take for an image. One pixel that
-    is not zero is enough, so that the check costs nothing on a sound frame.
+    A dead or covered camera delivers zeros, which a policy would accept as an image. One pixel that
+    is not zero is enough, so that the check costs nothing with a sound frame.
 
     Args:
         frames: One frame per camera.
-        shapes: The expected shape of each camera's frames.
+        shapes: Expected shape of each camera's frames.
 
     Raises:
         CameraError: If a camera has no frame, or its frame is not uint8, has another shape than

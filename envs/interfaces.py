@@ -1,4 +1,4 @@
-"""What ``SO101Env`` asks of an arm, of cameras and of a task, in simulation and on hardware."""
+"""Interfaces of the arm, cameras and task of ``SO101Env``, in simulation and on hardware."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ArmState:
-    """One reading of the arm.
+    """State of the arm.
 
     Attributes:
         positions: Joint angles, shape (6,) [rad].
@@ -28,7 +28,7 @@ class ArmState:
 
 
 class HardwareError(RuntimeError):
-    """An arm or a camera cannot be used now; a person at it can mend that, the message says how."""
+    """An arm or a camera cannot be used now; the message says how a person at it can fix that."""
 
 
 class Arm(Protocol):
@@ -39,24 +39,24 @@ class Arm(Protocol):
         ...
 
     def command(self, joint_targets: FloatArray) -> None:
-        """Move toward joint angles, shape (6,) [rad], for one control period, and return then."""
+        """Move toward joint angles, shape (6,) [rad], for one control period."""
         ...
 
     def handover(self) -> None:
-        """Learn that someone else gives the commands from now on."""
+        """Prepare for commands from another source, after a takeover or its end."""
         ...
 
     def read(self) -> ArmState:
-        """Return the arm's present state."""
+        """Return the current state of the arm."""
         ...
 
     def close(self) -> None:
-        """Release what the arm holds."""
+        """Release the arm's resources."""
         ...
 
 
 class Cameras(Protocol):
-    """A fixed set of cameras with RGB frames."""
+    """Fixed set of cameras with RGB frames."""
 
     @property
     def shapes(self) -> Mapping[str, FrameShape]:
@@ -64,7 +64,7 @@ class Cameras(Protocol):
         ...
 
     def read(self) -> dict[str, NDArray[np.uint8]]:
-        """Return the newest frame of every camera, each a new array of the camera's shape."""
+        """Return the newest frame of every camera, each a new array in the camera's shape."""
         ...
 
     def close(self) -> None:
@@ -73,14 +73,14 @@ class Cameras(Protocol):
 
 
 class Task(Protocol):
-    """What is to be done: where an episode starts, what the policy may know, when it is done."""
+    """Task: start of an episode, privileged state, success and progress."""
 
     def start(self, rng: np.random.Generator) -> FloatArray:
         """Lay out the scene and return the arm's start, joint angles of shape (6,) [rad]."""
         ...
 
     def object_bounds(self) -> tuple[FloatArray, FloatArray] | None:
-        """Return the lowest and the highest values of ``objects``, None where nobody knows them."""
+        """Return the lowest and the highest values of ``objects``, None if they are unknown."""
         ...
 
     def objects(self) -> FloatArray:
@@ -88,13 +88,13 @@ class Task(Protocol):
         ...
 
     def succeeded(self) -> bool | None:
-        """Return whether the task is done now, None where only someone who looks can tell."""
+        """Return whether the task is done now, None if only a person or a classifier can tell."""
         ...
 
     def start_name(self) -> str:
-        """Name the variant of the present episode's start, "" where there is only one."""
+        """Return the name of the start's variant, "" if there is only one."""
         ...
 
     def progress(self) -> float:
-        """Return how far the task has come, from 0 to 1 (done)."""
+        """Return the progress of the task, from 0 to 1 (done)."""
         ...

@@ -1,4 +1,4 @@
-"""Forward and inverse kinematics of the SO101 on the same model that the simulation runs."""
+"""Forward and inverse kinematics of the SO101, on the model of the simulation."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ JOINTS = (
 """Joint names in the order of every joint vector of this package."""
 
 MODEL_PATH = Path(__file__).parent / "sim" / "so101.xml"
-"""The arm's MJCF description."""
+"""MJCF description of the arm."""
 
 HOME = np.array([0.0, -0.6, 0.8, 1.1, 0.0, 0.9])
 """Joint angles before an episode, shape (6,) [rad]: jaws open, 5 cm above the table."""
@@ -28,22 +28,22 @@ _TOLERANCE = 5e-5  # [m]
 _MAX_ITERATIONS = 15
 _MAX_STEP = 0.6  # [rad] in one iteration
 _RESTING_STEP = 0.03  # [rad]: the next step would be its square
-# Five joints cannot hold six coordinates: looking down is a wish (one radian of tilt is worth 1 cm
-# of position), and the last iterations, without it, bring the position home exactly. Turning the
-# jaws costs more: where the arm folds up, the wrist would spin half round to gain millimetres.
+# Five joints cannot reach six coordinates: looking down is a soft goal (one radian of tilt costs as
+# much as 1 cm), and the last iterations, without it, reach the position exactly. Turning the jaws
+# costs more: where the arm folds up, the wrist would turn half round to gain millimetres.
 _TILT_COST = 0.01  # [m/rad]
 _TURN_COST = 0.05  # [m/rad]
 _SOLVER = "daqp"
 
 
 class Kinematics:
-    """Maps joint angles to the tool centre point (TCP) and back.
+    """Kinematics between joint angles and the tool centre point (TCP).
 
-    The TCP lies between the jaws. The inverse prefers a gripper that looks straight down with its
-    jaws opening along the world's x axis, and lets the tilt float where the wrist cannot do that
+    The TCP is between the jaws. The inverse prefers a gripper that looks straight down with its
+    jaws opening along the world's x axis, and leaves the tilt free where the wrist cannot do that
     (above z = 0.085 m, and beyond x = 0.325 m). In one corner of the default workspace the arm
-    cannot fold up far enough (x < 0.152 m, |y| < 0.05 m, z > 0.065 m): there it stays up to 18 mm
-    off.
+    cannot fold up far enough (x < 0.152 m, |y| < 0.05 m, z > 0.065 m): its error there is up to
+    18 mm.
     """
 
     def __init__(self) -> None:
@@ -70,11 +70,11 @@ class Kinematics:
         return self._tcp()
 
     def inverse(self, tcp: ArrayLike, gripper: float = 0.0) -> NDArray[np.float64]:
-        """Find the joint angles that bring the TCP to a point: always the same for one point.
+        """Return the joint angles that bring the TCP to a point, a function of the point alone.
 
         Args:
             tcp: Wanted TCP in the world, shape (3,) [m].
-            gripper: Angle of the gripper's joint in the answer [rad].
+            gripper: Angle of the gripper's joint in the result [rad].
 
         Returns:
             Joint angles within their limits, shape (6,) [rad]. Within reach the TCP is at most

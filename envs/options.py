@@ -1,4 +1,4 @@
-"""Checks for the options of an environment: what was given, what is valid, what to do."""
+"""Checks of an environment's options, whose errors name the valid values."""
 
 import difflib
 import math
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def refuse_unknown(given: Iterable[str], valid: Iterable[str], where: str) -> None:
-    """Raise a ``TypeError`` that names the nearest valid names if a given one is not valid."""
+    """Raise a ``TypeError`` with the nearest valid names if a given name is not valid."""
     names = sorted(valid)
     for name in given:
         if name not in names:
@@ -20,7 +20,7 @@ def one_of(name: str, value: object, valid: Iterable[str]) -> str:
     """Return a value that must be one of the valid strings.
 
     Raises:
-        ValueError: If it is none of them.
+        ValueError: If the value is none of them.
     """
     names = list(valid)
     if not isinstance(value, str) or value not in names:
@@ -32,7 +32,7 @@ def number(name: str, value: Any, low: float, high: float) -> float:
     """Return a value that must be a number in [low, high] as a float.
 
     Raises:
-        ValueError: If it is no number, not finite or out of the range.
+        ValueError: If the value is no number, not finite or out of the range.
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not low <= value <= high:
@@ -44,7 +44,7 @@ def integer(name: str, value: Any, low: int, high: int) -> int:
     """Return a value that must be an integer in [low, high].
 
     Raises:
-        ValueError: If it is no integer or out of the range.
+        ValueError: If the value is no integer or out of the range.
     """
     is_integer = isinstance(value, int) and not isinstance(value, bool)
     if not is_integer or not low <= value <= high:
@@ -56,7 +56,7 @@ def mapping(name: str, value: object) -> Mapping[str, Any]:
     """Return a value that must be a mapping.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If the value is no mapping.
     """
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a mapping of option names to values, got {value!r}")

@@ -1,4 +1,4 @@
-"""The one place that every command passes on its way to the bus."""
+"""Safety layer, which every command passes on its way to the bus."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,32 +16,32 @@ __all__ = ["ArmReading", "Decision", "SafetyLayer", "SafetyLimits", "Verdict"]
 FloatArray = NDArray[np.float64]
 
 _BODY, _GRIPPER = np.s_[:-1], len(JOINTS) - 1
-# The way between two targets is looked at this often [rad]; in between the TCP's arc rises less
-# than 0.4 mm over its chord (0.45 m of reach, four joints that turn at once).
+# Distance between checked points on the way between two targets [rad]; in between the TCP's arc
+# rises less than 0.4 mm over its chord (0.45 m of reach, four joints that turn at once).
 _WAY_RESOLUTION = 0.02
 
 
 class Verdict(StrEnum):
-    """What to do with the arm now."""
+    """Verdict of the safety layer on the arm."""
 
     SEND = "send"
     """Send the targets."""
     HOLD = "hold"
-    """Stand still, with torque: send the targets if there are any, and nothing else."""
+    """Stand still with torque: send the decision's targets, if any, and nothing else."""
     RELEASE = "release"
     """Switch the torque off."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What may be sent to the arm.
+    """Decision of the safety layer on a command.
 
     Attributes:
-        verdict: What to do.
-        targets: Joint targets that may be sent, shape (6,) [rad]; None where nothing may be: on
-            release, and before the first reading.
-        reason: Why the arm is held or released, naming the joint at fault where one is.
-        limited: What cut the wanted targets short: "joints", "lead", "speed", "workspace", "grip".
+        verdict: Verdict on the arm.
+        targets: Joint targets that may be sent, shape (6,) [rad]; None on release, and before the
+            first reading.
+        reason: Reason why the arm is held or released, with the joint at fault if there is one.
+        limited: Limits that cut the targets short: "joints", "lead", "speed", "workspace", "grip".
     """
 
     verdict: Verdict
@@ -51,25 +51,27 @@ class Decision:
 
 
 class SafetyLayer:
-    """Cuts joint targets down to what is safe, or says that the arm must hold or be released.
+    """Safety layer that limits joint targets to what is safe, or holds or releases the arm.
 
-    Every target it gives out is within the joint limits; within the workspace, the straight way of
-    the joints from the target before included; and no further from the target before than the
-    largest step and the largest speed allow. The first target after ``connect`` is where the arm
-    is. An arm that is outside of a limit then (at rest it may be) only ever comes nearer to its
+    Every target that it returns is within the joint limits; within the workspace, the straight way
+    of the joints from the previous target included; and no further from the previous target than
+    the largest step and the largest speed allow. The first target after ``connect`` is where the
+    arm is. An arm that is then outside of a limit (at rest it may be) only comes nearer to its
     joint limits, and moves, at ``first_speed`` and not below the box's floor, only on the way to
-    targets inside of the box.
+    targets inside the box.
 
     Holds because of a reading or a command end when the next one is sound; holds and releases
-    because of temperature, voltage or load last until ``acknowledge``. All go on slowly.
+    because of temperature, voltage or load last until ``acknowledge``. Afterwards the arm starts
+    slowly.
 
-    Time is passed in: any monotonic clock [s], the same for commands and readings. Not thread-safe.
+    Time is passed in from any monotonic clock [s], the same for commands and readings. Not
+    thread-safe.
 
     Args:
-        limits: What the arm is held to.
+        limits: Limits of the arm.
 
     Raises:
-        ValueError: If the limits of a joint are no range within what it can do.
+        ValueError: If the limits of a joint are no range within its full range.
     """
 
     def __init__(self, limits: SafetyLimits | None = None) -> None:
@@ -85,11 +87,11 @@ class SafetyLayer:
 
     @property
     def fault(self) -> str:
-        """Why the arm is held or released until ``acknowledge``, "" where it is not."""
+        """Reason why the arm is held or released until ``acknowledge``, "" if none."""
         return "" if self._fault is None else self._fault[1]
 
     def connect(self) -> None:
-        """Forget everything: the arm was just connected, or its torque was off.
+        """Start again, after the arm was connected or its torque was off.
 
         The next command starts from where the arm is then.
         """
@@ -100,25 +102,25 @@ class SafetyLayer:
         self.acknowledge()
 
     def handover(self) -> None:
-        """Move slowly at first: someone else gives the commands from now on."""
+        """Start slowly again, since the commands come from another source from now on."""
         self._ramp_start: float | None = None
 
     def acknowledge(self) -> None:
         """End a hold or a release because of temperature, voltage or load."""
         if self._fault is not None and self._fault[0] is Verdict.RELEASE:
-            self._targets = None  # it fell from there
+            self._targets = None  # the arm fell from there
         self._fault = None
         self._faults.reset()
         self._stalled.reset()
         self.handover()
 
     def decide(self, wanted: ArrayLike, telemetry: ArmReading | None, now: float) -> Decision:
-        """Return what may be sent for a command.
+        """Return the decision on a command.
 
         Args:
             wanted: Joint targets, shape (6,) [rad].
-            telemetry: The newest reading, None where there is none.
-            now: The present time [s].
+            telemetry: Newest reading; None if there is none.
+            now: Current time [s].
 
         Raises:
             ValueError: If the targets have another shape.
@@ -143,14 +145,14 @@ class SafetyLayer:
         return self._send(goal, telemetry.positions)
 
     def watch(self, telemetry: ArmReading | None, now: float) -> Decision:
-        """Return what to do while no command comes: call it as often as the arm is read.
+        """Return the decision while no command comes; call it as often as the arm is read.
 
         Args:
-            telemetry: The newest reading, None where there is none.
-            now: The present time [s].
+            telemetry: Newest reading; None if there is none.
+            now: Current time [s].
 
         Returns:
-            The targets given out last, or a hold or release.
+            The last targets, or a hold or release.
         """
         self._now = max(now, self._now)
         held = self._checked(telemetry)
@@ -166,11 +168,11 @@ class SafetyLayer:
         return Decision(Verdict.SEND, self._standing())
 
     def _silence(self) -> float:
-        """Return how long no command has come [s]."""
+        """Return the time since the last command [s]."""
         return np.inf if self._commanded_at is None else self._now - self._commanded_at
 
     def _checked(self, telemetry: ArmReading | None) -> Decision | None:
-        """Return a hold or release because of a reading or a fault, None where all is well."""
+        """Return a hold or release because of a reading or a fault, None if there is none."""
         problem = unusable(telemetry, self._now, self.limits, *self._range)
         if telemetry is not None and not problem:
             for reaction, reason in self._faults.update(telemetry):
@@ -204,7 +206,7 @@ class SafetyLayer:
     def _watch_grip(self, telemetry: ArmReading) -> None:
         """Loosen a gripper that has pressed too hard for too long, without opening it.
 
-        It comes about in whatever state the arm is: a gripper burns out in a hold as well.
+        This happens in every state of the arm: a gripper burns out in a hold as well.
         """
         pressing = np.abs(telemetry.currents) > self.limits.grip_current
         stalled = self._stalled.update(pressing, telemetry.time)[_GRIPPER]
@@ -228,14 +230,14 @@ class SafetyLayer:
         return min(self.limits.max_step, speed * max(0.0, self._now - self._sent_at))
 
     def _speed(self) -> float:
-        """Return the largest speed allowed now [rad/s]; a ramp starts with no motion at all."""
+        """Return the largest speed allowed now [rad/s]; a ramp starts without motion."""
         if self._ramp_start is None:
             self._ramp_start = self._sent_at = self._now
         share = min(1.0, (self._now - self._ramp_start) / self.limits.ramp_time)
         return (1.0 - share) * self.limits.first_speed + share * self.limits.max_speed
 
     def _send(self, wanted: FloatArray, measured: FloatArray) -> Decision:
-        """Go from the last targets toward the wanted ones, as far as the limits let it."""
+        """Move from the last targets toward the wanted ones, as far as the limits allow."""
         if self._targets is None:
             self._targets = measured
         last = self._targets
@@ -246,7 +248,7 @@ class SafetyLayer:
         step = self._largest_step(self.limits.first_speed if outside else speed)
         change = goal - last
         limited += ["speed"] if np.abs(change).max() > step else []
-        # The joints that move the TCP are slowed down together: slowing one bends the path.
+        # The joints that move the TCP are slowed down together: slowing one would bend the path.
         change[_BODY] *= min(1.0, step / max(step, 1e-12, float(np.abs(change[_BODY]).max())))
         change[_GRIPPER] = np.clip(change[_GRIPPER], -step, step)
         free = self._free_share(last, change, returns)
@@ -256,11 +258,11 @@ class SafetyLayer:
         return Decision(Verdict.SEND, self._targets.copy(), limited=tuple(limited))
 
     def _goal(self, wanted: FloatArray, measured: FloatArray) -> tuple[FloatArray, list[str]]:
-        """Return wanted targets within limits that do not depend on the last ones, and which."""
+        """Return targets within the limits that do not depend on the last ones, and which cut."""
         goal = np.clip(wanted, self._low, self._high)
         limited = ["joints"] if (goal != wanted).any() else []
         if self._grip is not None and self._within_grip(goal[_GRIPPER]) != self._grip[0]:
-            self._grip = None  # it is asked for less than it was loosened to
+            self._grip = None  # the command asks for less force than the loosened grip has
         gripper = self._within_grip(goal[_GRIPPER])
         limited += ["grip"] if gripper != goal[_GRIPPER] else []
         lead = self.limits.max_lead
@@ -273,11 +275,11 @@ class SafetyLayer:
         return not _in_box(self._kinematics.forward(joints), self.limits)
 
     def _free_share(self, last: FloatArray, change: FloatArray, returns: bool) -> float:
-        """Return how much of a change of targets keeps the TCP where it may be, from 0 to 1.
+        """Return the share of a change of targets that keeps the TCP in the box, from 0 to 1.
 
         Args:
-            last: Where it starts, shape (6,) [rad].
-            change: The whole of it, shape (6,) [rad].
+            last: Start of the change, shape (6,) [rad].
+            change: Whole change, shape (6,) [rad].
             returns: Whether it starts outside of the box and leads to a target inside.
         """
         floor = min(

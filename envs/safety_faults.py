@@ -1,4 +1,4 @@
-"""What readings of the servos say against moving on."""
+"""Faults of the servos and unusable readings, which stop the arm."""
 
 from dataclasses import dataclass, fields
 
@@ -10,21 +10,21 @@ from envs.safety_limits import SafetyLimits
 
 FloatArray = NDArray[np.float64]
 
-_OUT_OF_RANGE = 0.35  # [rad]: further beyond its limits no joint of a calibrated arm can be
+_OUT_OF_RANGE = 0.35  # [rad]: largest position beyond its limits of a calibrated joint
 
 
 @dataclass(frozen=True)
 class ArmReading:
-    """One reading of all servos, in the order of ``envs.kinematics.JOINTS``.
+    """Reading of all servos, in the order of ``envs.kinematics.JOINTS``.
 
     Attributes:
-        time: When it was read, on the clock of the commands [s].
-        positions: Shape (6,) [rad].
-        velocities: Shape (6,) [rad/s].
-        currents: Shape (6,) [A].
-        temperatures: Shape (6,) [°C].
-        voltages: Shape (6,) [V].
-        loads: Shape (6,), signed share of the largest load.
+        time: Time of the reading, on the clock of the commands [s].
+        positions: Joint angles, shape (6,) [rad].
+        velocities: Joint velocities, shape (6,) [rad/s].
+        currents: Motor currents, shape (6,) [A].
+        temperatures: Temperatures, shape (6,) [°C].
+        voltages: Supply voltages, shape (6,) [V].
+        loads: Signed shares of the largest load, shape (6,).
 
     Raises:
         ValueError: If an entry has another shape.
@@ -50,10 +50,10 @@ _READINGS = tuple(each.name for each in fields(ArmReading) if each.name != "time
 
 
 class Sustained:
-    """Tells a condition that lasts from one that comes and goes, for each of six joints.
+    """Detector of a condition that lasts, for each of six joints.
 
     Args:
-        duration: How long it must last without a break [s].
+        duration: Least duration without a break [s].
     """
 
     def __init__(self, duration: float) -> None:
@@ -61,21 +61,21 @@ class Sustained:
         self.reset()
 
     def reset(self) -> None:
-        """Start to count anew."""
+        """Start to count again."""
         self._since = np.full(len(JOINTS), np.nan)
 
     def update(self, holds: NDArray[np.bool_], time: float) -> NDArray[np.bool_]:
-        """Take in whether the condition holds at a time, and return whether it has lasted."""
+        """Record whether the condition holds at a time, and return whether it has lasted."""
         since = np.where(np.isnan(self._since), time, self._since)
         self._since = np.where(holds, since, np.nan)
         return np.asarray(time - self._since >= self._duration)
 
 
 class ServoFaults:
-    """Watches temperature, voltage and load of the servos.
+    """Detector of faults in temperature, voltage and load of the servos.
 
     Args:
-        limits: What they are held to.
+        limits: Limits of the servos.
     """
 
     def __init__(self, limits: SafetyLimits) -> None:
@@ -83,12 +83,12 @@ class ServoFaults:
         self._lasting = {kind: Sustained(limits.fault_time) for kind in ("heat", "power", "load")}
 
     def reset(self) -> None:
-        """Forget how long anything has been out of its limits."""
+        """Reset the durations of all faults."""
         for lasting in self._lasting.values():
             lasting.reset()
 
     def update(self, telemetry: ArmReading) -> list[tuple[str, str]]:
-        """Take in a reading.
+        """Record a reading, and return the present faults.
 
         Returns:
             Reaction ("hold" or "release") and reason for each kind of fault that is present.
@@ -133,12 +133,12 @@ def unusable(
     low: FloatArray,
     high: FloatArray,
 ) -> str:
-    """Return why nothing can be decided from a reading, "" where it is sound.
+    """Return the reason why a reading is unusable, "" if it is sound.
 
     Args:
-        telemetry: The newest reading, None where there is none.
-        now: The present time [s].
-        limits: How old and how fast it may be.
+        telemetry: Newest reading; None if there is none.
+        now: Current time [s].
+        limits: Limits of its age and speed.
         low: Lowest targets, shape (6,) [rad].
         high: Highest targets, shape (6,) [rad].
     """

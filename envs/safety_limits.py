@@ -1,4 +1,4 @@
-"""What the safety layer holds an arm to: figures, their ranges, and the options they come from."""
+"""Limits of the safety layer: figures, their ranges, and the options they are read from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,7 +12,7 @@ from envs.options import mapping, number, one_of, refuse_unknown
 from envs.workspace import Workspace
 
 REACTIONS = ("hold", "release")
-"""What to do about a servo at its limit: stand still, or switch the torque off (the arm drops)."""
+"""Reactions to a servo beyond its limit: stand still, or torque off (the arm drops)."""
 
 _RANGES = {
     "workspace_tolerance": (0.0, 0.02),
@@ -40,33 +40,32 @@ class SafetyLimits:
     """Limits of everything that is sent to an arm.
 
     Attributes:
-        workspace: The box for the TCP.
-        workspace_tolerance: How far beyond the box the TCP of a target may be [m]; what inverse
-            kinematics and straight ways between two targets miss.
-        joints: Lowest and highest target of the joints that are held to less than their full range
-            [rad].
+        workspace: Box for the TCP.
+        workspace_tolerance: Largest distance of a target's TCP beyond the box [m], for the errors
+            of inverse kinematics and of straight ways between two targets.
+        joints: Lowest and highest target of the joints with less than their full range [rad].
         max_step: Largest change of a joint's target from one command to the next [rad].
         max_speed: Largest speed of a joint's target [rad/s].
-        first_speed: The largest speed right after connecting, a hold or a change of hands, and
-            wherever the arm is outside of the box [rad/s].
-        ramp_time: How long it takes from there to ``max_speed`` [s].
-        max_lead: How far the target of a joint may be from where the joint is [rad]; bounds how
-            hard a blocked arm presses. The gripper is held by its current instead.
-        grip_current: A gripper's current above which it counts as stalled [A].
-        grip_time: How long it may be [s].
-        grip_relief: How much of the gripper's lead is kept when it is [share].
-        max_measured_speed: No joint is faster; a reading that says so is wrong [rad/s].
-        max_temperature: Of a servo [°C].
-        min_voltage: Of a servo's supply [V]; set both to the supply in use.
-        max_voltage: Of a servo's supply [V].
-        max_load: Of a servo, as a share of its largest.
-        fault_time: How long temperature, voltage or load must be out of their limits to count, so
-            that one bad reading does not [s].
-        on_temperature: "hold" or "release" (torque off: the arm drops) when a servo is too hot.
-        on_voltage: The same when its voltage is out of range.
-        on_load: The same when its load is too high.
-        max_telemetry_age: Older readings are not trusted [s].
-        command_timeout: Without a command for this long the arm holds [s].
+        first_speed: Largest speed right after connecting, a hold or a takeover, and wherever the
+            arm is outside of the box [rad/s].
+        ramp_time: Time from ``first_speed`` to ``max_speed`` [s].
+        max_lead: Largest distance of a joint's target from the joint [rad], which bounds the
+            pressure of a blocked arm. The gripper is limited by its current instead.
+        grip_current: Current above which a gripper counts as stalled [A].
+        grip_time: Longest time that a gripper may be stalled [s].
+        grip_relief: Share of the gripper's lead that it keeps when it is loosened.
+        max_measured_speed: Highest believed speed of a joint; faster readings are wrong [rad/s].
+        max_temperature: Highest temperature of a servo [°C].
+        min_voltage: Lowest supply voltage of a servo [V]; set both to the supply in use.
+        max_voltage: Highest supply voltage of a servo [V].
+        max_load: Highest load of a servo, as a share of its largest.
+        fault_time: Time for which temperature, voltage or load must be out of their limits to
+            count [s], so that one bad reading does not.
+        on_temperature: Reaction when a servo is too hot: "hold" or "release" (the arm drops).
+        on_voltage: Reaction when the voltage of a servo is out of range.
+        on_load: Reaction when the load of a servo is too high.
+        max_telemetry_age: Highest age of a reading that is used [s].
+        command_timeout: Time without a command after which the arm holds [s].
 
     Raises:
         TypeError: If ``joints`` is no mapping or names a joint that does not exist.
@@ -111,11 +110,11 @@ class SafetyLimits:
 
     @classmethod
     def from_options(cls, options: Any, workspace: Workspace | None = None) -> "SafetyLimits":
-        """Build limits from a mapping of field names to values; what is left out has defaults.
+        """Build limits from a mapping of field names to values; missing ones have their defaults.
 
         Args:
-            options: Any field but ``workspace``; None for the defaults.
-            workspace: The environment's box.
+            options: Mapping of any fields but ``workspace``; None for the defaults.
+            workspace: Box of the environment.
 
         Raises:
             TypeError: If an option is unknown, or the options are no mapping.
@@ -132,11 +131,11 @@ class SafetyLimits:
         """Return the lowest and highest targets, each of shape (6,) [rad].
 
         Args:
-            lowest: What the arm can do, shape (6,) [rad].
-            highest: What the arm can do, shape (6,) [rad].
+            lowest: Lowest joint angles of the arm, shape (6,) [rad].
+            highest: Highest joint angles of the arm, shape (6,) [rad].
 
         Raises:
-            ValueError: If the limits of a joint are no range within what it can do.
+            ValueError: If the limits of a joint are no range within its full range.
         """
         low, high = lowest.copy(), highest.copy()
         for joint, limits in self.joints.items():

@@ -1,4 +1,4 @@
-"""The SO101 as a gymnasium environment: one class for the simulated and the physical arm."""
+"""Gymnasium environment of the SO101: one class for the simulated and the physical arm."""
 
 from typing import Any
 
@@ -15,20 +15,21 @@ from envs.options import number, one_of
 from envs.workspace import Workspace, clamp
 
 REWARDS = ("sparse", "dense", "external")
-RETURN_BOUNDS = (0.0, 1.0)
-"""Least and most that an episode can return where success alone is rewarded."""
 """Kinds of reward; "external" leaves reward, success and end to a judge outside of the env."""
 
+RETURN_BOUNDS = (0.0, 1.0)
+"""Lowest and highest return of an episode where only success is rewarded."""
+
 GRIPPER_SPEED = 2.0
-"""Largest speed of the gripper's command [rad/s]; the servo itself does about 5."""
+"""Largest speed of the gripper's command [rad/s]; the servo reaches about 5."""
 
 STATE_MARGIN = 0.03
-"""The TCP is observed this far beyond the workspace [m]."""
+"""Distance beyond the workspace up to which the TCP is observed [m]."""
 
 _MAX_VELOCITY = 5.0  # [rad/s]: an unloaded STS3215 at 7.4 V
 _MAX_CURRENT = 2.7  # [A]: its stall current
-# A closed gripper's command may run this far ahead of its jaws [rad]: enough for full force, and
-# it opens at once when told to.
+# Largest lead of a closed gripper's command over its jaws [rad]: enough for full force, and the
+# gripper still opens at once.
 _GRIPPER_LEAD = 0.15
 _MAX_STARTS = 100
 
@@ -36,35 +37,35 @@ Observation = dict[str, NDArray[Any]]
 
 
 class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
-    """Moves the tool centre point (TCP) of an SO101 by small steps until a task is done.
+    """Environment in which small steps of an SO101's tool centre point (TCP) solve a task.
 
     Observation (``Dict``), every entry within finite bounds:
         state: float32 (21,): joint positions (6) [rad], joint velocities (6) [rad/s], motor
             currents (6) [A], TCP (3) [m].
-        objects: float32, the task's privileged state; only without cameras, where it is known.
-        the cameras' names: uint8 RGB frames of the cameras' shapes, (128, 128, 3) if not set
-            otherwise; only with cameras.
+        objects: float32, the task's privileged state; only without cameras, if it is known.
+        camera names: uint8 RGB frames in the cameras' shapes, (128, 128, 3) by default; only
+            with cameras.
 
     Action: ``Box(-1, 1, (4,))``: the TCP's command moves by the first three entries times
-    ``step_size``, the gripper's by the last times ``GRIPPER_SPEED`` for one period (positive
-    opens). The command is integrated, not the measured pose, and stays in the workspace.
+    ``step_size``, the gripper's command by the last times ``GRIPPER_SPEED`` for one period
+    (positive opens). The command is integrated, not the measured pose, and stays in the workspace.
 
     ``info`` always holds ``is_intervention`` (False), ``teleop_action`` (zeros), ``succeed`` and
     ``start``, the name of the start's variant. With ``reward="external"``, ``succeed`` is always
-    False and ``task_succeed``, where the task knows, says whether it is done now, which is for
-    measuring the judge alone.
+    False, and ``task_succeed`` says whether the task is done now, if the task knows; it is only for
+    evaluating the judge.
 
     Args:
-        arm: The arm to move.
+        arm: Arm to move.
         cameras: Cameras to observe instead of the task's objects, or None.
-        task: What is to be done.
-        workspace: The box for the TCP's command.
-        control_hz: Steps per second [Hz].
-        step_size: The TCP's largest step along each axis [m].
-        reward: "sparse" is 1 on success and 0 before; "dense" adds the change of the task's
-            progress in each step, so that lingering is worth nothing. Both terminate on success.
-            "external" is always 0 and never terminates: a success classifier or an operator, in a
-            wrapper around this environment, judges.
+        task: Task to solve.
+        workspace: Box for the TCP's command.
+        control_hz: Control steps per second [Hz].
+        step_size: Largest step of the TCP along each axis [m].
+        reward: Kind of reward: "sparse" is 1 on success and 0 before; "dense" adds the change of
+            the task's progress in each step, so that lingering is worth nothing. Both terminate on
+            success. "external" is always 0 and never terminates: a success classifier or an
+            operator, in a wrapper around this environment, judges.
 
     Raises:
         ValueError: If an option is out of its range.
@@ -104,9 +105,9 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     @property
     def return_bounds(self) -> tuple[float, float] | None:
-        """Least and most that an episode can return; None where the reward is dense.
+        """Lowest and highest return of an episode; None if the reward is dense.
 
-        Whoever judges from outside gives 1 on success and 0 before, as the sparse reward does.
+        A judge outside of the environment gives 1 on success and 0 before, like the sparse reward.
         """
         return None if self._reward == "dense" else RETURN_BOUNDS
 
@@ -116,13 +117,13 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         """Start an episode that is not yet solved.
 
         Args:
-            seed: Seeds this and all later starts; None goes on with the present seed.
-            options: "joint_positions" starts the arm at these angles, shape (6,) [rad], in place
-                of the task's.
+            seed: Seed of this and all later starts; None continues the random stream.
+            options: Options of the reset: "joint_positions", the arm's start in place of the
+                task's, shape (6,) [rad].
 
         Raises:
             ValueError: If there is another option, or the angles are not six finite numbers.
-            RuntimeError: If 100 starts in a row satisfied the task's success.
+            RuntimeError: If 100 starts in a row were already successes.
             CameraError: If a camera's frame is missing, misshapen or black.
         """
         super().reset(seed=seed)
@@ -148,7 +149,7 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         """Move for one control period.
 
         Args:
-            action: Shape (4,), clipped to [-1, 1].
+            action: Action, shape (4,), clipped to [-1, 1].
 
         Raises:
             ValueError: If the action has another shape or an entry that is not finite.
@@ -166,15 +167,15 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
         return self._observe(), reward, terminated, False, self._info(succeeded)
 
     def synchronize(self) -> None:
-        """Set the TCP's command to the measured TCP, as every change of hands needs it.
+        """Set the TCP's command to the measured TCP, as every change of control needs it.
 
-        The gripper's command stays: letting it go would open a grasp.
+        The gripper's command stays, since resetting it would open a grasp.
         """
         self._tcp_command = clamp(self.tcp, self.workspace)
         self.arm.handover()
 
     def look(self) -> Observation:
-        """Read arm and cameras anew, as after a wait; the command is where the arm is then.
+        """Read arm and cameras again, as after a wait, and set the command to where the arm is.
 
         Raises:
             CameraError: If a camera's frame is missing, misshapen or black.
@@ -185,27 +186,27 @@ class SO101Env(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     @property
     def tcp(self) -> NDArray[np.float64]:
-        """The measured tool centre point, shape (3,) [m]."""
+        """Measured tool centre point, shape (3,) [m]."""
         return self._tcp.copy()
 
     @property
     def tcp_command(self) -> NDArray[np.float64]:
-        """Where the TCP was last commanded to, shape (3,) [m]."""
+        """Last command of the TCP, shape (3,) [m]."""
         return self._tcp_command.copy()
 
     @property
     def gripper_command(self) -> float:
-        """The angle that the gripper's joint was last commanded to [rad]."""
+        """Last command of the gripper's joint [rad]."""
         return self._gripper_command
 
     @property
     def joint_positions(self) -> NDArray[np.float64]:
-        """The measured joint angles, shape (6,) [rad]."""
+        """Measured joint angles, shape (6,) [rad]."""
         return self._state.positions.copy()
 
     @property
     def gripper_opening(self) -> float:
-        """The measured angle of the gripper's joint [rad]."""
+        """Measured angle of the gripper's joint [rad]."""
         return float(self._state.positions[-1])
 
     def close(self) -> None:

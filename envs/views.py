@@ -1,4 +1,4 @@
-"""The region of interest: which part of a camera's frame is observed, and how large."""
+"""Views: the observed region of a camera's frame, and its size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -12,7 +12,7 @@ from envs.frames import FrameShape
 from envs.options import integer, mapping, refuse_unknown
 
 FRAME_SIZE = 128
-"""Width and height of a frame where nothing else is asked for [pixels]."""
+"""Default width and height of a frame [pixels]."""
 
 Size = tuple[int, int]
 """Width and height [pixels]."""
@@ -20,18 +20,18 @@ Size = tuple[int, int]
 Frame = NDArray[np.uint8]
 
 _SMALLEST, _LARGEST = 16, 1024  # [pixels]
-_LARGEST_RAW = 4096  # [pixels]: what cameras deliver
+_LARGEST_RAW = 4096  # [pixels]: largest frames of cameras
 
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle of a frame [pixels]; (left, top) is its first pixel.
+    """Rectangle of a frame [pixels]; (left, top) is its first pixel.
 
     Attributes:
-        left: Columns of the frame to its left.
-        top: Rows of the frame above it.
-        width: Its columns.
-        height: Its rows.
+        left: Number of the frame's columns left of it.
+        top: Number of the frame's rows above it.
+        width: Number of its columns.
+        height: Number of its rows.
     """
 
     left: int
@@ -42,11 +42,11 @@ class Region:
 
 @dataclass(frozen=True)
 class CameraView:
-    """From a camera's raw frame to the one that is observed.
+    """View of a camera: from its raw frame to the observed one.
 
     Attributes:
         resolution: Width and height of the raw frame [pixels].
-        crop: The part of the raw frame that is observed.
+        crop: Observed region of the raw frame.
         size: Width and height of the observed frame [pixels].
     """
 
@@ -59,11 +59,11 @@ class CameraView:
         """Build a view from the options of one camera.
 
         Args:
-            camera: Its name, for errors.
-            options: Any of ``resolution`` ([width, height] of the raw frame, default 128x128),
-                ``crop`` (``{left, top, width, height}`` in pixels of the raw frame, default all of
-                it) and ``size`` ([width, height] of the observed frame, or one number for both,
-                default 128); None for the defaults.
+            camera: Name of the camera, for errors.
+            options: Mapping of any of ``resolution`` ([width, height] of the raw frame, default
+                128x128), ``crop`` (``{left, top, width, height}`` in pixels of the raw frame,
+                default all of it) and ``size`` ([width, height] of the observed frame, or one
+                number for both, default 128); None for the defaults.
 
         Raises:
             TypeError: If an option is unknown, missing in ``crop``, or no mapping.
@@ -87,17 +87,16 @@ class CameraView:
         return (self.size[1], self.size[0], 3)
 
     def apply(self, frame: Frame) -> Frame:
-        """Cut the crop out of a raw frame and bring it to size.
+        """Crop a raw frame and resize it.
 
         A crop that already has the size is not resampled. Pixels outside of the crop have no
         influence.
 
         Args:
-            frame: Uint8 RGB of shape ``raw_shape``.
+            frame: Raw frame, uint8 RGB of shape ``raw_shape``.
 
         Returns:
-            uint8 RGB of shape ``shape``; the same array where the crop is all of it, else a new
-            one.
+            The observed frame, uint8 RGB of shape ``shape``; ``frame`` itself if nothing changes.
         """
         crop = self.crop
         if crop == Region(0, 0, *self.resolution) and self.size == self.resolution:
@@ -105,16 +104,16 @@ class CameraView:
         part = frame[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
         if self.size == (crop.width, crop.height):
             return part.copy()
-        # Pillow widens the filter when it reduces, so that small things do not flicker.
+        # Pillow widens the filter when it shrinks, so that small things do not flicker.
         image = Image.fromarray(np.ascontiguousarray(part))
         return np.array(image.resize(self.size, Image.Resampling.BILINEAR))
 
 
 def camera_views(options: Any) -> dict[str, CameraView]:
-    """Return the views that an environment's ``cameras`` option describes.
+    """Return the views of an environment's ``cameras`` option.
 
     Args:
-        options: A list of camera names, or a mapping of camera names to options of
+        options: List of camera names, or mapping of camera names to options of
             ``CameraView.from_options``.
 
     Raises:

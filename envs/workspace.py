@@ -1,4 +1,4 @@
-"""The box that the tool centre point is commanded to stay in."""
+"""Workspace: the box of the tool centre point's commands."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from envs.options import mapping, refuse_unknown
 
 _AXES = ("x", "y", "z")
-# Past its base the arm hits itself; below the table and beyond 0.45 m there is nothing to reach.
+# Near its base the arm hits itself; below the table and beyond 0.45 m nothing is reachable.
 _OUTERMOST = {"x": (0.08, 0.45), "y": (-0.35, 0.35), "z": (0.0, 0.35)}
 _SMALLEST_SIDE = 0.04  # [m]: a cube must fit with room to move
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """An axis-aligned box in the world (the arm's base at the origin, the table at z = 0).
+    """Axis-aligned box in the world (the arm's base at the origin, the table at z = 0).
 
     Each field is the lowest and highest coordinate of the TCP [m]. The defaults hold wherever the
     gripper can look straight down, or nearly.
@@ -63,5 +63,5 @@ class Workspace:
 
 
 def clamp(position: NDArray[np.float64], workspace: Workspace) -> NDArray[np.float64]:
-    """Return the point of the workspace that is nearest to a position, shape (3,) [m]."""
+    """Return the point of the workspace nearest to a position, shape (3,) [m]."""
     return np.clip(position, workspace.low, workspace.high)

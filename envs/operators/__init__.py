@@ -1,4 +1,4 @@
-"""Who may take over from the policy, and the wrapper that lets them."""
+"""Operators that may take over from the policy, and the wrapper that lets them."""
 
 from envs.operators.expert import Expert
 from envs.operators.intervention import InterventionWrapper, Operator

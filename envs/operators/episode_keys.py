@@ -1,4 +1,4 @@
-"""The person at the arm begins episodes, ends them with a verdict, and stops."""
+"""Episode keys: the person at the arm begins episodes, judges them, and stops."""
 
 import contextlib
 import logging
@@ -20,47 +20,47 @@ _PERIOD = 0.03  # [s]
 
 
 class OperatorStopError(Exception):
-    """The person at the arm pressed the key to stop: there is no further episode."""
+    """The person at the arm pressed the key to stop, so that no further episode begins."""
 
 
 class HandOperator(Protocol):
-    """A person who may lead by hand; see ``envs.operators.leader.LeaderOperator``."""
+    """Operator who may lead by hand; see ``envs.operators.leader.LeaderOperator``."""
 
     def idle(self, positions: NDArray[np.float64]) -> bool:
-        """Mirror joint angles, shape (6,) [rad]; says whether the leader was grabbed."""
+        """Mirror joint angles, shape (6,) [rad]; return whether the leader was grabbed."""
         ...
 
     def take_over(self) -> None:
-        """Lead from now on."""
+        """Start to lead."""
         ...
 
     def give_back(self) -> None:
-        """Leave the arm to the policy."""
+        """Give the arm back to the policy."""
         ...
 
     def close(self) -> None:
-        """Let go of the leader arm."""
+        """Release the leader arm."""
         ...
 
 
 class Hardware(Protocol):
-    """What a wait asks of arm and cameras; see ``envs.hardware.hardware_steps.HardwareSteps``."""
+    """Arm and cameras during a wait; see ``envs.hardware.hardware_steps.HardwareSteps``."""
 
     def check(self) -> NDArray[np.float64]:
-        """Read all, and return the joints, shape (6,) [rad]; raises ``HardwareError``."""
+        """Read arm and cameras; return the joints, shape (6,) [rad], or raise ``HardwareError``."""
         ...
 
     def look(self) -> tuple[Any, dict[str, Any]]:
-        """Return an observation, and when it was measured; raises ``HardwareError``."""
+        """Return an observation and its measurement times; may raise ``HardwareError``."""
         ...
 
     def acknowledge(self) -> None:
-        """Let an arm that stands still go on, slowly; raises ``HardwareError``."""
+        """Let an arm that stands still resume slowly; may raise ``HardwareError``."""
         ...
 
 
 class EpisodeKeys(gymnasium.Wrapper):
-    """Waits for the person before each episode, and ends it with their keys.
+    """Wrapper that waits for the person before each episode, and ends it with their keys.
 
     After a reset the arm stands at its start until the person leads (grabs the leader, or presses
     the key to take over) or, unless they demonstrate, gives it to the policy (the key to give
@@ -70,19 +70,19 @@ class EpisodeKeys(gymnasium.Wrapper):
         re-record truncates, with ``info["rerecord_episode"]``;
         pause truncates, with ``info["paused"]``; the next reset waits for the person as always;
         stop truncates, with ``info["stopped"]``; the next reset raises ``OperatorStopError``.
-    Re-record during a wait is about the episode before: the reset's ``info`` says it then.
+    Re-record during a wait drops the previous episode: the reset's ``info`` then says so.
 
-    Where arm or cameras fail, a reset says so and waits until the person has mended it and presses
-    a key; without anybody to wait for it raises.
+    If arm or cameras fail, a reset reports that and waits until the person has fixed it and presses
+    a key; without a person to wait for it raises.
 
     Args:
-        env: An environment of an arm, whose resets raise ``HardwareError`` where it fails.
+        env: Environment of an arm, whose resets raise ``HardwareError`` if it fails.
         hardware: Arm and cameras.
-        pressed: The keys; closed by ``close``.
-        operator: Who may lead by hand, None where nobody can; closed by ``close``.
+        pressed: Pressed keys; closed by ``close``.
+        operator: Operator who may lead by hand, None if nobody can; closed by ``close``.
         demonstrates: Whether every episode is led from its first step.
-        waits: Whether to wait before an episode; nobody does where no keys can come and nobody can
-            lead.
+        waits: Whether to wait before an episode; without keys and without an operator there is no
+            wait.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class EpisodeKeys(gymnasium.Wrapper):
         self._waits = waits and (operator is not None or pressed.any_source)
         self._stopped = self._drops_previous = self._stands = False
         self.announce: Callable[[str], None] = _LOG.info
-        """Told what the person should know or do, in one line."""
+        """Function that tells the person what to know or do, in one line."""
 
     @property
     def led_by_a_person(self) -> bool:
-        """True: no simulation leads here, and what is recorded is a person's work."""
+        """True, since recordings with this wrapper are a person's work, not a simulation's."""
         return True
 
     def reset(
@@ -115,7 +115,7 @@ class EpisodeKeys(gymnasium.Wrapper):
 
         Raises:
             OperatorStopError: If they want to stop.
-            HardwareError: If arm or cameras fail and nobody can be waited for.
+            HardwareError: If arm or cameras fail and there is no person to wait for.
         """
         self._forget_presses()
         self._drops_previous = False
@@ -131,7 +131,7 @@ class EpisodeKeys(gymnasium.Wrapper):
                 trouble = str(error)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Steps, and ends the episode if a key says so."""
+        """Take a step, and end the episode if a key says so."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._stands = False
         if self._pressed.take(KeyEvent.STOP) is not None:
@@ -150,13 +150,13 @@ class EpisodeKeys(gymnasium.Wrapper):
         return observation, reward, terminated, truncated, info
 
     def stand_still(self) -> None:
-        """Keep the arm where it is for a moment; to be called again while nobody gives commands.
+        """Keep the arm where it is for a moment; call it again while no commands come.
 
         Raises:
             OperatorStopError: If the person wants to stop.
         """
-        self._refuse_to_go_on()
-        # What fails now is said by the next reset, which waits until it is mended.
+        self._raise_if_stopped()
+        # The next reset reports what fails now, and waits until it is fixed.
         with contextlib.suppress(HardwareError):
             positions = self._hardware.check()
             if self.operator is not None:
@@ -167,7 +167,7 @@ class EpisodeKeys(gymnasium.Wrapper):
         time.sleep(_PERIOD)
 
     def close(self) -> None:
-        """Let go of everything: the follower first."""
+        """Release everything, the follower first."""
         try:
             super().close()
         finally:
@@ -181,11 +181,11 @@ class EpisodeKeys(gymnasium.Wrapper):
         self, seed: int | None, options: dict[str, Any] | None
     ) -> tuple[Any, dict[str, Any]]:
         """Move to the start, wait, and look."""
-        self._refuse_to_go_on()
+        self._raise_if_stopped()
         positions = self._hardware.check()
         if self.operator is not None:
             self.operator.give_back()
-            self.operator.idle(positions)  # it keeps its place until the follower is at the start
+            self.operator.idle(positions)  # the leader stays until the follower is at the start
         self.announce("moving to the start")
         observation, info = self.env.reset(seed=seed, options=options)
         leads = self._demonstrates
@@ -198,19 +198,19 @@ class EpisodeKeys(gymnasium.Wrapper):
         return observation, info
 
     def _forget_presses(self) -> None:
-        """What was pressed for the episode before does not count for the next one."""
-        # Where nobody waits, there is no moment at which that episode could be meant.
+        """Drop presses that belong to the previous episode."""
+        # Without a wait, re-record can never mean the previous episode.
         kept = {KeyEvent.STOP, KeyEvent.RERECORD} if self._waits else {KeyEvent.STOP}
         self._pressed.forget(*(set(KeyEvent) - kept))
 
     def _await_consent(self, trouble: str) -> None:
-        """Let the person say when an arm that stands still may move again."""
+        """Wait until the person says that an arm that stands still may move again."""
         self.announce(f"the arm stands still: {trouble}. Press space once it is safe to go on")
         failed = True
         while self._pressed.take(KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK) is None:
-            self._refuse_to_go_on()
+            self._raise_if_stopped()
             try:
-                self._hardware.check()  # which also takes a lost port back
+                self._hardware.check()  # also reopens a lost port
                 if failed:
                     self.announce("it can be used again: press space to go on")
                 failed = False
@@ -220,17 +220,17 @@ class EpisodeKeys(gymnasium.Wrapper):
         self._hardware.acknowledge()
 
     def _wait(self) -> bool:
-        """Wait until the episode begins; returns whether the person leads."""
+        """Wait until the episode begins; return whether the person leads."""
         if self.operator is not None:
-            self.operator.give_back()  # a hand that was still on it during the way is no wish
+            self.operator.give_back()  # a hand that was still on the leader does not count
         self._forget_presses()
         self.announce(self._prompt())
         while True:
-            self._refuse_to_go_on()
+            self._raise_if_stopped()
             positions = self._hardware.check()
             grabbed = self.operator is not None and self.operator.idle(positions)
             said = self._pressed.take(KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK)
-            # All of them: one that is left over would drop the episode that begins.
+            # All presses: one left over would drop the episode that begins.
             while self._pressed.take(KeyEvent.RERECORD) is not None:
                 self._drops_previous = True
             if self.operator is not None and (grabbed or said is KeyEvent.TAKE_OVER):
@@ -249,7 +249,7 @@ class EpisodeKeys(gymnasium.Wrapper):
             ways.append("press b to let the policy act")
         return "ready: " + "; ".join(ways)
 
-    def _refuse_to_go_on(self) -> None:
+    def _raise_if_stopped(self) -> None:
         self._stopped |= self._pressed.take(KeyEvent.STOP) is not None
         if self._stopped:
             raise OperatorStopError("the person at the arm pressed the key to stop")

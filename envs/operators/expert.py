@@ -1,4 +1,4 @@
-"""A scripted expert: follows the subgoals of a simulated task, from any state."""
+"""Scripted expert that follows the subgoals of a simulated task from any state."""
 
 from typing import Any, Protocol
 
@@ -9,14 +9,14 @@ from envs.checked import ACTION_SIZE
 from envs.tasks.base import SimulatedTask, Subgoal
 from envs.workspace import Workspace
 
-# A funnel over the subgoal: this near to its vertical, the way goes down to it [m].
+# A funnel above the subgoal: within this distance from its vertical, the way leads down [m].
 _CENTRED = 0.004
-_STEEPNESS = 3.0  # how much the funnel rises for each metre away from there
-_BELOW = 0.015  # [m]: as far below the funnel, the way goes up alone
+_STEEPNESS = 3.0  # rise of the funnel per metre of distance from there
+_BELOW = 0.015  # [m]: distance below the funnel at which the way leads straight up
 
 
 class Watched(Protocol):
-    """An arm and its task as somebody sees them: ``envs.so101.SO101Env``, or a scene by itself."""
+    """Watched arm and task: ``envs.so101.SO101Env``, or a scene by itself."""
 
     workspace: Workspace
     control_hz: float
@@ -25,30 +25,31 @@ class Watched(Protocol):
 
     @property
     def task(self) -> Any:
-        """What is to be done."""
+        """Task of the arm."""
         ...
 
     @property
     def tcp(self) -> NDArray[np.float64]:
-        """The tool centre point, shape (3,) [m]."""
+        """Tool centre point, shape (3,) [m]."""
         ...
 
     @property
     def gripper_opening(self) -> float:
-        """The angle of the gripper's joint [rad]."""
+        """Angle of the gripper's joint [rad]."""
         ...
 
 
 class Expert:
-    """Chooses, from what the scene is like now, the action toward the task's next subgoal.
+    """Expert whose action leads toward the task's next subgoal, given the current scene.
 
-    It has no memory: it can take over at any moment and go on when a cube was knocked or dropped.
+    It has no memory: it can take over at any moment and continue when a cube was knocked or
+    dropped.
 
     Args:
-        env: What to act in, with a simulated task.
+        env: Environment to act in, with a simulated task.
 
     Raises:
-        TypeError: If the environment's task is not a simulated one, which alone has subgoals.
+        TypeError: If the environment's task is not a simulated one, as only those have subgoals.
     """
 
     def __init__(self, env: Watched) -> None:
@@ -65,7 +66,7 @@ class Expert:
         subgoal = self._task.subgoal()
         action = np.zeros(ACTION_SIZE)
         step = (waypoint(subgoal, self._env.tcp) - self._env.tcp) / self._env.step_size
-        # Scaled as a whole: cutting single entries would bend the path.
+        # Scaled as a whole, since clipping single entries would bend the path.
         action[:3] = step / max(1.0, float(np.abs(step).max()))
         if subgoal.gripper is not None:
             opening = subgoal.gripper - self._env.gripper_opening
@@ -76,13 +77,13 @@ class Expert:
 def waypoint(subgoal: Subgoal, tcp: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the next point on the way to a subgoal: up, across, then down, in one smooth bend.
 
-    The height that the way needs rises with the distance from the subgoal's vertical, up to the
-    clearance. It has no corners, as a hand's way has none: at a corner one step nearer means the
-    opposite action, and who imitates the mean of the two stands still there.
+    The needed height rises with the distance from the subgoal's vertical, up to the clearance. Like
+    the way of a hand it has no corners: at a corner one step further means the opposite action, and
+    a policy that imitates the mean of the two stands still there.
 
     Args:
-        subgoal: Where to go.
-        tcp: Where the TCP is, shape (3,) [m].
+        subgoal: Goal of the way.
+        tcp: Current TCP, shape (3,) [m].
     """
     goal = subgoal.tcp
     if subgoal.clearance is None:

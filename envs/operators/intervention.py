@@ -1,4 +1,4 @@
-"""The wrapper through which an operator takes over from a policy."""
+"""Wrapper through which an operator takes over from a policy."""
 
 from typing import Any, Protocol
 
@@ -11,14 +11,14 @@ from envs.so101 import SO101Env
 
 
 class Operator(Protocol):
-    """Someone who watches the arm and may lead it: a person at a leader arm, a model of one."""
+    """Operator who watches the arm and may lead it: a person at a leader arm or a model of one."""
 
     def reset(self, env: SO101Env, seed: int | None) -> None:
         """Begin to watch a new episode.
 
         Args:
-            env: The environment, just reset.
-            seed: Restarts the operator's own random draws; None goes on with them.
+            env: Environment after its reset.
+            seed: Seed of the operator's own random draws; None continues them.
         """
         ...
 
@@ -28,15 +28,15 @@ class Operator(Protocol):
 
 
 class InterventionWrapper(gymnasium.Wrapper):
-    """Executes the operator's action in place of the policy's while the operator leads.
+    """Wrapper that executes the operator's action in place of the policy's while they lead.
 
-    ``info`` then says ``is_intervention`` and holds the executed action as ``teleop_action``
-    (float32, clipped to the action space). At every change of hands the arm's command is set to its
-    measured pose, so that it never jumps.
+    ``info`` then has ``is_intervention`` set and holds the executed action as ``teleop_action``
+    (float32, clipped to the action space). When control changes, to the operator or back, the arm's
+    command is set to its measured pose, so that it never jumps.
 
     Args:
-        env: An ``SO101Env``, possibly wrapped.
-        operator: Who may take over.
+        env: ``SO101Env``, possibly wrapped.
+        operator: Operator who may take over.
 
     Raises:
         TypeError: If the innermost environment is no ``SO101Env``.
@@ -53,14 +53,14 @@ class InterventionWrapper(gymnasium.Wrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start an episode, with the policy at the arm."""
+        """Start an episode, in which the policy acts at first."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._operator.reset(self._arm_env, seed)
         self._leading = False
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Execute the operator's action, or the given one where the operator does not lead.
+        """Execute the operator's action, or the given one if the operator does not lead.
 
         Raises:
             ValueError: If the executed action has the wrong shape or is not finite.

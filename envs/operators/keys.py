@@ -1,4 +1,4 @@
-"""Keys that the person at the arm presses in a terminal; over SSH as well, and without X."""
+"""Keys that the person at the arm presses in a terminal, also over SSH and without X."""
 
 import atexit
 import logging
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class KeyEvent(StrEnum):
-    """What a person can say with a key."""
+    """Event that a person reports with a key."""
 
     TAKE_OVER = "take over"
     GIVE_BACK = "give back"
@@ -39,7 +39,7 @@ KEYS: Mapping[str, KeyEvent] = {
     "p": KeyEvent.PAUSE,
     "q": KeyEvent.STOP,
 }
-"""The event of each key, capitals the same. Taking over is the largest: it is the urgent one."""
+"""Event of each key, in either case. Taking over has the largest key, since it is urgent."""
 
 # Arrow and function keys send several characters, the last of which may be one of ours.
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O[ -~])")
@@ -49,21 +49,21 @@ _FATAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def help_line() -> str:
-    """Return one line that tells which key says what."""
+    """Return one line with the keys and their events."""
     return "  ".join(f"[{'space' if key == ' ' else key}] {event}" for key, event in KEYS.items())
 
 
 class Keys:
-    """Reads keys without waiting for them, and without the Enter key where there is a terminal.
+    """Reader of keys that does not wait for them, and needs no Enter key in a terminal.
 
-    The terminal gets its settings back on every way out: ``close``, the end of a ``with`` block, an
-    exception, the end of the program, and the signals that end it. Where the standard input is no
+    The terminal gets its settings back however reading ends: by ``close``, the end of a ``with``
+    block, an exception, the end of the program, or a signal. Where the standard input is no
     terminal, lines are read from it: a key or the name of an event in each.
 
     While the program runs in the background of its shell, no keys are read.
 
     Args:
-        stream: Where to read from; None for the standard input.
+        stream: Stream to read from; None for the standard input.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -90,13 +90,13 @@ class Keys:
 
     @property
     def source(self) -> str:
-        """Where keys come from: "terminal", "lines", or "none" where there is no input (more)."""
+        """Source of keys: "terminal", "lines", or "none" where there is no input (any more)."""
         if self._input is None:
             return "none"
         return "lines" if self._settings is None else "terminal"
 
     def poll(self) -> list[KeyEvent]:
-        """Return what was pressed since the last call, oldest first, without waiting."""
+        """Return the events since the last call, oldest first, without waiting."""
         if self._input is None:
             return []
         try:
@@ -107,7 +107,7 @@ class Keys:
             if not select.select([self._input], [], [], 0.0)[0]:
                 return []
             data = os.read(self._input, 4096)
-        except (OSError, termios.error):  # the terminal is gone: an SSH connection that broke
+        except (OSError, termios.error):  # the terminal is gone, as with a broken SSH connection
             data = b""
         if not data:
             logger.warning("the %s that keys were read from ended: no more keys", self.source)
@@ -117,7 +117,7 @@ class Keys:
         return self._of_lines(text) if self._settings is None else self._of_keys(text)
 
     def close(self) -> None:
-        """Give the terminal its settings back; no keys are read from then on."""
+        """Restore the terminal's settings; no keys are read from then on."""
         self._restore()
         for number in self._handlers:
             signal.signal(number, signal.SIG_DFL)
@@ -146,7 +146,7 @@ class Keys:
         return events
 
     def _prepare(self, terminal: int) -> None:
-        """Let single keys through unseen; again, after the shell took the terminal back."""
+        """Switch the terminal to single keys without echo, again after the shell reset it."""
         if _in_foreground(terminal) and termios.tcgetattr(terminal)[3] & termios.ICANON:
             tty.setcbreak(terminal, termios.TCSANOW)
 
@@ -159,9 +159,9 @@ class Keys:
             logger.debug("the terminal is gone, its settings stay: %s", error)
 
     def _catch_signals(self) -> None:
-        """See to the signals that would end the program with none of its code run.
+        """Catch the signals that would end the program without running any of its code.
 
-        Those with a handler end it by an exception, after which ``close`` is called.
+        Signals with a handler end it by an exception, after which ``close`` is called.
         """
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may set handlers
@@ -176,7 +176,7 @@ class Keys:
 
 
 def _descriptor(stream: TextIO | None) -> int | None:
-    """Return the file descriptor of a stream, None where it has none or is closed."""
+    """Return the file descriptor of a stream, None if it has none or is closed."""
     try:
         return None if stream is None else stream.fileno()
     except (OSError, ValueError):
@@ -184,7 +184,7 @@ def _descriptor(stream: TextIO | None) -> int | None:
 
 
 def _in_foreground(terminal: int) -> bool:
-    """Return whether the terminal takes settings from, and has keys for, this program now."""
+    """Return whether this program is in the foreground of the terminal."""
     try:
         return os.tcgetpgrp(terminal) == os.getpgrp()
     except OSError:

@@ -1,4 +1,4 @@
-"""A person at the leader arm, who takes over by grabbing it or with a key."""
+"""Operator at the leader arm, who takes over by grabbing it or with a key."""
 
 from typing import Protocol
 
@@ -14,14 +14,14 @@ from envs.workspace import clamp
 
 FloatArray = NDArray[np.float64]
 
-# The follower may be this far behind the hand [m]; what is beyond is not made up for, or the arm
-# would go on long after a quick hand has stopped.
+# Largest lag of the follower behind the hand [m]; anything beyond is dropped, or the arm would
+# continue long after a quick hand has stopped.
 _LONGEST_LAG = 0.06
-_FADING = 0.5  # of a turn of the leader's gripper, by which the two grippers come together
+_FADING = 0.5  # share of a turn of the leader's gripper by which the two grippers converge
 
 
 class Leader(Protocol):
-    """What a leader arm does; see ``envs.hardware.leader.leader_arm.LeaderArm``."""
+    """Leader arm; see ``envs.hardware.leader.leader_arm.LeaderArm``."""
 
     @property
     def positions(self) -> FloatArray:
@@ -30,43 +30,43 @@ class Leader(Protocol):
 
     @property
     def grabbed(self) -> bool:
-        """Whether somebody has grabbed it while it mirrored."""
+        """Whether somebody has grabbed the leader while it mirrored."""
         ...
 
     @property
     def fault(self) -> str:
-        """Why it cannot be reached, "" if it can."""
+        """Reason why the leader is unreachable, "" if none."""
         ...
 
     def mirror(self, follower: FloatArray) -> None:
-        """Go where the follower is, shape (6,) [rad]."""
+        """Mirror the follower's joint angles, shape (6,) [rad]."""
         ...
 
     def limp(self) -> None:
-        """Let a hand lead it."""
+        """Make the leader limp, so that a hand can lead it."""
         ...
 
     def close(self) -> None:
-        """Let go of it for good."""
+        """Release the leader for good."""
         ...
 
 
 class LeaderOperator:
-    """Leads the follower by what a hand does with the leader arm; it implements ``Operator``.
+    """Operator who leads the follower with the leader arm; implements ``Operator``.
 
-    While the policy acts, the leader mirrors the follower. It is limp once it is grabbed, or the
-    key to take over is pressed, until the key to give back. From then on the follower's TCP goes
-    as far from where it was as the leader's TCP has gone since, so that it never jumps, wherever
-    the two arms are. So does the gripper, but the two come together while the hand turns it.
+    While the policy acts, the leader mirrors the follower. It is limp once it is grabbed or the key
+    to take over is pressed, until the key to give back. During that time the follower's TCP makes
+    the motion of the leader's TCP from where it was, so that it never jumps, wherever the two arms
+    are. The gripper does the same, but the two angles converge while the hand turns it.
 
-    While the leader cannot be reached, whoever leads leads on, and stands still; once it is back
-    they lead on from where the two arms are then.
+    While the leader is unreachable the person keeps the lead and the arm stands still; once it is
+    back the person continues from where the two arms then are.
 
     Args:
-        leader: The connected leader arm, closed by ``close``.
-        pressed: The keys.
-        gives_back: Whether there is anybody to give the arm back to; otherwise that key does
-            nothing, as when the person demonstrates.
+        leader: Connected leader arm, closed by ``close``.
+        pressed: Pressed keys.
+        gives_back: Whether the arm can be given back to a policy; otherwise that key does nothing,
+            as when the person demonstrates.
     """
 
     def __init__(self, leader: Leader, pressed: Pressed, gives_back: bool = True) -> None:
@@ -75,19 +75,19 @@ class LeaderOperator:
         self._env: SO101Env | None = None
         self.leading = False
         """Whether the person leads."""
-        self._anchor = np.zeros(3)  # the follower's TCP less the leader's [m]
+        self._anchor = np.zeros(3)  # the follower's TCP minus the leader's [m]
         self._gripper_anchor = self._gripper = 0.0  # [rad]
-        self._command: FloatArray | None = None  # at the first step of a lead
-        self._lost = False  # the leader, and where it was
+        self._command: FloatArray | None = None  # at the first step of a takeover
+        self._lost = False  # the leader, and with it its anchor
 
     @property
     def fault(self) -> str:
-        """Why the leader arm cannot be reached, "" if it can."""
+        """Reason why the leader arm is unreachable, "" if none."""
         return self._leader.fault
 
     @property
     def grabbed(self) -> bool:
-        """Whether somebody has taken the leader arm while it mirrored."""
+        """Whether somebody has grabbed the leader arm while it mirrored."""
         return self._leader.grabbed
 
     def reset(self, env: SO101Env, seed: int | None) -> None:
@@ -96,10 +96,10 @@ class LeaderOperator:
         self.give_back()
 
     def idle(self, positions: FloatArray) -> bool:
-        """Mirror while no episode runs, and say whether somebody has grabbed the leader.
+        """Mirror while no episode runs, and return whether somebody has grabbed the leader.
 
         Args:
-            positions: The follower's joint angles, shape (6,) [rad].
+            positions: Joint angles of the follower, shape (6,) [rad].
         """
         if self._leader.grabbed:
             return True
@@ -120,26 +120,26 @@ class LeaderOperator:
         return self._action(self._env)
 
     def take_over(self) -> None:
-        """Make the leader limp, and lead on from where the two arms are."""
+        """Make the leader limp, and lead from where the two arms are."""
         assert self._env is not None, "reset comes first"
         self.leading = True
         self._leader.limp()
         self._lost = bool(self._leader.fault)
-        # The change of hands sets the command to the measured TCP; see SO101Env.synchronize.
+        # The takeover sets the command to the measured TCP; see SO101Env.synchronize.
         self._command = clamp(self._env.tcp, self._env.workspace)
         self._anchor_to(self._command, self._env.gripper_command)
 
     def give_back(self) -> None:
-        """Leave the arm to the policy."""
+        """Give the arm back to the policy."""
         self.leading = False
         self._leader.limp()
 
     def close(self) -> None:
-        """Let go of the leader arm."""
+        """Release the leader arm."""
         self._leader.close()
 
     def _anchor_to(self, command: FloatArray, gripper: float) -> None:
-        """Go on from the follower's commands, TCP [m] and gripper [rad], and the leader as is."""
+        """Anchor the leader's pose to the follower's commands, TCP [m] and gripper [rad]."""
         angles = self._leader.positions
         self._anchor = command - self._kinematics.forward(angles)
         self._gripper = float(angles[-1])
@@ -147,13 +147,13 @@ class LeaderOperator:
 
     def _action(self, env: SO101Env) -> NDArray[np.float32]:
         action = np.zeros(ACTION_SIZE, np.float32)
-        # On the first step of a lead the environment has yet to set its command.
+        # On the first step of a takeover the environment has not set its command yet.
         command = self._command if self._command is not None else env.tcp_command
         self._command = None
         if self._leader.fault:
             self._lost = True
             return action
-        if self._lost:  # it may have been laid down meanwhile, or have sunk
+        if self._lost:  # the leader may have been laid down or have sunk meanwhile
             self._lost = False
             self._anchor_to(command, env.gripper_command)
         angles = self._leader.positions

@@ -1,4 +1,4 @@
-"""Keys from a device of their own: a foot pedal or a box of buttons that speaks as a terminal."""
+"""Pedal: keys from a foot pedal or a box of buttons that is a terminal device."""
 
 import contextlib
 import logging
@@ -12,23 +12,23 @@ from envs.operators.keys import KeyEvent, Keys, help_line
 
 logger = logging.getLogger(__name__)
 
-_AGAIN = 1.0  # how often a device that has vanished is looked for [s]
+_AGAIN = 1.0  # period of the search for a device that has vanished [s]
 
 
 class PedalError(HardwareError):
-    """A pedal cannot be used; the message names it and says what to do."""
+    """The pedal cannot be used; the message names it and says what to do."""
 
 
 class Pedal:
-    """Reads the characters of ``envs.operators.keys.KEYS`` from a terminal device.
+    """Reader of the characters of ``envs.operators.keys.KEYS`` from a terminal device.
 
-    It implements ``envs.operators.pressed.KeySource``. A device that vanishes later is a logged
-    warning, and is taken up again once it is back. What was pressed before it was opened was meant
-    for somebody else, and is dropped.
+    It implements ``envs.operators.pressed.KeySource``. A device that vanishes later causes a
+    warning, and is opened again once it is back. Presses before it was opened were meant for
+    another program, and are dropped.
 
     Args:
-        path: The device, e.g. /dev/ttyACM2.
-        clock: Returns the time [s].
+        path: Path of the device, e.g. /dev/ttyACM2.
+        clock: Function that returns the time [s].
 
     Raises:
         PedalError: If there is no such device, or it is no terminal.
@@ -50,11 +50,11 @@ class Pedal:
 
     @property
     def source(self) -> str:
-        """Where keys come from; a pedal that is away may come back, and counts."""
+        """Source of keys; a pedal that is away may come back, and counts."""
         return "none" if self._closed else f"pedal {self.path}"
 
     def poll(self) -> list[KeyEvent]:
-        """Return what was pressed since the last call, oldest first, without waiting."""
+        """Return the events since the last call, oldest first, without waiting."""
         if self._closed:
             return []
         if self._keys is None:
@@ -63,14 +63,14 @@ class Pedal:
         events = self._keys.poll()
         if self._keys.source == "none":
             logger.warning("the pedal %s is gone: keys of the terminal still work", self.path)
-            self._put_away()
+            self._close_device()
             self._look_at = self._clock() + _AGAIN
         return events
 
     def close(self) -> None:
         """Read no more keys; harmless the second time."""
         self._closed = True
-        self._put_away()
+        self._close_device()
 
     def _look_again(self) -> None:
         if self._clock() < self._look_at:
@@ -81,7 +81,7 @@ class Pedal:
             logger.warning("the pedal %s is back: %s", self.path, help_line())
 
     def _open(self) -> None:
-        """Open the device; raises ``OSError`` where that is not possible."""
+        """Open the device; raise ``OSError`` if that is not possible."""
         # A serial device must not become the terminal whose end ends this program, nor keep it
         # waiting for a carrier.
         descriptor = os.open(self.path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
@@ -96,6 +96,6 @@ class Pedal:
                 raise OSError(str(error)) from error
             self._stack = stack.pop_all()
 
-    def _put_away(self) -> None:
+    def _close_device(self) -> None:
         self._keys = None
         self._stack.close()

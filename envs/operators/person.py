@@ -1,7 +1,7 @@
-"""A model of a person who watches the arm and takes over when it does not get on.
+"""Model of a person who watches the arm and takes over when it makes no progress.
 
-The person sees the scene and remembers how it went: how far the task has come, where the arm is.
-They know nothing of the policy or of how it learns.
+The person sees the scene and remembers the remaining way of the task and the place of the arm. They
+know nothing about the policy or its learning.
 """
 
 import math
@@ -16,17 +16,17 @@ from envs.operators.expert import Expert, Watched
 from envs.options import number, one_of
 
 MODES = ("intervene", "demonstrate")
-"""What a person does: take over at times, or lead from the first step to the last."""
+"""Modes of a person: take over at times, or lead from the first step to the last."""
 
-_EXPECTED_RATE = 0.02  # [m/s]: a task that gets on more slowly seems to stand still
+_EXPECTED_RATE = 0.02  # [m/s]: slowest progress that does not look like a standstill
 _UNDONE = 0.05  # [m]: a loss that alarms
-_WALL = 0.006  # [m]: this near to a side of the workspace the arm seems to leave it
+_WALL = 0.006  # [m]: distance from a side of the workspace at which the arm seems to leave it
 _WALL_STEPS = 3
-_LENGTHENING = 0.5  # how much longer each further takeover of an episode lasts, in first bursts
+_LENGTHENING = 0.5  # additional length of each further takeover of an episode, in bursts
 _SPREAD = 0.3  # standard deviation of the logarithm of a person's delays and durations
-_SLOWEST = 0.6  # a person leads at this fraction of full speed, or faster
+_SLOWEST = 0.6  # slowest speed of a person, as a fraction of full speed
 _NOISE_TIME = 0.4  # [s]: correlation time of an unsteady hand
-_IDLE_NOISE = 0.25  # a resting hand's unsteadiness against that of a full movement
+_IDLE_NOISE = 0.25  # unsteadiness of a resting hand, relative to that of a full movement
 _SLIP_TIME = 0.4  # [s]
 _SLIP_RATE = 0.5  # slips per second without any skill
 _PERSON_STREAM = 1  # keeps a person's draws apart from those of the physics
@@ -34,16 +34,16 @@ _PERSON_STREAM = 1  # keeps a person's draws apart from those of the physics
 
 @dataclass(frozen=True)
 class PersonSettings:
-    """How a person behaves.
+    """Settings of a person's behaviour.
 
     Attributes:
-        mode: "intervene" watches and takes over at times; "demonstrate" leads all the time.
-        skill: 0 to 1; what is missing to 1 becomes unsteadiness and slips.
-        attention: 0 to 1; the chance to notice trouble in each step in which there is some.
+        mode: Mode: "intervene" watches and takes over at times; "demonstrate" leads all the time.
+        skill: Skill from 0 to 1; the difference to 1 becomes unsteadiness and slips.
+        attention: Probability to notice trouble in each step in which there is some.
         reaction_delay: Time from noticing to leading [s].
-        patience: How long the task may seem to stand still [s].
-        burst: How long the person leads at an episode's first takeover before giving control back
-            [s]; each further one lasts half a burst longer.
+        patience: Longest time that the task may seem to stand still [s].
+        burst: Time for which the person leads at an episode's first takeover before giving control
+            back [s]; each further takeover lasts half a burst longer.
     """
 
     mode: str = "intervene"
@@ -63,15 +63,15 @@ class PersonSettings:
 
 
 class Person:
-    """Watches, takes over after a reaction delay, leads for a burst, gives control back.
+    """Person who watches, takes over after a delay, leads for a burst, and gives control back.
 
-    They see what is left of the task (``SimulatedTask.remaining``). They take over when it has not
-    become clearly less for as long as their patience lasts, when what was done is undone and not
-    being made up for, or when the arm stays at a side of the workspace to no avail.
-    It implements ``envs.operators.Operator``.
+    They see the remaining way of the task (``SimulatedTask.remaining``). They take over when it has
+    not become clearly shorter for as long as their patience lasts, when progress is undone and not
+    being regained, or when the arm stays at a side of the workspace without progress. Implements
+    ``envs.operators.Operator``.
 
     Args:
-        settings: How the person behaves.
+        settings: Settings of the person's behaviour.
     """
 
     def __init__(self, settings: PersonSettings | None = None) -> None:
@@ -107,13 +107,13 @@ class Person:
         return self._lead()
 
     def give_back(self) -> None:
-        """Only watches from now on, however long they wanted to lead."""
+        """Only watch from now on, even if the burst is not over."""
         self._lead_left = 0
         self._watch()
 
     def _watch(self) -> None:
-        """Start to observe anew: what was before the handover no longer counts."""
-        # The least that was left until each of the last looks: a hand's jitter is no progress.
+        """Start to observe again: what was before the handover no longer counts."""
+        # The least remaining way until each of the last looks: a hand's jitter is no progress.
         self._least: deque[float] = deque(maxlen=self._steps(self.settings.patience) + 1)
         self._left = self._left_before = self._left_at_wall = math.inf
         self._wall_steps = 0
@@ -127,7 +127,7 @@ class Person:
             self._left_at_wall = self._left
 
     def _at_wall(self) -> bool:
-        """Return whether the arm is at a side of the workspace; the table has the cubes."""
+        """Return whether the arm is at a side of the workspace, other than the table."""
         tcp, box = self._env.tcp, self._env.workspace
         beyond_low = tcp[:2] < box.low[:2] + _WALL
         return bool(beyond_low.any() or (tcp > box.high - _WALL).any())
@@ -138,7 +138,7 @@ class Person:
         regains = self._left < self._left_before
         if self._left - self._least[-1] > _UNDONE and not regains:
             return True
-        # A cube may lie at a side: being there is no trouble while the task gets on.
+        # A cube may lie at a side: being there is no trouble while the task makes progress.
         at_wall = self._wall_steps / self._env.control_hz
         gained = self._left_at_wall - self._left
         if self._wall_steps >= _WALL_STEPS and gained < _EXPECTED_RATE * at_wall:
@@ -148,7 +148,7 @@ class Person:
         return watched_long and gained < _EXPECTED_RATE * self.settings.patience
 
     def _takes_over(self) -> bool:
-        """Notice trouble, wait for the reaction delay, and look whether it is still there."""
+        """Notice trouble, wait for the reaction delay, and return whether it is still there."""
         if self._reacts_in is None:
             if self._in_trouble() and self._rng.random() < self.settings.attention:
                 self._reacts_in = self._drawn_steps(self.settings.reaction_delay)
@@ -160,7 +160,7 @@ class Person:
         return self._in_trouble()
 
     def take_over(self) -> None:
-        """Lead from the next action on, whatever they see."""
+        """Lead from the next action on, even without trouble."""
         self._takeovers += 1
         lengthened = 1.0 + _LENGTHENING * (self._takeovers - 1)
         self._lead_left = max(1, self._drawn_steps(lengthened * self.settings.burst))
@@ -173,7 +173,7 @@ class Person:
         action = self._expert.act() * [self._speed, self._speed, self._speed, 1.0]
         clumsiness = 1.0 - self.settings.skill
         period = 1.0 / self._env.control_hz
-        # An Ornstein-Uhlenbeck process of unit variance, scaled by how much the hand moves.
+        # An Ornstein-Uhlenbeck process of unit variance, scaled by the movement of the hand.
         keep = np.exp(-period / _NOISE_TIME)
         draw = self._rng.standard_normal(ACTION_SIZE)
         self._hand = keep * self._hand + np.sqrt(1.0 - keep**2) * draw

@@ -1,4 +1,4 @@
-"""Presses of keys, kept until whoever they are for asks for them."""
+"""Pressed keys, kept until their reader asks for them."""
 
 from collections import deque
 from typing import Protocol
@@ -7,15 +7,15 @@ from envs.operators.keys import KeyEvent
 
 
 class KeySource(Protocol):
-    """Where keys come from; see ``envs.operators.keys.Keys``."""
+    """Source of keys; see ``envs.operators.keys.Keys``."""
 
     @property
     def source(self) -> str:
-        """What they are read from, "none" where none can come."""
+        """Name of the source, "none" if no keys can come."""
         ...
 
     def poll(self) -> list[KeyEvent]:
-        """Return what was pressed since the last call, without waiting."""
+        """Return the events since the last call, without waiting."""
         ...
 
     def close(self) -> None:
@@ -24,10 +24,10 @@ class KeySource(Protocol):
 
 
 class Pressed:
-    """Shares one source of keys among several readers, each of whom wants other ones.
+    """Pressed keys of one source, shared by readers of different events.
 
     Args:
-        keys: The source.
+        keys: Source of keys.
     """
 
     def __init__(self, keys: KeySource) -> None:
@@ -40,7 +40,7 @@ class Pressed:
         return self._keys.source != "none"
 
     def take(self, *events: KeyEvent) -> KeyEvent | None:
-        """Return the oldest press of one of these that nobody has taken yet."""
+        """Return the oldest pending press of one of these events, None if there is none."""
         self._waiting.extend(self._keys.poll())
         for event in self._waiting:
             if event in events:
@@ -49,7 +49,7 @@ class Pressed:
         return None
 
     def forget(self, *events: KeyEvent) -> None:
-        """Drop the presses of these that nobody has taken."""
+        """Drop the pending presses of these events."""
         while self.take(*events) is not None:
             pass
 

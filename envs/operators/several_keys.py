@@ -1,4 +1,4 @@
-"""Several sources of keys as one: a keyboard and a pedal, say."""
+"""Several sources of keys as one, such as a keyboard and a pedal."""
 
 import contextlib
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from envs.operators.pressed import KeySource
 
 
 class SeveralKeys:
-    """Takes keys from several sources at the same time.
+    """Keys from several sources at the same time.
 
     It implements ``envs.operators.pressed.KeySource``.
 
     Args:
-        sources: Where keys come from; closed by ``close``, the last one first.
+        sources: Sources of keys; closed by ``close``, the last one first.
     """
 
     def __init__(self, sources: Sequence[KeySource]) -> None:
@@ -21,12 +21,12 @@ class SeveralKeys:
 
     @property
     def source(self) -> str:
-        """Where keys come from, "none" where none of the sources has any (more)."""
+        """Names of the sources, "none" if no keys can come (any more)."""
         there = [each.source for each in self._sources if each.source != "none"]
         return ", ".join(there) or "none"
 
     def poll(self) -> list[KeyEvent]:
-        """Return what was pressed since the last call, source by source, without waiting."""
+        """Return the events since the last call, source by source, without waiting."""
         return [event for each in self._sources for event in each.poll()]
 
     def close(self) -> None:

@@ -111,7 +111,7 @@ class SimulatedTask(ABC):
 
     @abstractmethod
     def remaining(self) -> float:
-        """Return the remaining way, as a watching person sees it [m]; see ``remaining``."""
+        """Return the remaining way of the task [m], see ``envs.tasks.remaining``."""
 
     @abstractmethod
     def subgoal(self) -> Subgoal:

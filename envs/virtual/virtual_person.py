@@ -157,7 +157,7 @@ class VirtualPerson:
             self._take()
         elif now - self._homeward > _ASTRAY and self.mode == "intervene":
             self._person.reset(self._table, None)
-            self._watch_anew()
+            self._resume_watching()
 
     def _begin(self) -> None:
         """Begin an episode."""
@@ -248,9 +248,9 @@ class VirtualPerson:
         self._press(KeyEvent.GIVE_BACK)
         self._let_go()
         self._person.give_back()
-        self._watch_anew()
+        self._resume_watching()
 
-    def _watch_anew(self) -> None:
+    def _resume_watching(self) -> None:
         self._doing, self._presses = _Doing.WATCHING, 2
         self._pressed = self._came = self._clock()
         self._reminded = False

@@ -1,4 +1,4 @@
-"""Readings and an obedient arm to try the safety layer on."""
+"""Readings and an obedient arm for tests of the safety layer."""
 
 import numpy as np
 
@@ -30,12 +30,12 @@ def at(joint, value, rest):
 
 
 def moved(joints, **by):
-    """Joint angles some of which are changed by so much."""
+    """Return joint angles of which some are changed by given amounts."""
     return joints + [by.get(joint, 0.0) for joint in JOINTS]
 
 
 class Arm:
-    """A layer under test with an arm that is always where it was sent."""
+    """Safety layer under test, with an arm that is always where it was sent."""
 
     def __init__(self, positions=HOME, **limits):
         self.layer = SafetyLayer(SafetyLimits(**limits))
@@ -65,13 +65,13 @@ class Arm:
 
 
 def excess(joints, box):
-    """How far the TCP is outside of the box, by axis [m]."""
+    """Return the distance of the TCP outside of the box, by axis [m]."""
     tcp = KINEMATICS.forward(joints)
     return float(np.abs(tcp - clamp(tcp, box)).max())
 
 
 def grip(layer, steps, start, current, measured=0.2, wanted=0.0, decide=True):
-    """Close on something that is 0.2 rad wide; returns the gripper's targets."""
+    """Close on an object that is 0.2 rad wide, and return the gripper's targets."""
     targets = []
     positions = np.array([*HOME[:5], measured])
     for step in range(steps):

@@ -30,11 +30,11 @@ def test_an_action_with_an_entry_that_is_not_finite_is_refused(bad, place):
         checked_action(action)
 
 
-def test_a_reset_that_asks_for_nothing_asks_for_no_start():
+def test_a_reset_without_options_has_no_start():
     assert checked_start({}) is None
 
 
-def test_a_start_is_six_angles_in_an_array_of_their_own():
+def test_a_start_is_a_new_array_of_six_angles():
     given = np.arange(6) / 10
     angles = checked_start({"joint_positions": given})
     assert angles.tolist() == given.tolist()

@@ -1,4 +1,4 @@
-"""The end of a ``with`` block."""
+"""Closing at the end of a ``with`` block."""
 
 import pytest
 
@@ -13,7 +13,7 @@ class Door(Closing):
         self.closed += 1
 
 
-def test_a_block_closes_at_its_end_and_lets_errors_go_on() -> None:
+def test_a_block_closes_at_its_end_and_propagates_errors() -> None:
     with Door() as door:
         assert door.closed == 0
     assert door.closed == 1

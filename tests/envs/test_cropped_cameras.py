@@ -18,7 +18,7 @@ VIEWS = camera_views(
 
 
 class Noise:
-    """Raw cameras of which every frame is different."""
+    """Raw cameras whose frames all differ."""
 
     def __init__(self):
         self.shapes = {"front": (48, 64, 3), "wrist": (32, 32, 3)}
@@ -43,7 +43,7 @@ def cameras():
     return CroppedCameras(Noise(), VIEWS)
 
 
-def test_every_camera_is_seen_through_its_view(cameras):
+def test_frames_are_those_of_the_views(cameras):
     seen = cameras.read()
     raw = cameras._cameras.frames
     assert cameras.shapes == {"front": (16, 16, 3), "wrist": (32, 32, 3)}
@@ -52,14 +52,14 @@ def test_every_camera_is_seen_through_its_view(cameras):
     assert (seen["wrist"] == raw["wrist"]).all()
 
 
-def test_raw_frames_can_be_had(cameras):
+def test_raw_returns_the_raw_frames(cameras):
     raw = cameras.raw()
     assert {name: frame.shape for name, frame in raw.items()} == cameras._cameras.shapes
     assert raw is cameras._cameras.frames
     assert cameras.views == VIEWS
 
 
-def test_closing_closes_the_raw_cameras(cameras):
+def test_close_closes_the_raw_cameras(cameras):
     cameras.close()
     assert cameras._cameras.closed
 
@@ -70,7 +70,7 @@ def test_bad_raw_frames_are_refused(cameras):
         cameras.read()
 
 
-def test_a_raw_frame_of_another_resolution_is_refused_rather_than_cropped_elsewhere(cameras):
+def test_a_raw_frame_of_another_resolution_is_refused(cameras):
     large = {"front": np.ones((96, 128, 3), np.uint8), "wrist": np.ones((32, 32, 3), np.uint8)}
     cameras._cameras.read = lambda: large
     with pytest.raises(CameraError, match=r"shape \(96, 128, 3\), expected uint8 of shape \(48, 6"):
@@ -78,6 +78,6 @@ def test_a_raw_frame_of_another_resolution_is_refused_rather_than_cropped_elsewh
 
 
 @pytest.mark.parametrize("views", [{}, {"front": VIEWS["front"]}, camera_views(["front", "wrist"])])
-def test_the_views_must_be_the_cameras(views):
+def test_views_of_other_cameras_are_refused(views):
     with pytest.raises(ValueError, match="give each camera its view, with the camera's resolution"):
         CroppedCameras(Noise(), views)

@@ -22,6 +22,7 @@ IDLE = np.zeros(4, np.float32)
 PATIENCE = 100  # polls in vain after which a test fails instead of hanging
 LEAD, POLICY, STOP = KeyEvent.TAKE_OVER, KeyEvent.GIVE_BACK, KeyEvent.STOP
 SUCCESS, FAILURE, RERECORD = KeyEvent.SUCCESS, KeyEvent.FAILURE, KeyEvent.RERECORD
+FLAGS = {"stopped", "rerecord_episode"}  # of ``info``, only where their key was pressed
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,7 @@ def _no_sleep(monkeypatch):
 
 
 class Person(Feed):
-    """Presses keys when they hear a line: what ``answers`` say to the first word of it."""
+    """Person who answers announcements: ``answers`` holds the keys by the first word of a line."""
 
     def __init__(self, **answers):
         super().__init__()
@@ -52,7 +53,7 @@ class Person(Feed):
     def poll(self):
         self.polls += 1
         if self.polls > PATIENCE:
-            pytest.fail(f"it waits for more than the person says, who heard {self.heard}")
+            pytest.fail(f"it waits for more keys than the person presses, who heard {self.heard}")
         if self.later is not None and self.polls > 4:
             later, self.later = self.later, None
             self.press(*(later() or ()))
@@ -60,7 +61,7 @@ class Person(Feed):
 
 
 class GuardedArm(PerfectArm):
-    """Stands still while it has a fault."""
+    """Arm that stands still while it has a fault."""
 
     fault = ""
 
@@ -80,7 +81,7 @@ class GuardedArm(PerfectArm):
 
 
 class Interrupting(gymnasium.Wrapper):
-    """Says of steps that they were not carried out, and stands for the hardware in a wait."""
+    """Hardware whose steps may be interrupted."""
 
     reason = ""
     over = False
@@ -104,7 +105,7 @@ class Interrupting(gymnasium.Wrapper):
 
 
 class Session:
-    """An arm, a person with keys, and perhaps a leader."""
+    """Environment with an arm, a person with keys, and perhaps a leader."""
 
     def __init__(self, person=None, leader=None, demonstrates=False, waits=True):
         self.person = person or Person(ready=[(POLICY,)] * 9)
@@ -123,7 +124,7 @@ class Session:
         return self.env.reset(seed=0)
 
     def step(self, *pressed):
-        """Press keys, then steps; returns what comes of it but the observation."""
+        """Press keys, take a step, and return its result without the observation."""
         self.person.press(*pressed)
         self.person.polls = 0
         _, reward, terminated, truncated, info = self.env.step(IDLE)
@@ -136,61 +137,54 @@ def begun(**options):
     return session
 
 
-def test_without_a_key_the_episode_goes_on():
+def test_without_a_key_the_episode_continues():
     session = begun()
     for _ in range(3):
         reward, terminated, truncated, info = session.step()
         assert (reward, terminated, truncated, info["succeed"]) == (0.0, False, False, False)
-        assert not {"stopped", "rerecord_episode"} & set(info)
+        assert not FLAGS & set(info)
 
 
-def test_success_terminates_with_reward_one():
-    reward, terminated, truncated, info = begun().step(SUCCESS)
-    assert (reward, terminated, truncated) == (1.0, True, False)
-    assert info["succeed"] is True
-    assert not {"stopped", "rerecord_episode"} & set(info)
-
-
-def test_failure_terminates_with_reward_zero():
-    reward, terminated, truncated, info = begun().step(FAILURE)
-    assert (reward, terminated, truncated) == (0.0, True, False)
-    assert info["succeed"] is False
-
-
-def test_re_record_truncates_and_says_so():
-    reward, terminated, truncated, info = begun().step(RERECORD)
-    assert (reward, terminated, truncated) == (0.0, False, True)
-    assert info["rerecord_episode"] is True
-    assert info["succeed"] is False
-
-
-def test_stop_truncates_and_the_next_reset_stops():
+@pytest.mark.parametrize(
+    ("pressed", "reward", "terminated", "truncated", "flags"),
+    [
+        ((SUCCESS,), 1.0, True, False, {}),
+        ((FAILURE,), 0.0, True, False, {}),
+        ((FAILURE, SUCCESS), 0.0, True, False, {}),
+        ((RERECORD,), 0.0, False, True, {"rerecord_episode": True}),
+        ((STOP,), 0.0, False, True, {"stopped": True}),
+        ((STOP, SUCCESS), 1.0, True, False, {"stopped": True}),
+    ],
+)
+def test_keys_end_the_step_in_which_they_were_pressed(
+    pressed, reward, terminated, truncated, flags
+):
     session = begun()
-    reward, terminated, truncated, info = session.step(STOP)
-    assert (reward, terminated, truncated, info["stopped"]) == (0.0, False, True, True)
+    *end, info = session.step(*pressed)
+    assert end == [reward, terminated, truncated]
+    assert info["succeed"] is (reward == 1.0)
+    assert {name: info[name] for name in FLAGS & set(info)} == flags
+
+
+@pytest.mark.parametrize("pressed", [(STOP,), (STOP, SUCCESS)])
+def test_after_stop_every_reset_raises_and_nothing_moves(pressed):
+    session = begun()
+    session.step(*pressed)
     did = list(session.arm.did)
     for _ in range(2):
         with pytest.raises(OperatorStopError, match="pressed the key to stop"):
             session.reset()
-    assert session.arm.did == did, "nothing moves any more"
+    assert session.arm.did == did
 
 
-def test_a_verdict_and_a_stop_both_count():
+def test_a_second_verdict_does_not_count_for_the_next_episode():
     session = begun()
-    reward, terminated, _, info = session.step(STOP, SUCCESS)
-    assert (reward, terminated, info["succeed"], info["stopped"]) == (1.0, True, True, True)
-    with pytest.raises(OperatorStopError):
-        session.reset()
-
-
-def test_the_first_of_two_verdicts_counts_and_the_other_not_for_the_next_episode():
-    session = begun()
-    assert session.step(FAILURE, SUCCESS)[-1]["succeed"] is False
+    session.step(FAILURE, SUCCESS)
     session.reset()
     assert session.step()[1] is False
 
 
-def test_the_end_that_the_environment_gives_stays():
+def test_the_end_given_by_the_environment_stays():
     session = begun()
     session.steps.over = True
     reward, terminated, truncated, _ = session.step()
@@ -198,7 +192,7 @@ def test_the_end_that_the_environment_gives_stays():
     assert session.step(SUCCESS)[:3] == (1.0, True, False), "a verdict says more"
 
 
-def test_it_waits_for_the_person_and_tells_them_what_to_do():
+def test_a_reset_waits_for_the_person_and_tells_them_what_to_do():
     session = Session(Person(ready=[lambda: (POLICY,)]))
     observation, info = session.reset()
     assert session.person.heard == [
@@ -211,14 +205,14 @@ def test_it_waits_for_the_person_and_tells_them_what_to_do():
     assert session.step()[-1]["is_intervention"] is False
 
 
-def test_without_a_leader_space_begins_as_well():
+def test_without_a_leader_space_begins_too():
     session = Session(Person(ready=[(LEAD,)]))
     session.reset()
     assert session.person.heard[-1] == "the policy acts"
     assert session.step()[-1]["is_intervention"] is False
 
 
-def test_lines_go_to_the_log_unless_somebody_else_is_told(caplog):
+def test_announcements_go_to_the_log_by_default(caplog):
     session = Session()
     made = EpisodeKeys(session.steps, session.steps, Pressed(Person()), None, waits=False)
     with caplog.at_level(logging.INFO):
@@ -226,7 +220,7 @@ def test_lines_go_to_the_log_unless_somebody_else_is_told(caplog):
     assert "moving to the start" in caplog.text
 
 
-def test_the_observation_and_the_command_are_of_the_end_of_the_wait():
+def test_observation_and_command_are_those_at_the_end_of_the_wait():
     moved = HOME + np.array([0.2, 0, 0, 0, 0, 0])
 
     def nudges():
@@ -239,7 +233,7 @@ def test_the_observation_and_the_command_are_of_the_end_of_the_wait():
     np.testing.assert_allclose(session.env.unwrapped.tcp_command, Kinematics().forward(moved))
 
 
-def test_the_reset_goes_on_to_the_environment():
+def test_seed_and_options_reach_the_environment():
     session = Session()
     start = HOME + 0.1
     observation, info = session.env.reset(seed=3, options={"joint_positions": start})
@@ -250,7 +244,7 @@ def test_the_reset_goes_on_to_the_environment():
 
 
 @pytest.mark.parametrize("when", ["moving", "ready"])
-def test_stop_before_an_episode_stops(when):
+def test_stop_during_a_reset_raises(when):
     session = Session(Person(**{when: [(STOP,)]}))
     with pytest.raises(OperatorStopError):
         session.reset()
@@ -266,7 +260,7 @@ def test_stop_before_the_first_reset_moves_nothing():
     assert session.arm.did == session.leader.mirrored == []
 
 
-def test_what_is_pressed_on_the_way_to_the_start_does_not_count():
+def test_keys_pressed_on_the_way_to_the_start_do_not_count():
     early = (SUCCESS, FAILURE, LEAD, POLICY)
     session = Session(Person(moving=[early], ready=[lambda: (POLICY,)]))
     session.reset()
@@ -275,7 +269,7 @@ def test_what_is_pressed_on_the_way_to_the_start_does_not_count():
     assert (reward, terminated, truncated, info["succeed"]) == (0.0, False, False, False)
 
 
-def test_what_was_pressed_for_the_last_episode_does_not_count():
+def test_keys_pressed_after_the_last_episode_do_not_count():
     session = begun(person=Person(ready=[(POLICY,), lambda: (POLICY,)]))
     session.step(SUCCESS)
     session.person.press(FAILURE, LEAD, POLICY)
@@ -284,15 +278,15 @@ def test_what_was_pressed_for_the_last_episode_does_not_count():
     assert session.step()[1:3] == (False, False)
 
 
-def test_verdicts_pressed_in_the_wait_count_for_the_step_after_it():
-    """They are late: the person said when the episode begins."""
+def test_verdicts_pressed_in_the_wait_count_for_the_first_step():
+    """Such verdicts are late presses, since the person decides when the episode begins."""
     session = Session(Person(ready=[(POLICY, SUCCESS)]))
     session.reset()
     assert session.step()[1] is True
 
 
 @pytest.mark.parametrize("when", ["before", "moving", "ready"])
-def test_re_record_before_an_episode_is_about_the_one_before(when):
+def test_re_record_before_an_episode_drops_the_previous_one(when):
     answers = {"ready": [(POLICY,), (POLICY,)], "moving": [(), ()]}
     if when != "before":
         answers[when][1] = (RERECORD, *answers[when][1])
@@ -309,13 +303,13 @@ def test_re_record_before_an_episode_is_about_the_one_before(when):
     assert session.reset()[1]["rerecord_episode"] is False, "it is said once"
 
 
-def test_re_record_pressed_twice_drops_no_episode_that_has_yet_to_begin():
+def test_re_record_pressed_twice_does_not_drop_the_next_episode():
     session = begun(person=Person(ready=[(POLICY,), (RERECORD, RERECORD, POLICY)]))
     assert session.reset()[1]["rerecord_episode"] is True
     assert session.step()[2] is False
 
 
-def test_who_demonstrates_gives_the_arm_to_nobody():
+def test_a_demonstration_is_never_given_to_the_policy():
     person = Person(ready=[lambda: (POLICY, LEAD)])
     session = Session(person, HeldLeader(), demonstrates=True)
     session.reset()
@@ -330,7 +324,7 @@ def test_who_demonstrates_gives_the_arm_to_nobody():
         session.reset()
 
 
-def test_who_takes_over_at_times_may_begin_or_let_the_policy_begin():
+def test_an_intervening_person_may_lead_or_let_the_policy_begin():
     person = Person(ready=[(LEAD,), (POLICY,)])
     session = Session(person, HeldLeader())
     session.reset()
@@ -344,7 +338,7 @@ def test_who_takes_over_at_times_may_begin_or_let_the_policy_begin():
     assert session.step()[-1]["is_intervention"] is False
 
 
-def test_whoever_grabs_the_leader_leads_from_the_first_step():
+def test_grabbing_the_leader_in_the_wait_leads_from_the_first_step():
     leader = HeldLeader()
 
     def grabs():
@@ -359,7 +353,7 @@ def test_whoever_grabs_the_leader_leads_from_the_first_step():
         assert np.abs(info["teleop_action"]).max() < 1e-6
 
 
-def test_a_hand_that_was_on_the_leader_on_the_way_does_not_begin():
+def test_a_hand_on_the_leader_on_the_way_to_the_start_does_not_count():
     leader = HeldLeader()
     session = Session(Person(ready=[lambda: (POLICY,)]), leader)
     session.arm.happens = lambda: setattr(leader, "grabbed", True)
@@ -367,7 +361,7 @@ def test_a_hand_that_was_on_the_leader_on_the_way_does_not_begin():
     assert session.person.heard[-1] == "the policy acts"
 
 
-def test_a_hand_counts_in_the_wait_alone_whatever_the_operator():
+def test_a_grab_counts_only_in_the_wait_with_any_operator():
     class Hand:
         grabbed, leads = False, False
 
@@ -387,7 +381,7 @@ def test_a_hand_counts_in_the_wait_alone_whatever_the_operator():
     assert not hand.leads
 
 
-def test_on_the_way_to_the_start_the_leader_stays_with_the_follower():
+def test_the_leader_keeps_mirroring_on_the_way_to_the_start():
     session = begun(person=Person(ready=[(LEAD,), (POLICY,)]), leader=HeldLeader())
     session.step()
     session.leader.grabbed = True  # since the end of the episode
@@ -400,7 +394,7 @@ def test_on_the_way_to_the_start_the_leader_stays_with_the_follower():
 
 
 @pytest.mark.parametrize("way", ["key", "grab"])
-def test_an_arm_that_moved_during_the_wait_stays_where_it_is_when_the_person_begins(way):
+def test_an_arm_that_moved_during_the_wait_does_not_move_when_the_person_begins(way):
     leader = HeldLeader(HOME + np.array([0.5, 0.2, 0, 0, 0, -0.3]))
     moved = HOME + np.array([0.2, 0.1, 0, 0, 0, 0])
 
@@ -435,7 +429,7 @@ def test_the_leader_mirrors_the_measured_follower_during_the_wait():
     np.testing.assert_array_equal(leader.mirrored[-1], moved)
 
 
-def test_before_the_first_reset_the_leader_goes_to_no_pose_but_the_followers():
+def test_before_the_first_reset_the_leader_mirrors_the_measured_follower():
     leader = HeldLeader()
     session = Session(leader=leader)
     session.arm.positions = HOME + 0.2
@@ -443,7 +437,7 @@ def test_before_the_first_reset_the_leader_goes_to_no_pose_but_the_followers():
     np.testing.assert_allclose(leader.mirrored[0], HOME + 0.2)
 
 
-def test_the_person_does_not_lead_on_into_the_next_episode():
+def test_the_lead_ends_with_the_episode():
     session = begun(person=Person(ready=[(LEAD,), (POLICY,)]), leader=HeldLeader())
     assert session.step()[-1]["is_intervention"] is True
     session.reset()
@@ -451,7 +445,7 @@ def test_the_person_does_not_lead_on_into_the_next_episode():
     assert session.step()[-1]["is_intervention"] is False
 
 
-def test_who_does_not_want_to_wait_does_not():
+def test_without_waits_a_reset_returns_immediately():
     for leader in (None, HeldLeader()):
         session = Session(Person(), leader, waits=False)
         _, info = session.reset()
@@ -460,7 +454,7 @@ def test_who_does_not_want_to_wait_does_not():
         assert session.step(SUCCESS)[0] == 1.0, "the keys count nevertheless"
 
 
-def test_where_nobody_can_say_anything_it_does_not_wait():
+def test_without_keys_and_leader_a_reset_does_not_wait():
     person = Person()
     person.source = "none"
     session = Session(person)
@@ -503,7 +497,7 @@ def test_an_arm_without_a_fault_needs_no_consent():
     assert not [line for line in session.person.heard if "stands still" in line]
 
 
-def test_an_arm_that_waits_for_consent_is_watched():
+def test_an_arm_is_read_while_it_waits_for_consent():
     session = Session(Person(ready=[(POLICY,)], the=[lambda: (LEAD,)]))
     session.arm.fault = "elbow_flex is 70 degrees hot"
     reads, read = [], session.arm.read
@@ -517,7 +511,7 @@ def test_an_arm_that_waits_for_consent_is_watched():
     assert reads.count([]) >= 2
 
 
-def test_stop_while_the_arm_stands_still_stops_and_acknowledges_nothing():
+def test_stop_instead_of_consent_acknowledges_nothing():
     session = Session(Person(the=[lambda: (STOP,)]))
     session.arm.fault = "elbow_flex is 70 degrees hot"
     with pytest.raises(OperatorStopError):
@@ -535,7 +529,7 @@ def test_an_interrupted_step_is_not_judged():
     assert session.step()[1] is False, "it was about the episode before"
 
 
-def test_a_verdict_that_an_interrupted_step_left_counts_if_the_episode_goes_on():
+def test_a_verdict_in_an_interrupted_step_counts_if_the_episode_continues():
     session = begun()
     session.steps.reason = "the elbow is too hot"
     session.step(SUCCESS)
@@ -543,7 +537,7 @@ def test_a_verdict_that_an_interrupted_step_left_counts_if_the_episode_goes_on()
     assert session.step()[:2] == (1.0, True)
 
 
-def test_re_record_in_an_interrupted_step_is_said_at_the_reset():
+def test_re_record_in_an_interrupted_step_is_reported_by_the_reset():
     session = begun()
     session.steps.reason = "the elbow is too hot"
     assert "rerecord_episode" not in session.step(RERECORD)[-1]
@@ -551,7 +545,7 @@ def test_re_record_in_an_interrupted_step_is_said_at_the_reset():
     assert session.reset()[1]["rerecord_episode"] is True
 
 
-def test_an_interrupted_step_stops_all_the_same():
+def test_stop_counts_in_an_interrupted_step():
     session = begun()
     session.steps.reason = "the elbow is too hot"
     *_, truncated, info = session.step(STOP)
@@ -560,12 +554,12 @@ def test_an_interrupted_step_stops_all_the_same():
         session.reset()
 
 
-def test_wrappers_learn_that_a_person_leads():
+def test_led_by_a_person_is_visible_through_wrappers():
     assert gymnasium.Wrapper(Session().env).get_wrapper_attr("led_by_a_person") is True
 
 
 @pytest.mark.parametrize("broken", [(), ("arm",), ("leader",), ("arm", "leader")])
-def test_everything_is_let_go_of_the_follower_first_even_if_one_cannot_be(broken):
+def test_close_releases_everything_in_order_even_if_one_fails(broken):
     session = Session(leader=HeldLeader())
     closed = []
 
@@ -587,19 +581,19 @@ def test_everything_is_let_go_of_the_follower_first_even_if_one_cannot_be(broken
     assert closed == ["arm", "leader", "keys"]
 
 
-def test_without_a_leader_arm_and_keys_are_closed():
+def test_close_without_a_leader_closes_arm_and_keys():
     session = Session()
     session.env.close()
     assert session.arm.closed and session.person.closed
 
 
-def test_who_demonstrates_without_a_wait_leads_from_the_first_step():
+def test_a_demonstration_without_a_wait_is_led_from_the_first_step():
     session = Session(Person(), HeldLeader(), demonstrates=True, waits=False)
     session.reset()
     assert session.step()[-1]["is_intervention"] is True
 
 
-def test_without_a_wait_re_record_is_about_no_episode_before():
+def test_without_a_wait_re_record_does_not_count():
     session = Session(Person(), waits=False)
     session.reset()
     session.person.press(RERECORD)
@@ -607,7 +601,7 @@ def test_without_a_wait_re_record_is_about_no_episode_before():
     assert session.step()[2] is False
 
 
-def test_what_fails_in_the_wait_is_told_and_mended_before_it_begins():
+def test_a_failure_in_the_wait_is_announced_and_fixed_before_the_episode():
     def fails():
         session.arm.fault = "the cable is out"
         return ()
@@ -630,7 +624,7 @@ def test_what_fails_in_the_wait_is_told_and_mended_before_it_begins():
     ]
 
 
-def test_a_way_that_is_blocked_is_gone_again_after_consent():
+def test_a_blocked_way_is_tried_again_after_consent():
     blocked = ["shoulder_pan stays 0.4 rad from its target"]
 
     def happens():
@@ -644,7 +638,7 @@ def test_a_way_that_is_blocked_is_gone_again_after_consent():
     assert session.arm.did == ["acknowledges", "moves"]
 
 
-def test_what_the_person_said_of_the_episode_before_outlives_a_trouble():
+def test_re_record_of_the_previous_episode_survives_a_failure():
     def fails():
         session.arm.fault = "the cable is out"
         return (RERECORD,)

@@ -10,7 +10,7 @@ TASKS = ("TouchCube", "PickCube", "PickPlaceCube", "PushCube", "StackBlocks")
 
 
 def solve(env):
-    """Let the expert finish the episode; returns whether it succeeded and in how many steps."""
+    """Let the expert finish the episode; return whether it succeeded and the number of steps."""
     expert = Expert(env.unwrapped)
     for steps in range(1, 1000):
         action = expert.act()
@@ -54,7 +54,7 @@ def test_the_expert_takes_over_at_any_moment(task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_expert_solves_the_papers_rig(task):
+def test_the_expert_solves_the_tasks_on_the_papers_rig(task):
     env = gymnasium.make(
         f"envs:SO101{task}-v0",
         control_hz=8,
@@ -74,7 +74,7 @@ def test_with_a_clearance_the_way_goes_up_then_across_then_down():
 
 
 def test_the_way_has_no_corners():
-    """A millimetre elsewhere changes the next point by some millimetres, never by a phase."""
+    """A change of a millimetre moves the next point by some millimetres, never by a phase."""
     goal = Subgoal(tcp=np.array([0.2, 0.1, 0.012]), clearance=0.06)
     for height in np.arange(0.01, 0.09, 0.005):
         for distance in np.arange(0.0, 0.08, 0.001):

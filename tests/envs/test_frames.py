@@ -15,7 +15,7 @@ def test_sound_frames_pass():
     check_frames(frames(), SHAPES)
 
 
-def test_one_lit_pixel_is_an_image():
+def test_a_frame_with_one_lit_pixel_is_accepted():
     nearly_black = np.zeros((2, 2, 3), np.uint8)
     nearly_black[1, 1, 2] = 1
     check_frames(frames(wrist=nearly_black), SHAPES)

@@ -7,7 +7,7 @@ from envs.so101 import SO101Env
 
 
 class Scripted:
-    """An operator who does what a list says."""
+    """Operator with scripted actions."""
 
     def __init__(self, *actions):
         self.actions = list(actions)
@@ -56,7 +56,7 @@ def test_the_operators_action_is_clipped_to_the_box():
     assert env.action_space.contains(info["teleop_action"])
 
 
-def test_the_operator_keeps_their_array():
+def test_the_operators_array_is_not_changed():
     action = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
     env = led_by(action, action)
     *_, first = env.step(np.zeros(4))
@@ -65,7 +65,7 @@ def test_the_operator_keeps_their_array():
     assert second["teleop_action"].tolist() == action.tolist()
 
 
-def test_every_change_of_hands_sets_the_command_to_the_measured_pose(monkeypatch):
+def test_every_change_of_control_sets_the_command_to_the_measured_pose(monkeypatch):
     step = np.full(4, 0.1)
     env = led_by(None, step, step, None, None, step)
     calls = []
@@ -87,7 +87,7 @@ def test_success_under_the_operators_hand_is_reported():
     assert (reward, info["succeed"], info["is_intervention"]) == (1.0, True, True)
 
 
-def test_the_operator_learns_the_seed_of_each_reset():
+def test_the_operator_gets_the_seed_of_each_reset():
     env = led_by(None)
     env.reset()
     assert env._operator.seeds == [5, None]
@@ -100,7 +100,7 @@ def test_the_operator_learns_the_seed_of_each_reset():
         (np.zeros(6), r"the operator's action must have shape \(4,\), got shape \(6,\)"),
     ],
 )
-def test_a_broken_operator_is_refused(action, message):
+def test_invalid_actions_of_the_operator_are_refused(action, message):
     env = led_by(action)
     with pytest.raises(ValueError, match=message):
         env.step(np.zeros(4))

@@ -23,7 +23,7 @@ SOURCE = Path(keys_module.__file__)
 
 @pytest.fixture
 def terminal():
-    """The person's end of a terminal, and the program's."""
+    """Terminal: the person's end and the program's end."""
     master, slave = os.openpty()
     with os.fdopen(slave, "r") as stream:
         yield master, stream
@@ -56,7 +56,7 @@ def test_keys_are_read_at_once_without_enter_and_without_waiting(terminal):
         assert keys.poll() == []
 
 
-def test_what_is_pressed_is_not_shown(terminal):
+def test_pressed_keys_are_not_echoed(terminal):
     master, stream = terminal
     with Keys(stream) as keys:
         press(master, "s")
@@ -67,7 +67,7 @@ def test_what_is_pressed_is_not_shown(terminal):
 @pytest.mark.parametrize(
     "sequence", ["\x1b[A", "\x1bOQ", "\x1b[1;5B", "\x1b[15~", "\x1bOS", "\x1b[1;2S"]
 )
-def test_arrow_and_function_keys_say_nothing_even_in_two_parts(terminal, sequence):
+def test_arrow_and_function_keys_are_ignored_even_in_two_parts(terminal, sequence):
     master, stream = terminal
     with Keys(stream) as keys:
         for cut in range(1, len(sequence)):
@@ -77,7 +77,7 @@ def test_arrow_and_function_keys_say_nothing_even_in_two_parts(terminal, sequenc
             assert events + keys.poll() == [KeyEvent.FAILURE, KeyEvent.GIVE_BACK]
 
 
-def test_the_escape_key_swallows_no_other(terminal):
+def test_the_escape_key_does_not_swallow_other_keys(terminal):
     master, stream = terminal
     with Keys(stream) as keys:
         press(master, "\x1b")
@@ -86,7 +86,7 @@ def test_the_escape_key_swallows_no_other(terminal):
         assert keys.poll() == [KeyEvent.SUCCESS]
 
 
-def test_the_terminal_has_its_settings_back_afterwards(terminal):
+def test_close_restores_the_terminal(terminal):
     _, stream = terminal
     before = termios.tcgetattr(stream)
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
@@ -97,7 +97,7 @@ def test_the_terminal_has_its_settings_back_afterwards(terminal):
     assert handlers == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
 
 
-def test_keys_go_on_after_a_shell_took_the_terminal_back(terminal):
+def test_keys_work_after_a_shell_reset_the_terminal(terminal):
     master, stream = terminal
     before = termios.tcgetattr(stream)
     with Keys(stream) as keys:
@@ -108,7 +108,7 @@ def test_keys_go_on_after_a_shell_took_the_terminal_back(terminal):
     assert termios.tcgetattr(stream) == before
 
 
-def test_a_terminal_that_goes_away_ends_the_keys_and_says_so(terminal, caplog):
+def test_a_lost_terminal_ends_the_keys_with_a_warning(terminal, caplog):
     master, stream = terminal
     keys = Keys(stream)
     other = os.open("/dev/null", os.O_RDONLY)
@@ -136,7 +136,7 @@ def test_lines_are_read_where_there_is_no_terminal(caplog):
         assert keys.source == "none"
 
 
-def test_a_line_without_an_end_takes_no_memory():
+def test_a_line_without_an_end_takes_bounded_memory():
     read, write = os.pipe()
     with os.fdopen(read) as stream, Keys(stream) as keys:
         for _ in range(8):
@@ -146,7 +146,7 @@ def test_a_line_without_an_end_takes_no_memory():
     os.close(write)
 
 
-def test_without_any_input_it_says_so(caplog, monkeypatch):
+def test_without_input_there_is_a_warning(caplog, monkeypatch):
     for stream in (io.StringIO(), None):
         monkeypatch.setattr(sys, "stdin", stream)
         caplog.clear()
@@ -179,7 +179,7 @@ def in_terminal(body):
 
 
 def finish(pid, master, sends=None):
-    """Wait until "ready", sends a signal, and return the exit status and what was printed."""
+    """Wait until "ready", send a signal, and return the exit status and the output."""
     printed, deadline = "", time.monotonic() + stretched(20)
     while time.monotonic() < deadline:
         if select.select([master], [], [], 0.1)[0]:
@@ -229,7 +229,7 @@ def test_the_terminal_is_restored_on_every_way_out(body, sends, status):
     os.close(master)
 
 
-def test_the_keys_are_in_the_terminals_hands_until_then():
+def test_the_terminal_passes_single_keys_while_the_program_runs():
     pid, master = in_terminal(OPEN + "while True:\n for e in keys.poll(): print(e); sys.exit(0)\n")
     printed = ""
     while "ready\r\n" not in printed:
@@ -240,7 +240,7 @@ def test_the_keys_are_in_the_terminals_hands_until_then():
     os.close(master)
 
 
-def test_in_the_background_it_reads_nothing_and_is_not_stopped():
+def test_in_the_background_no_keys_are_read_and_the_program_continues():
     background = (
         "child = os.fork()\n"
         "if child == 0:\n"
@@ -258,7 +258,7 @@ def test_in_the_background_it_reads_nothing_and_is_not_stopped():
     os.close(master)
 
 
-def test_in_another_thread_it_works_without_the_signals(terminal, caplog):
+def test_in_another_thread_keys_work_without_signal_handlers(terminal, caplog):
     master, stream = terminal
     events = []
 

@@ -10,7 +10,7 @@ def kinematics():
     return Kinematics()
 
 
-def test_tcp_is_where_the_measured_figures_say(kinematics):
+def test_the_tcp_matches_the_measured_figures(kinematics):
     np.testing.assert_allclose(
         kinematics.forward(np.zeros(6)), [0.39136, -0.00098, 0.24635], atol=1e-5
     )
@@ -55,13 +55,13 @@ def test_inverse_tilts_above_the_wrists_limit_rather_than_missing_the_point(kine
     assert sum(solution[1:4]) < np.pi / 2 - 0.1
 
 
-def test_inverse_depends_on_the_point_alone(kinematics):
+def test_inverse_is_a_function_of_the_point_alone(kinematics):
     first = kinematics.inverse([0.2, 0.1, 0.05])
     kinematics.inverse([0.3, -0.15, 0.15])
     assert kinematics.inverse([0.2, 0.1, 0.05]).tolist() == first.tolist()
 
 
-def test_out_of_reach_ends_within_the_joint_limits(kinematics):
+def test_inverse_out_of_reach_stays_within_the_joint_limits(kinematics):
     low, high = kinematics.joint_limits
     solution = kinematics.inverse([0.45, 0.35, 0.3])
     assert (solution >= low).all()

@@ -22,7 +22,7 @@ STEP = 0.02
 
 
 class HeldLeader:
-    """A leader arm without physics: it is where a test puts it."""
+    """Leader arm without physics: it stays where a test puts it."""
 
     def __init__(self, positions=HOME):
         self.positions = np.array(positions, float)
@@ -47,14 +47,14 @@ class HeldLeader:
         return KINEMATICS.forward(self.positions)
 
     def move(self, *by):
-        """Move the TCP, along the way that the arm can go; returns how far it came [m]."""
+        """Move the TCP as far as the arm can, and return the motion, shape (3,) [m]."""
         before = self.tcp
         self.positions = KINEMATICS.inverse(before + by, self.positions[-1])
         return self.tcp - before
 
 
 class Led:
-    """A follower under a person's hand, through the wrapper that executes their actions."""
+    """Follower led by a person, through the wrapper that executes their actions."""
 
     def __init__(self, follower=HOME, leader=HOME, gives_back=True, env=None, **options):
         self.leader, self.keys = HeldLeader(leader), Feed()
@@ -73,7 +73,7 @@ class Led:
         return listening
 
     def step(self, policy=IDLE):
-        """Return what the person did, None where the policy acted."""
+        """Take a step; return the person's action, None if the policy acted."""
         *_, info = self.wrapped.step(policy)
         return info["teleop_action"] if info["is_intervention"] else None
 
@@ -99,7 +99,7 @@ actions = st.lists(st.floats(-1.0, 1.0), min_size=4, max_size=4)
 @settings(max_examples=60, deadline=None)
 @given(follower=joints, leader=joints, before=st.lists(actions, max_size=4), stuck=st.booleans())
 def test_a_takeover_moves_nothing_while_the_leader_rests(follower, leader, before, stuck):
-    """Wherever the two arms are, and however far the command ran ahead of the follower."""
+    """Whatever the poses of the arms and the lead of the command over the follower."""
     led = Led(follower, leader)
     led.env.arm.stuck = stuck
     for action in before:
@@ -126,7 +126,7 @@ def test_a_takeover_of_the_simulated_arm_in_motion_stops_it_where_it_is():
     assert np.linalg.norm(env.tcp - before) < 0.002, "but for what it sags"
 
 
-def test_the_command_goes_as_far_as_the_leaders_tcp():
+def test_the_command_makes_the_motion_of_the_leaders_tcp():
     led = Led(at(0.2, 0.0, 0.06), at(0.25, -0.1, 0.12))
     led.take_over()
     start, gone = led.command, np.zeros(3)
@@ -155,7 +155,7 @@ def test_a_quick_hand_is_followed_by_one_step_per_period():
         assert led.command[1] - start[1] == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_hand_far_ahead_is_not_made_up_for():
+def test_a_lag_beyond_the_longest_is_dropped():
     led = Led(at(0.2, -0.1, 0.06), at(0.2, -0.1, 0.06))
     led.take_over()
     start = led.command
@@ -169,7 +169,7 @@ def test_a_hand_far_ahead_is_not_made_up_for():
     np.testing.assert_allclose(led.command - turned, back, atol=1e-6)
 
 
-def test_a_hand_that_was_made_up_for_in_part_turns_round_at_once():
+def test_a_hand_that_turns_round_is_followed_at_once():
     led = Led(at(0.2, -0.1, 0.06), at(0.2, -0.1, 0.06))
     led.take_over()
     led.leader.move(0, 0.2, 0)
@@ -181,7 +181,7 @@ def test_a_hand_that_was_made_up_for_in_part_turns_round_at_once():
 
 
 @pytest.mark.parametrize("way", [[0, 1, 0], [0, -1, 0], [0, 0, -1], [-1, 0, 0]])
-def test_a_hand_that_pushed_beyond_the_wall_moves_the_arm_at_once_when_it_comes_back(way):
+def test_a_hand_that_returns_from_beyond_the_wall_is_followed_at_once(way):
     box = Workspace((0.2, 0.25), (-0.03, 0.03), (0.06, 0.1))
     led = Led(at(0.22, 0.0, 0.08), at(0.24, 0.0, 0.08), workspace=box)
     led.take_over()
@@ -203,9 +203,7 @@ def test_a_hand_that_pushed_beyond_the_wall_moves_the_arm_at_once_when_it_comes_
     path=st.lists(st.tuples(joints, st.booleans()), min_size=1, max_size=12),
     slack=st.floats(-0.2, 0.2),
 )
-def test_whatever_the_leader_does_actions_are_finite_and_the_command_stays_in_the_box(
-    follower, path, slack
-):
+def test_actions_are_finite_and_the_command_stays_in_the_box(follower, path, slack):
     led = Led(follower, path[0][0])
     led.take_over()
     for angles, reached in path:
@@ -221,7 +219,7 @@ def test_whatever_the_leader_does_actions_are_finite_and_the_command_stays_in_th
 
 
 def turn(led, to):
-    """Turn the leader's gripper; returns how far the follower's command went."""
+    """Turn the leader's gripper, and return the change of the follower's command [rad]."""
     before = led.env.gripper_command
     led.leader.positions[-1] = to
     led.step()
@@ -229,7 +227,7 @@ def turn(led, to):
 
 
 @pytest.mark.parametrize(("leaders", "followers"), [(0.2, 0.9), (1.2, 0.4)])
-def test_the_two_grippers_come_together_while_the_hand_turns_and_only_then(leaders, followers):
+def test_the_grippers_converge_only_while_the_hand_turns(leaders, followers):
     led = Led(at(0.2, 0, 0.06, gripper=followers), at(0.2, 0, 0.06, gripper=leaders))
     led.take_over()
     for _ in range(5):
@@ -248,7 +246,7 @@ def test_the_two_grippers_come_together_while_the_hand_turns_and_only_then(leade
     assert led.env.gripper_command == pytest.approx(leaders, abs=1e-6)
 
 
-def test_grippers_that_are_together_stay_so():
+def test_converged_grippers_stay_converged():
     led = Led(at(0.2, 0, 0.06, gripper=0.6), at(0.2, 0, 0.06, gripper=0.6))
     led.take_over()
     for angle in (0.7, 0.6, 0.46, 0.6):
@@ -279,7 +277,7 @@ def test_the_key_gives_the_arm_to_the_person_and_back_to_the_policy():
     assert led.step(policy) is None
 
 
-def test_whoever_grabs_the_leader_leads_until_the_key():
+def test_a_grab_leads_until_the_key_to_give_back():
     led = Led()
     led.leader.grabbed = True
     assert led.step() is not None
@@ -289,7 +287,7 @@ def test_whoever_grabs_the_leader_leads_until_the_key():
     assert led.step() is None
 
 
-def test_the_key_to_give_back_does_nothing_where_nobody_would_take_the_arm():
+def test_the_key_to_give_back_does_nothing_without_a_policy():
     led = Led(gives_back=False)
     led.take_over()
     led.keys.press(KeyEvent.GIVE_BACK)
@@ -315,7 +313,7 @@ def test_the_key_to_take_over_changes_nothing_once_the_person_leads():
     assert led.leader.limps == limps
 
 
-def test_each_takeover_begins_anew():
+def test_each_takeover_starts_without_an_offset():
     led = Led(at(0.2, 0.0, 0.06), at(0.2, 0.0, 0.06))
     led.take_over()
     led.leader.move(0, 0.05, 0)
@@ -330,7 +328,7 @@ def test_each_takeover_begins_anew():
     np.testing.assert_allclose(led.command, before, atol=1e-4)
 
 
-def test_the_leader_mirrors_the_measured_follower_while_the_policy_acts_and_is_limp_then():
+def test_the_leader_mirrors_while_the_policy_acts_and_is_limp_while_led():
     led = Led(at(0.2, 0.0, 0.06))
     led.leader.mirrored.clear()
     for _ in range(3):
@@ -347,7 +345,7 @@ def test_the_leader_mirrors_the_measured_follower_while_the_policy_acts_and_is_l
     assert len(led.leader.mirrored) == 4
 
 
-def test_a_leader_that_cannot_be_reached_stands_still_and_leads_on():
+def test_with_an_unreachable_leader_the_arm_stands_still_and_stays_led():
     led = Led()
     led.take_over()
     before, gripper = led.command, led.env.gripper_command
@@ -362,7 +360,7 @@ def test_a_leader_that_cannot_be_reached_stands_still_and_leads_on():
 
 
 @pytest.mark.parametrize("at_takeover", [False, True])
-def test_a_leader_that_comes_back_leads_on_from_where_it_lies_then(at_takeover):
+def test_a_leader_that_comes_back_leads_from_where_it_is(at_takeover):
     led = Led(at(0.2, 0.0, 0.06), at(0.2, 0.0, 0.06))
     if not at_takeover:
         led.take_over()
@@ -381,7 +379,7 @@ def test_a_leader_that_comes_back_leads_on_from_where_it_lies_then(at_takeover):
     assert led.env.gripper_command == pytest.approx(gripper, abs=1e-6)
 
 
-def test_a_leader_that_is_back_at_the_first_step_of_a_lead_does_not_lead_from_where_it_was():
+def test_a_leader_that_is_back_at_the_first_step_leads_from_where_it_is():
     led = Led(at(0.2, 0.0, 0.06), at(0.2, 0.0, 0.06))
     led.leader.fault = "port /dev/ttyACM1 has gone away"
     led.operator.take_over()
@@ -401,7 +399,7 @@ def test_no_episode_begins_with_the_person_leading():
     assert led.step() is None
 
 
-def test_between_episodes_it_mirrors_and_tells_of_a_grab():
+def test_idle_mirrors_and_reports_a_grab():
     led = Led()
     led.leader.mirrored.clear()
     pose = at(0.25, 0.05, 0.1)
@@ -412,7 +410,7 @@ def test_between_episodes_it_mirrors_and_tells_of_a_grab():
     assert len(led.leader.mirrored) == 1
 
 
-def test_it_lets_go_of_the_leader():
+def test_close_releases_the_leader():
     led = Led()
     led.operator.close()
     assert led.leader.closed

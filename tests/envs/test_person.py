@@ -45,7 +45,7 @@ def test_a_bad_policy_is_led_a_third_of_the_time_and_succeeds(policy):
 
 
 def first_alarm(task, stuck, patience):
-    """Return how long policies have been stuck when a person takes over [s], of each episode."""
+    """Return the time for which the policy was stuck at each episode's takeover [s]."""
     env = gymnasium.make(f"envs:SO101{task}-v0", max_episode_steps=120)
     delays = []
     for seed in range(10):
@@ -69,7 +69,7 @@ def random_actions(arm, rng):
 
 
 def hover(arm, rng):
-    """Go above the cube and trembles there."""
+    """Go above the cube and tremble there."""
     yield from _stay(arm, np.array([0.0, 0.0, 0.05]), lambda: [*rng.normal(0, 0.3, 3), 0.0])
 
 
@@ -101,7 +101,7 @@ def test_a_stuck_policy_is_taken_from_promptly(task, stuck, patience):
 # With hardly any patience, jaws that have not begun to turn yet may alarm.
 @pytest.mark.parametrize(("patience", "most"), [(0.6, 0.03), (1.5, 0.0)])
 @pytest.mark.parametrize("task", ["TouchCube", "PickCube", "PickPlaceCube", "StackBlocks"])
-def test_a_policy_that_gets_on_is_left_alone_in_every_phase(task, patience, most):
+def test_a_policy_with_progress_is_left_alone_in_every_phase(task, patience, most):
     share, success, _ = watch(
         steady, 8, f"envs:SO101{task}-v0", patience=patience, attention=1.0, reaction_delay=0.0
     )
@@ -174,7 +174,7 @@ def test_an_arm_that_stays_at_a_side_is_taken_over_at_once():
     assert all(any(steps) for steps in led)
 
 
-def test_an_arm_that_gets_on_at_a_side_is_left_alone(monkeypatch):
+def test_an_arm_with_progress_at_a_side_is_left_alone(monkeypatch):
     env = gymnasium.make(TOUCH, operator={"attention": 1.0, "reaction_delay": 0.0})
     env.reset(seed=0)
     remaining = iter(np.linspace(0.3, 0.1, 20))
@@ -184,7 +184,7 @@ def test_an_arm_that_gets_on_at_a_side_is_left_alone(monkeypatch):
     assert not any(led)
 
 
-def test_undone_progress_alarms_before_patience_is_over():
+def test_undone_progress_causes_a_takeover_before_patience_is_over():
     def back_and_forth(expert, rng):
         back_and_forth.step += 1
         action = expert.act()
@@ -198,7 +198,7 @@ def test_undone_progress_alarms_before_patience_is_over():
 
 
 @pytest.mark.parametrize(("then", "alarms"), [(0.2, True), (0.18, False)])
-def test_a_loss_that_is_being_made_up_for_does_not_alarm(monkeypatch, then, alarms):
+def test_a_loss_that_is_being_regained_causes_no_takeover(monkeypatch, then, alarms):
     env = gymnasium.make(TOUCH, operator={"attention": 1.0, "reaction_delay": 0.0})
     env.reset(seed=0)
     remaining = iter([0.1, 0.2, then, then])
@@ -228,7 +228,7 @@ def test_the_person_is_seeded_by_the_reset():
     assert episode(gymnasium.make(TOUCH, operator=operator), 3) == first
 
 
-def test_the_persons_draws_are_not_those_of_the_physics():
+def test_the_persons_draws_are_independent_of_the_physics():
     env = gymnasium.make(TOUCH).unwrapped
     env.reset(seed=0)
     person = Person()
@@ -261,7 +261,7 @@ def test_a_perfect_hand_does_what_the_expert_would_but_slower():
     np.testing.assert_allclose(action[:3], speed * wanted[:3])
 
 
-def test_nobody_takes_over_while_the_task_stands_done():
+def test_nobody_takes_over_while_the_task_is_done():
     env = gymnasium.make(TOUCH, reward="external", operator={"attention": 1.0, "patience": 0.3})
     env.reset(seed=0)
     expert = Expert(env.unwrapped)

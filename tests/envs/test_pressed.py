@@ -6,7 +6,7 @@ from envs.operators.pressed import Pressed
 
 
 class Feed:
-    """Keys without a keyboard: what a test presses is what comes."""
+    """Source of keys that a test presses."""
 
     def __init__(self, *events, source="terminal"):
         self.source = source
@@ -56,8 +56,8 @@ def test_each_reader_takes_only_its_own_presses_the_oldest_first():
         max_size=20,
     )
 )
-def test_whoever_reads_when_nothing_is_lost_or_told_twice(happenings):
-    """Press (lists) and readers (tuples) in any order."""
+def test_no_press_is_lost_or_read_twice(happenings):
+    """Presses (lists) and readers (tuples) in any order."""
     feed = Feed()
     pressed = Pressed(feed)
     told = {reader: [] for reader in READERS}
@@ -75,7 +75,7 @@ def test_whoever_reads_when_nothing_is_lost_or_told_twice(happenings):
         ]
 
 
-def test_what_is_forgotten_is_forgotten_whether_it_was_read_before_or_not():
+def test_forget_drops_presses_read_before_or_not():
     feed = Feed(KeyEvent.SUCCESS, KeyEvent.STOP, KeyEvent.TAKE_OVER, KeyEvent.SUCCESS)
     pressed = Pressed(feed)
     assert pressed.take(KeyEvent.RERECORD) is None
@@ -88,7 +88,7 @@ def test_what_is_forgotten_is_forgotten_whether_it_was_read_before_or_not():
     assert pressed.take(*JUDGES) is KeyEvent.SUCCESS, "what comes later counts"
 
 
-def test_keys_that_nobody_wants_take_no_memory_and_hide_no_other():
+def test_unwanted_keys_take_bounded_memory_and_hide_no_other():
     feed = Feed(*[KeyEvent.SUCCESS] * 5000)
     pressed = Pressed(feed)
     assert pressed.take(KeyEvent.STOP) is None
@@ -97,7 +97,7 @@ def test_keys_that_nobody_wants_take_no_memory_and_hide_no_other():
     assert len(pressed._waiting) <= 100
 
 
-def test_it_says_whether_keys_can_come_at_all():
+def test_any_source_tells_whether_keys_can_come():
     feed = Feed(source="lines")
     pressed = Pressed(feed)
     assert pressed.any_source
@@ -105,7 +105,7 @@ def test_it_says_whether_keys_can_come_at_all():
     assert not pressed.any_source
 
 
-def test_it_closes_what_keys_come_from():
+def test_close_closes_the_source():
     feed = Feed()
     Pressed(feed).close()
     assert feed.closed

@@ -1,4 +1,4 @@
-"""Worlds that differ from start to start."""
+"""Domain randomisation: worlds that differ from start to start."""
 
 import dataclasses
 
@@ -37,7 +37,7 @@ def begun(scene, seed):
 
 
 def parts(model):
-    """Return copies of all that a model consists of."""
+    """Return copies of all arrays of a model."""
     arrays = {
         name: getattr(model, name).copy()
         for name in dir(model)
@@ -73,7 +73,7 @@ def test_every_draw_starts_from_the_nominal_world():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_strength_changes_its_own_kind_alone_and_the_same_way_with_others_and_without(kind):
+def test_a_strength_changes_only_its_own_kind_independently_of_others(kind):
     alone_of = dict.fromkeys(KINDS, 0.0) | {kind: 1.0}
     scene = make_scene(**alone_of)
     nominal = parts(scene.model)
@@ -87,7 +87,7 @@ def test_a_strength_changes_its_own_kind_alone_and_the_same_way_with_others_and_
 
 
 @given(st.integers(0, 2**32), st.sampled_from([0.25, 1.0]))
-def test_draws_stay_within_what_a_strength_promises(seed, strength):
+def test_draws_stay_within_their_strength(seed, strength):
     scene = SCENES[strength]
     nominal, drawn = NOMINAL[strength], begun(scene, seed)
     head = drawn["headlight"] / nominal["headlight"]
@@ -117,7 +117,7 @@ SCENES = {strength: make_scene(**dict.fromkeys(KINDS, strength)) for strength in
 NOMINAL = {strength: parts(scene.model) for strength, scene in SCENES.items()}
 
 
-def test_draws_use_their_range():
+def test_draws_use_their_whole_range():
     scene = make_scene(**EVERYTHING)
     halves, frictions = [], []
     for seed in range(200):
@@ -137,7 +137,7 @@ def test_parts_of_one_material_keep_a_common_colour_and_cubes_differ():
     assert len({tuple(colour) for colour in drawn}) == len(materials)
 
 
-def test_a_scaled_cube_is_the_one_that_mujoco_compiles_at_that_size(monkeypatch):
+def test_a_scaled_cube_equals_one_compiled_at_that_size(monkeypatch):
     scene = make_scene(1, cube_size=1.0)
     begun(scene, 4)
     half = scene.cube_half(0)
@@ -176,7 +176,7 @@ def test_a_scaled_cube_rests_on_the_table_at_half_its_edge():
 @pytest.mark.parametrize(
     "task", ["TouchCube", "PickCube", "PickPlaceCube", "PushCube", "StackBlocks"]
 )
-def test_the_expert_gets_it_done_in_any_world(task):
+def test_the_expert_succeeds_in_any_world(task):
     env = gymnasium.make(
         f"envs:SO101{task}-v0",
         randomize=EVERYTHING,
@@ -234,7 +234,7 @@ def test_bad_strengths_are_refused_by_name(given, error, message):
         gymnasium.make("envs:SO101TouchCube-v0", randomize=given)
 
 
-def test_the_documented_figures_are_the_ones_drawn_from():
+def test_the_documented_figures_are_those_of_the_draws():
     described = Randomization.__doc__
     for figure in (
         f"±{randomization.BRIGHTNESS:.0%}".replace("%", " %"),

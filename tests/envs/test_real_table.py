@@ -41,7 +41,7 @@ def test_every_joint_is_drawn_over_all_of_the_noise_on_its_own():
     assert np.abs(np.corrcoef(drawn.T) - np.eye(6)).max() < 0.2
 
 
-def test_at_a_joints_limit_the_start_is_cut_not_refused():
+def test_at_a_joint_limit_the_start_is_clipped():
     drawn = starts(RealTable(HIGH.tolist(), 0.2), 0)
     assert (drawn <= HIGH).all()
     assert (drawn.max(axis=0) == HIGH).all()
@@ -57,7 +57,7 @@ def test_without_noise_and_pose_it_starts_at_home():
     assert (starts(RealTable(noise=0.0), 0) == HOME).all()
 
 
-def test_the_pose_is_the_tasks_own():
+def test_the_pose_is_copied():
     pose = HOME.copy()
     task = RealTable(pose, 0.0)
     pose[:] = 0.0
@@ -98,7 +98,7 @@ def test_noise_out_of_its_range_is_refused(noise):
         RealTable(noise=noise)
 
 
-def test_nobody_knows_what_lies_on_it_or_whether_it_is_done():
+def test_objects_and_success_are_unknown():
     task = RealTable()
     assert task.object_bounds() is None
     assert task.objects().shape == (0,)

@@ -13,7 +13,7 @@ def test_a_low_way_goes_up_across_and_down():
     assert way(start, GOAL, clearance=0.062) == pytest.approx(0.05 + 0.1 + 0.05)
 
 
-def test_rising_crossing_and_going_down_each_shorten_the_way_by_as_much():
+def test_rising_crossing_and_going_down_shorten_the_way_equally():
     corners = [[0.2, 0.0, 0.012], [0.2, 0.0, 0.062], [0.2, 0.1, 0.062], GOAL]
     left = [way(np.array(corner), GOAL, clearance=0.062) for corner in corners]
     np.testing.assert_allclose(-np.diff(left), [0.05, 0.1, 0.05], atol=1e-12)
@@ -38,7 +38,7 @@ def test_a_goal_above_the_clearance_is_reached_from_below():
     assert way(GOAL, np.array([0.2, 0.1, 0.212]), clearance=0.062) == pytest.approx(0.2)
 
 
-def test_a_turn_counts_as_the_way_that_the_arm_goes_meanwhile():
+def test_a_turn_counts_as_the_way_of_the_arm_in_that_time():
     env = gymnasium.make("envs:SO101PickCube-v0").unwrapped
     assert turn(env.gripper_step) == pytest.approx(env.step_size)
     assert turn(-0.1) == 0.0
@@ -56,7 +56,7 @@ def test_a_turn_counts_as_the_way_that_the_arm_goes_meanwhile():
     ],
 )
 @pytest.mark.parametrize("jaws", [1.0, 0.25])
-def test_whatever_an_expert_does_leaves_less_to_do(name, window, loss, jaws):
+def test_the_remaining_way_shrinks_with_the_expert(name, window, loss, jaws):
     env = gymnasium.make(f"envs:SO101{name}-v0")
     for seed in range(6):
         env.reset(seed=seed)
@@ -73,7 +73,7 @@ def test_whatever_an_expert_does_leaves_less_to_do(name, window, loss, jaws):
 
 
 @pytest.mark.parametrize("name", ["PickCube", "PickPlaceCube", "StackBlocks"])
-def test_closing_on_air_leaves_more_to_do(name):
+def test_closing_on_air_lengthens_the_remaining_way(name):
     env = gymnasium.make(f"envs:SO101{name}-v0")
     env.reset(seed=0)
     task = env.unwrapped.task
@@ -84,7 +84,7 @@ def test_closing_on_air_leaves_more_to_do(name):
     assert task.remaining() > before + 0.02
 
 
-def test_a_lost_cube_is_a_loss(monkeypatch):
+def test_losing_the_cube_lengthens_the_remaining_way(monkeypatch):
     env = gymnasium.make("envs:SO101PickPlaceCube-v0")
     env.reset(seed=0)
     expert, task = Expert(env.unwrapped), env.unwrapped.task

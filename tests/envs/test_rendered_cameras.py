@@ -62,7 +62,7 @@ def test_frames_are_the_same_under_a_seed(env):
     assert (first["front"] == second["front"]).all()
 
 
-def test_a_view_is_the_part_of_the_raw_frame_that_it_names():
+def test_a_view_is_its_region_of_the_raw_frame():
     crop = {"left": 160, "top": 40, "width": 240, "height": 200}
     cameras = {"front": {"resolution": [640, 480], "crop": crop, "size": [96, 64]}, "wrist": None}
     made = gymnasium.make(STACK, cameras=cameras)
@@ -125,7 +125,7 @@ def test_frames_larger_than_mujocos_default_buffer_are_rendered(env):
         made.close()
 
 
-def test_another_thread_is_told_to_make_its_own_environment(env):
+def test_rendering_in_another_thread_raises(env):
     caught = []
 
     def render():

@@ -66,7 +66,7 @@ def test_largest_step_and_largest_speed_hold_at_their_edges():
     assert step_after(0.0, 0.3) == (0.0, ("speed",))
 
 
-def test_a_clock_that_runs_back_and_a_hold_give_no_step_for_free():
+def test_a_clock_running_back_or_a_hold_allows_no_larger_step():
     arm = Arm()
     arm.settle()
     wanted = moved(HOME, shoulder_pan=0.3)
@@ -139,7 +139,7 @@ def test_the_way_between_two_targets_stays_in_the_box():
     assert np.abs(arm.last - end).max() > 0.5
 
 
-def test_one_long_step_may_not_jump_through_the_outside_of_the_box():
+def test_one_long_step_does_not_cross_the_outside_of_the_box():
     start, end = (KINEMATICS.inverse([0.295, y, 0.03]) for y in (-0.15, 0.15))
     layer = SafetyLayer(SafetyLimits(max_step=1.0, max_speed=6.0, first_speed=6.0, max_lead=3.0))
     layer.decide(start, reading(0.0, start), 0.0)
@@ -148,7 +148,7 @@ def test_one_long_step_may_not_jump_through_the_outside_of_the_box():
     assert excess(decision.targets, Workspace()) <= 0.005
 
 
-def test_a_folded_arm_comes_into_the_box_slowly_and_never_lower():
+def test_a_folded_arm_enters_the_box_slowly_and_never_lower():
     arm = Arm(REST)
     low = KINEMATICS.forward(REST)[2]
     assert excess(REST, Workspace()) > 0.005
@@ -161,7 +161,7 @@ def test_a_folded_arm_comes_into_the_box_slowly_and_never_lower():
     np.testing.assert_allclose(arm.last, HOME, atol=1e-9)
 
 
-def test_an_arm_outside_of_the_box_moves_nowhere_but_into_it():
+def test_an_arm_outside_of_the_box_moves_only_into_it():
     arm = Arm(np.zeros(6))  # stretched out, 10 cm too high
     decision = arm.settle(moved(np.zeros(6), shoulder_pan=0.5))
     assert decision.limited[-1] == "workspace"
@@ -180,7 +180,7 @@ def test_a_way_back_that_leads_below_the_floor_ends_there():
     assert KINEMATICS.forward(arm.last)[2] >= 0.003  # the box's floor less the tolerance
 
 
-def test_who_has_come_into_the_box_may_not_leave_it_on_the_same_way():
+def test_an_arm_that_entered_the_box_does_not_leave_it_on_the_same_way():
     start, end = KINEMATICS.inverse([0.297, -0.16, 0.057]), KINEMATICS.inverse([0.3, 0.108, 0.078])
     box = Workspace()
     limits = SafetyLimits(max_step=1.0, first_speed=6.0, max_speed=6.0, max_lead=3.0)
@@ -201,7 +201,7 @@ def test_an_arm_that_is_pushed_beyond_a_limit_is_not_followed_there():
     assert decision.targets[4] == pytest.approx(HIGH[4])
 
 
-def test_a_blocked_joint_is_not_wound_up():
+def test_the_lead_of_a_blocked_joint_is_bounded():
     layer = SafetyLayer(SafetyLimits(max_lead=0.1))
     for step in range(30):
         now = step * PERIOD
@@ -241,7 +241,7 @@ def test_a_loosened_gripper_opens_and_grips_again():
     assert grip(layer, 20, 5.0, 0.2, wanted=0.0)[-1] == pytest.approx(0.0)
 
 
-def test_what_is_given_out_is_not_what_is_kept():
+def test_decisions_share_no_memory_with_the_layer():
     arm = Arm()
     arm.settle()
     arm.decide(HOME).targets[:] = 9.0

@@ -35,7 +35,7 @@ def test_a_servo_out_of_its_limits_stops_the_arm_until_it_is_acknowledged(kind, 
     assert arm.settle().verdict == "send"
 
 
-def test_who_acknowledges_a_fault_has_time_to_end_it():
+def test_after_an_acknowledgement_there_is_time_to_end_the_fault():
     arm = Arm(fault_time=0.45)
     loaded = {"loads": at("elbow_flex", 1.0, 0)}
     for _ in range(2):
@@ -109,7 +109,7 @@ def test_targets_of_another_shape_are_an_error():
         ({"velocities": at("shoulder_pan", -10.1, 0)}, "shoulder_pan reads -10.1 rad/s"),
     ],
 )
-def test_readings_that_cannot_be_hold_the_arm_while_they_last(readings, named):
+def test_impossible_readings_hold_the_arm_while_they_last(readings, named):
     layer = SafetyLayer()
     layer.decide(HOME, reading(0.0), 0.0)
     for decision in (
@@ -147,7 +147,7 @@ def test_the_watchdog_holds_when_no_command_comes():
 
 @pytest.mark.parametrize("kind", FAULTS)
 @pytest.mark.parametrize("reaction", ["hold", "release"])
-def test_a_fault_is_told_until_it_is_acknowledged(kind, reaction):
+def test_a_fault_is_reported_until_it_is_acknowledged(kind, reaction):
     name, _, beyond, sound = FAULTS[kind]
     arm = Arm(fault_time=0.15, **{f"on_{kind.split(',')[0]}": reaction})
     arm.settle()
@@ -165,14 +165,14 @@ def test_a_fault_is_told_until_it_is_acknowledged(kind, reaction):
     assert arm.settle().verdict == "send"
 
 
-def test_a_fault_is_told_when_the_arm_is_only_watched():
+def test_a_fault_is_reported_while_the_arm_is_only_watched():
     arm = Arm(fault_time=0.0)
     arm.settle()
     arm.watch(temperatures=at("gripper", 70, 35))
     assert "gripper" in arm.layer.fault
 
 
-def test_the_worse_fault_is_told():
+def test_the_worse_fault_is_reported():
     arm = Arm(on_temperature="release", fault_time=0.0)
     arm.decide(HOME, loads=at("gripper", 1.0, 0))
     assert "gripper" in arm.layer.fault
@@ -182,7 +182,7 @@ def test_the_worse_fault_is_told():
     assert "wrist_roll" in arm.layer.fault, "a later hold does not hide a release"
 
 
-def test_an_arm_that_is_connected_anew_has_no_fault():
+def test_connect_clears_the_fault():
     arm = Arm(fault_time=0.0)
     arm.decide(HOME, loads=at("gripper", 1.0, 0))
     arm.layer.connect()

@@ -37,7 +37,7 @@ events = st.fixed_dictionaries(
     st.lists(events, min_size=1, max_size=40),
     st.sampled_from(["hold", "release"]),
 )
-def test_whatever_comes_no_target_leaves_its_limits(positions, steps, reaction):
+def test_no_target_ever_leaves_its_limits(positions, steps, reaction):
     limits = SafetyLimits(on_temperature=reaction, grip_time=0.2)
     layer = SafetyLayer(limits)
     box, tolerance = limits.workspace, limits.workspace_tolerance

@@ -9,7 +9,7 @@ from envs.so101 import SO101Env
 
 
 class PerfectArm:
-    """An arm without physics, which goes where it is told, or stays where it is."""
+    """Arm without physics, which reaches its targets at once, or is stuck."""
 
     def __init__(self):
         self.stuck = False
@@ -36,7 +36,7 @@ class PerfectArm:
 
 
 class OpenTask:
-    """A task that is never done unless told."""
+    """Task that is done only when a test says so."""
 
     done = False
 
@@ -84,7 +84,7 @@ def commanded_tcp(env):
     return Kinematics().forward(env.arm.targets)
 
 
-def test_an_action_moves_the_command_by_its_size_in_steps(env):
+def test_an_action_moves_the_command_by_its_value_times_the_step_size(env):
     before = env.tcp
     env.step([0.5, -1.0, 0.25, 0.0])
     np.testing.assert_allclose(env.tcp - before, [0.01, -0.02, 0.005], atol=1e-4)
@@ -98,7 +98,7 @@ def test_the_command_is_integrated_not_the_measured_pose(env):
     np.testing.assert_allclose(commanded_tcp(env) - before, [0, 0.03, 0], atol=1e-4)
 
 
-def test_synchronize_forgets_how_far_the_command_ran_ahead(env):
+def test_synchronize_sets_the_command_to_the_measured_tcp(env):
     before = env.tcp
     env.arm.stuck = True
     env.step([0.0, 1.0, 0.0, 0.0])
@@ -124,7 +124,7 @@ def test_the_gripper_moves_by_its_rate_and_opens_when_positive(env):
     assert env.gripper_opening == pytest.approx(-0.174533, abs=1e-5)
 
 
-def test_a_stalled_gripper_opens_at_once_when_told(env):
+def test_a_stalled_gripper_opens_at_once(env):
     env.arm.stuck = True
     for _ in range(20):
         env.step([0, 0, 0, -1])
@@ -161,7 +161,7 @@ def test_observations_are_clipped_into_their_space(env):
     assert env.observation_space.contains(observation)
 
 
-def test_the_state_is_laid_out_as_the_contract_says(env):
+def test_the_state_has_the_layout_of_the_contract(env):
     env.arm.read = lambda: ArmState(HOME, np.arange(6) / 10, -np.arange(6) / 10)
     observation, *_ = env.step(np.zeros(4))
     state = observation["state"]
@@ -188,7 +188,7 @@ def test_an_external_judge_decides_alone():
         assert info["task_succeed"] is done
 
 
-def test_the_tasks_truth_is_told_apart_from_success_only_to_an_external_judge(env):
+def test_task_succeed_is_reported_only_with_an_external_reward(env):
     _, info = env.reset(seed=0)
     assert "task_succeed" not in info
     assert "task_succeed" not in env.step(np.zeros(4))[-1]
@@ -204,7 +204,7 @@ def test_cameras_replace_the_objects_and_are_closed_with_the_arm():
     assert env.cameras.closed
 
 
-def test_frames_have_the_shape_that_the_cameras_say():
+def test_frames_have_the_shapes_of_the_cameras():
     env = SO101Env(PerfectArm(), StillCameras((48, 64, 3)), OpenTask())
     assert env.observation_space["wrist"].shape == (48, 64, 3)
     assert env.observation_space.contains(env.reset(seed=0)[0])
@@ -242,7 +242,7 @@ def test_options_out_of_range_are_refused_by_name(option, value):
         SO101Env(PerfectArm(), None, OpenTask(), **{option: value})
 
 
-def test_the_papers_rig_moves_in_its_steps_and_box():
+def test_the_papers_rig_has_its_step_size_and_box():
     box = {"x": [0.18, 0.40], "y": [-0.03, 0.14], "z": [0.02, 0.09]}
     env = gymnasium.make(
         "envs:SO101TouchCube-v0", control_hz=8, step_size=0.01, workspace=box
@@ -265,7 +265,7 @@ def test_an_unstable_simulation_is_an_error(tmp_path, monkeypatch):
     env.step(np.zeros(4))
 
 
-def test_a_reset_starts_where_it_is_asked_to():
+def test_a_reset_starts_at_the_given_joint_positions():
     env = SO101Env(PerfectArm(), None, OpenTask())
     start = HOME + 0.1
     observation, _ = env.reset(seed=0, options={"joint_positions": start})
@@ -276,7 +276,7 @@ def test_a_reset_starts_where_it_is_asked_to():
         env.reset(options={"start": start})
 
 
-def test_after_a_wait_the_command_is_where_the_arm_is():
+def test_look_sets_the_command_to_where_the_arm_is():
     arm = PerfectArm()
     env = SO101Env(arm, None, OpenTask())
     env.reset(seed=0)
@@ -289,7 +289,7 @@ def test_after_a_wait_the_command_is_where_the_arm_is():
 
 
 class UnseenTask(OpenTask):
-    """A task of which nobody but a camera knows anything."""
+    """Task without privileged state and without known success."""
 
     done = None
 
@@ -297,7 +297,7 @@ class UnseenTask(OpenTask):
         return None
 
 
-def test_what_nobody_knows_is_neither_observed_nor_told():
+def test_unknown_objects_and_success_are_not_reported():
     env = SO101Env(PerfectArm(), None, UnseenTask(), reward="external")
     observation, info = env.reset(seed=0)
     assert set(env.observation_space.spaces) == set(observation) == {"state"}
@@ -306,7 +306,7 @@ def test_what_nobody_knows_is_neither_observed_nor_told():
     assert "task_succeed" not in info
 
 
-def test_cameras_are_released_although_the_arm_is_not():
+def test_cameras_are_closed_even_if_the_arm_fails():
     class Stuck(PerfectArm):
         def close(self):
             raise RuntimeError("the port is gone")

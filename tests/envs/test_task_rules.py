@@ -1,4 +1,4 @@
-"""Where each task starts and when it is done."""
+"""Rules of each task: starts and success."""
 
 import math
 
@@ -24,7 +24,7 @@ def laid_out(task_class, sizes=None, **options):
 
 
 def put(scene, index, position, yaw=0.0):
-    """Put a cube anywhere, in the air too."""
+    """Put a cube anywhere, even in the air."""
     scene.place_cube(index, position[0], position[1], yaw)
     address = scene.model.joint(f"cube_{index}").qposadr[0]
     scene.data.qpos[address + 2] = position[2]
@@ -144,7 +144,7 @@ def test_stack_is_done_with_one_cube_on_the_other(offset, done):
     assert task.succeeded() == done
 
 
-def test_stack_goes_by_the_size_of_the_cubes():
+def test_stack_uses_the_size_of_the_cubes():
     task, scene = laid_out(StackBlocks, sizes=Randomization(cube_size=1.0))
     rng = np.random.default_rng(0)
     heights = []
@@ -166,7 +166,7 @@ def test_stack_goes_by_the_size_of_the_cubes():
     assert np.ptp(heights) > 0.005
 
 
-def test_lifting_and_placing_go_by_the_size_of_the_cube(monkeypatch):
+def test_lifting_and_placing_use_the_size_of_the_cube(monkeypatch):
     sizes = Randomization(cube_size=1.0)
     pick, picked = laid_out(PickCube, sizes)
     place, placed = laid_out(PickPlaceCube, sizes)
@@ -216,7 +216,7 @@ def test_a_cube_is_not_placed_while_it_moves(task_class, dof, speed):
 
 
 @pytest.mark.parametrize("task_class", [PickCube, PickPlaceCube, StackBlocks])
-def test_a_cube_deep_in_the_jaws_is_let_go(monkeypatch, task_class):
+def test_a_cube_deep_in_the_jaws_is_released(monkeypatch, task_class):
     task, scene = laid_out(task_class)
     monkeypatch.setattr(scene, "grasped", lambda index: True)
     monkeypatch.setattr(scene, "gripper_opening", lambda: 0.1)
@@ -226,7 +226,7 @@ def test_a_cube_deep_in_the_jaws_is_let_go(monkeypatch, task_class):
     assert task.subgoal().gripper > 0.3
 
 
-def test_things_start_apart():
+def test_cubes_and_targets_start_apart():
     for task_class in (PickPlaceCube, PushCube, StackBlocks):
         task, scene = laid_out(task_class)
         rng = np.random.default_rng(1)

@@ -1,4 +1,4 @@
-"""Properties that every task has, whatever its reward."""
+"""Properties of every task, with every reward."""
 
 import gymnasium
 import numpy as np
@@ -29,7 +29,7 @@ def equal(first, second):
 
 
 def roll(env, seed, steps=12):
-    """Return everything that an episode of random actions shows."""
+    """Return all observations and results of an episode of random actions."""
     rng = np.random.default_rng(seed)
     seen = [env.reset(seed=seed)]
     for _ in range(steps):
@@ -68,9 +68,7 @@ def test_every_observation_and_info_keeps_the_contract(name, reward):
 @every_task
 @every_reward
 @pytest.mark.parametrize("operator", [None, {}])
-def test_an_episode_is_the_same_under_its_seed_in_any_environment_at_any_time(
-    name, reward, operator
-):
+def test_an_episode_depends_on_its_seed_alone(name, reward, operator):
     env = make(name, reward=reward, operator=operator)
     first = roll(env, 7, steps=40)
     after_first = env.reset()
@@ -88,7 +86,7 @@ def test_an_episode_is_the_same_under_its_seed_in_any_environment_at_any_time(
 
 
 @every_task
-def test_with_an_external_reward_the_expert_gets_it_done_and_nothing_ends(name):
+def test_with_an_external_reward_a_success_ends_nothing(name):
     env = make(name, reward="external", operator={"mode": "demonstrate", "skill": 1.0})
     env.reset(seed=1)
     seen = [env.step(np.zeros(4)) for _ in range(LIMITS[name] // 2)]
@@ -144,7 +142,7 @@ def test_the_time_limit_truncates(name):
 
 @every_task
 @pytest.mark.filterwarnings("error::UserWarning")
-def test_gymnasiums_checker_is_content(name):
+def test_gymnasiums_checker_passes(name):
     # The checker looks at the bare environment; it has no render mode to check.
     check_env(make(name).unwrapped, skip_render_check=True)
 

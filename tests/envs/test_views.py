@@ -27,7 +27,7 @@ def views(draw):
     return CameraView.from_options("front", options)
 
 
-def test_by_default_the_frame_passes_untouched():
+def test_by_default_the_frame_is_unchanged():
     view = CameraView.from_options("front", None)
     frame = noise(view)
     assert view.shape == view.raw_shape == (128, 128, 3)
@@ -35,7 +35,7 @@ def test_by_default_the_frame_passes_untouched():
 
 
 @given(views(), st.integers(0, 2**32))
-def test_only_the_crop_is_seen(view, seed):
+def test_pixels_outside_of_the_crop_have_no_influence(view, seed):
     frame = noise(view, seed)
     other = noise(view, seed + 1)
     crop = view.crop
@@ -50,7 +50,7 @@ def test_only_the_crop_is_seen(view, seed):
 
 
 @given(views(), st.tuples(*[st.integers(0, 255)] * 3))
-def test_an_even_colour_stays_what_it_is(view, colour):
+def test_an_even_colour_is_unchanged(view, colour):
     frame = np.full(view.raw_shape, colour, np.uint8)
     assert (view.apply(frame) == np.array(colour, np.uint8)).all()
 
@@ -64,7 +64,7 @@ def test_a_crop_of_the_wanted_size_is_cut_out_exactly():
     assert not np.shares_memory(seen, frame)
 
 
-def test_reducing_averages_rather_than_picks():
+def test_shrinking_averages_pixels():
     view = CameraView.from_options("front", {"resolution": [128, 128], "size": 32})
     stripes = np.zeros(view.raw_shape, np.uint8)
     stripes[:, ::2] = 200

@@ -4,7 +4,7 @@ import pytest
 from envs.workspace import Workspace, clamp
 
 
-def test_defaults_are_the_box_in_which_the_gripper_can_look_down():
+def test_the_default_box_is_where_the_gripper_can_look_down():
     box = Workspace()
     assert box.low.tolist() == [0.14, -0.15, 0.008]
     assert box.high.tolist() == [0.30, 0.15, 0.15]

@@ -199,7 +199,7 @@ class LeaderArm(Closing):
     def _period(self) -> None:
         """Read once, then mirror or go limp as currently wanted."""
         if self._link.lost:
-            self._take_back()
+            self._reopen()
         reading = self._link.read_patiently()
         broken = reading.fault()
         with self._lock:
@@ -280,7 +280,7 @@ class LeaderArm(Closing):
         self._link.lost = True  # motors that were without power have forgotten their settings
         self._stopping.wait(_REOPEN_PERIOD)
 
-    def _take_back(self) -> None:
+    def _reopen(self) -> None:
         """Reopen a lost port; the torque is switched off first."""
         self._link.reopen(torque_on=False)
         self._torque = False

@@ -1,4 +1,4 @@
-"""The person pauses the robot, and the arm stands still while nobody gives commands."""
+"""Pausing: the person pauses the robot, and the arm stands still without commands."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def _no_sleep(monkeypatch):
     monkeypatch.setattr(episode_keys, "_PERIOD", 0.0)
 
 
-def test_a_key_of_its_own_pauses():
+def test_pause_has_a_key():
     assert KEYS["p"] is PAUSE
 
 
@@ -34,7 +34,7 @@ def test_pause_truncates_and_says_so_once():
     assert truncated is False and "paused" not in info
 
 
-def test_after_a_pause_the_next_episode_waits_for_the_person_as_always():
+def test_after_a_pause_the_next_episode_waits_for_the_person():
     session = begun(person=Person(ready=[(POLICY,), lambda: (POLICY,)]))
     session.step(PAUSE)
     session.person.heard.clear()
@@ -43,13 +43,13 @@ def test_after_a_pause_the_next_episode_waits_for_the_person_as_always():
     assert session.person.heard[1:] == ["ready: press b to let the policy act", "the policy acts"]
 
 
-def test_a_verdict_counts_beside_a_pause():
+def test_a_verdict_and_a_pause_both_count():
     reward, terminated, truncated, info = begun().step(SUCCESS, PAUSE)
     assert (reward, terminated, truncated) == (1.0, True, False)
     assert info["succeed"] is True and info["paused"] is True
 
 
-def test_a_step_that_was_interrupted_pauses_all_the_same():
+def test_pause_counts_in_an_interrupted_step():
     session = begun()
     session.steps.reason = "the elbow is too hot"
     *_, truncated, info = session.step(PAUSE)
@@ -66,7 +66,7 @@ def test_a_pause_between_two_episodes_does_not_count_for_the_next(when):
     assert session.step()[2] is False
 
 
-def test_standing_still_the_arm_is_watched_and_not_moved():
+def test_stand_still_reads_the_arm_without_moving_it():
     session = begun()
     reads, read, did = [], session.arm.read, list(session.arm.did)
     session.arm.read = lambda: reads.append(1) or read()
@@ -75,7 +75,7 @@ def test_standing_still_the_arm_is_watched_and_not_moved():
     assert len(reads) == 3 and session.arm.did == did
 
 
-def test_who_led_gives_the_arm_back_and_the_leader_mirrors_it():
+def test_stand_still_gives_the_arm_back_and_the_leader_mirrors_it():
     session = begun(person=Person(ready=[(LEAD,)]), leader=HeldLeader())
     assert session.step()[-1]["is_intervention"] is True
     session.arm.positions = MOVED
@@ -85,7 +85,7 @@ def test_who_led_gives_the_arm_back_and_the_leader_mirrors_it():
     np.testing.assert_array_equal(session.leader.mirrored, [MOVED])
 
 
-def test_a_leader_that_is_grabbed_meanwhile_is_let_go_of_once_alone():
+def test_a_leader_grabbed_while_standing_still_stops_mirroring():
     session = begun(leader=HeldLeader())
     session.env.stand_still()
     session.leader.grabbed = True
@@ -96,7 +96,7 @@ def test_a_leader_that_is_grabbed_meanwhile_is_let_go_of_once_alone():
     assert session.env.operator.leading is False
 
 
-def test_stop_ends_it_while_the_arm_stands_still():
+def test_stop_ends_standing_still():
     session = begun()
     session.env.stand_still()
     session.person.press(STOP)
@@ -105,7 +105,7 @@ def test_stop_ends_it_while_the_arm_stands_still():
             act()
 
 
-def test_a_trouble_is_left_to_the_next_reset():
+def test_a_failure_while_standing_still_is_left_to_the_next_reset():
     session = begun(person=Person(ready=[(POLICY,)] * 2, the=[(), (LEAD,)]))
     session.arm.fault = "the cable is out"
     session.env.stand_still()
@@ -115,7 +115,7 @@ def test_a_trouble_is_left_to_the_next_reset():
     assert session.arm.did == ["moves", "acknowledges", "moves"]
 
 
-def test_who_led_gives_the_arm_back_also_when_a_trouble_came_first():
+def test_the_arm_is_given_back_even_after_a_failure():
     session = begun(person=Person(ready=[(LEAD,)]), leader=HeldLeader())
     session.step()
     session.arm.fault = "the cable is out"

@@ -1,4 +1,4 @@
-"""A pedal is read beside the keyboard, and may come and go."""
+"""Pedal: a second source of keys, which may come and go."""
 
 import logging
 import os
@@ -46,7 +46,7 @@ def polled(pedal: Pedal, count: int) -> list[KeyEvent]:
     return events
 
 
-def test_every_key_arrives_in_its_order(device: VirtualPedal) -> None:
+def test_keys_arrive_in_order(device: VirtualPedal) -> None:
     pedal = Pedal(device.path)
     assert pedal.source == f"pedal {device.path}" and pedal.poll() == []
     for event in KeyEvent:
@@ -57,7 +57,7 @@ def test_every_key_arrives_in_its_order(device: VirtualPedal) -> None:
     assert pedal.source == "none" and pedal.poll() == []
 
 
-def test_what_was_pressed_for_a_program_before_does_not_count(device: VirtualPedal) -> None:
+def test_keys_pressed_before_it_was_opened_do_not_count(device: VirtualPedal) -> None:
     first = Pedal(device.path)
     device.press(KeyEvent.STOP)
     first.close()
@@ -68,12 +68,12 @@ def test_what_was_pressed_for_a_program_before_does_not_count(device: VirtualPed
     pedal.close()
 
 
-def test_nobody_reads_and_pressing_goes_on(device: VirtualPedal) -> None:
+def test_pressing_without_a_reader_does_not_block(device: VirtualPedal) -> None:
     for _ in range(20_000):
         device.press(KeyEvent.SUCCESS)
 
 
-def test_a_pedal_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_pedal_is_named(tmp_path: Path) -> None:
     with pytest.raises(PedalError, match=r"pedal .*/none cannot be read .*: plug it in") as error:
         Pedal(str(tmp_path / "none"))
     assert isinstance(error.value, HardwareError)
@@ -84,7 +84,7 @@ def test_a_pedal_that_is_not_there_is_named(tmp_path: Path) -> None:
         Pedal(str(tmp_path))
 
 
-def test_one_that_vanishes_is_said_once_and_taken_up_again(tmp_path: Path, caplog) -> None:
+def test_a_vanished_pedal_is_logged_once_and_opened_again(tmp_path: Path, caplog) -> None:
     now = [0.0]
     device, link = VirtualPedal(), tmp_path / "pedal"
     link.symlink_to(device.path)
@@ -110,8 +110,8 @@ def test_one_that_vanishes_is_said_once_and_taken_up_again(tmp_path: Path, caplo
             pedal.close()
 
 
-def test_it_does_not_become_the_terminal_of_the_program(device: VirtualPedal) -> None:
-    """A session without a terminal would be ended with the pedal."""
+def test_the_pedal_does_not_become_the_controlling_terminal(device: VirtualPedal) -> None:
+    """Otherwise the pedal's end would end a session without a terminal."""
     program = (
         "import os, sys\n"
         "from envs.operators.pedal import Pedal\n"

@@ -1,4 +1,4 @@
-"""Keys of several sources are one source, which lives as long as any of them does."""
+"""Several sources of keys as one, which lasts as long as any of them."""
 
 from envs.operators.keys import KeyEvent
 from envs.operators.several_keys import SeveralKeys
@@ -17,7 +17,7 @@ class Source:
         self._log.append(self.source)
 
 
-def test_keys_come_from_all() -> None:
+def test_keys_come_from_all_sources() -> None:
     first, second = Source("terminal", []), Source("pedal", [])
     keys = SeveralKeys((first, second))
     assert keys.poll() == []
@@ -26,7 +26,7 @@ def test_keys_come_from_all() -> None:
     assert keys.poll() == []
 
 
-def test_it_names_those_that_are_left() -> None:
+def test_source_names_the_remaining_sources() -> None:
     first, second = Source("terminal", []), Source("pedal", [])
     keys = SeveralKeys((first, second))
     assert keys.source == "terminal, pedal"
@@ -36,7 +36,7 @@ def test_it_names_those_that_are_left() -> None:
     assert keys.source == "none"
 
 
-def test_all_are_closed_even_if_one_fails_the_last_one_first() -> None:
+def test_close_closes_all_last_first_even_if_one_fails() -> None:
     log: list[str] = []
 
     class Broken(Source):
