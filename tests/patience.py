@@ -99,8 +99,8 @@ class Starvation:
         longest: Longest delay so far [s].
     """
 
-    TOO_LONG = 0.1
-    """A virtual arm misses answers and control periods then [s]."""
+    TOO_LONG = 0.05
+    """A virtual arm misses control periods and answers then [s]."""
     _PERIOD = 0.01  # [s]
 
     def __enter__(self) -> Starvation:
@@ -125,5 +125,5 @@ class Starvation:
 
 
 measure()
-MARGIN = min(stretched(0.05), 0.15)
+MARGIN = min(stretched(0.05), 0.1)
 """How much later than the wire allows virtual servos may answer [s]: they may wait for a core."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import resource
+import threading
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -36,6 +37,7 @@ class Station(Closing):
 
     def __init__(self, folder: Path, cameras: bool = False, seed: int = 0) -> None:
         context = multiprocessing.get_context("spawn")
+        self._lock = threading.Lock()  # a person's threads ask as well
         self._connection, other = context.Pipe()
         self._process = context.Process(
             target=_serve, args=(other, folder, cameras, seed), daemon=True
@@ -67,8 +69,9 @@ class Station(Closing):
 
     def ask(self, what: str, *arguments: Any) -> Any:
         """Lets the station do something and returns what comes of it; see `_Served`."""
-        self._connection.send((what, arguments))
-        return self._answer()
+        with self._lock:
+            self._connection.send((what, arguments))
+            return self._answer()
 
     def close(self) -> None:
         """Switches all off."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from e2hil_rllib.data.episodes import episode_files, read_episode, read_episodes
 from e2hil_rllib.settings.run_settings import Settings
 from envs.kinematics import HOME
 from tests.commands.at_the_arm import PersonAtTheArm, settings_of
+from tests.patience import wait_until
 from tests.station import Station
 
 pytestmark = pytest.mark.realtime
@@ -26,9 +28,13 @@ def _leader_in_hand(station: Station) -> None:
 def lead(person: PersonAtTheArm, verdict: str, to: tuple[float, float, float]) -> None:
     """For the next episode: leads the leader somewhere, then says how it went."""
 
+    def judge_there() -> None:
+        wait_until(lambda: np.linalg.norm(np.subtract(person.station.ask("tcp"), to)) < 0.01)
+        person.press(verdict, after=0.5)()
+
     def act() -> None:
         person.station.ask("grab_and_move", list(to), 0.2)
-        person.press(verdict, after=1.2)()
+        threading.Thread(target=judge_there, daemon=True).start()
 
     person.on("the person leads", act)
 

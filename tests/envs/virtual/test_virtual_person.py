@@ -243,12 +243,14 @@ def test_a_resting_person_does_nothing_until_the_mode_changes() -> None:
         robot.person.turn_to("sleep")
 
 
+@pytest.mark.slow
+@pytest.mark.realtime
 def test_a_real_program_gets_demonstrations_and_takeovers(tmp_path) -> None:
     with Station(tmp_path / "arms") as station:
         options = station.env_options(pedal=True, cameras=None)
         options["follower"] |= {"reset_speed": 1.5, "letting_go": {"ramp_time": 0.3}}
         for arm in ("follower", "leader"):
-            options[arm]["margin"] = 2 * MARGIN  # the servos share the machine with other tests
+            options[arm]["margin"] = MARGIN
         station.ask("person", "demonstrate")
         env = make_physical(**options, operator={"mode": "demonstrate"})
         try:

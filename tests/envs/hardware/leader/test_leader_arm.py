@@ -41,7 +41,7 @@ from tests.envs.hardware.arm_on_the_bench import (
 )
 from tests.envs.hardware.leader.test_grabbing import wandering
 from tests.envs.hardware.letting_go.test_supervisor import alive, until
-from tests.patience import MARGIN, stretched
+from tests.patience import MARGIN, stretched, wait_until
 
 pytestmark = pytest.mark.realtime
 
@@ -255,34 +255,41 @@ def test_a_persons_hand_is_noticed(leader: VirtualArm, arm: LeaderArm) -> None:
 
 
 def test_a_wandering_follower_is_no_grab(leader: VirtualArm, arm: LeaderArm) -> None:
-    wander(arm, 10.0)
+    wander(arm, 10.0, wandering(1, restless=False))
     assert arm.fault == "" and arm.aligned
     assert_without_a_jump(goals(leader.port))
 
 
-def wander(arm: LeaderArm, seconds: float) -> list[tuple[float, str]]:
+def wander(arm: LeaderArm, seconds: float, way: Iterator[np.ndarray]) -> list[tuple[float, str]]:
     """Mirror a wandering follower, and return the faults with their times."""
     faults, begun = [], time.monotonic()
-    for step, follower in enumerate(wandering(1, restless=False)):
-        if step >= seconds / 0.02:
-            return faults
-        arm.mirror(follower)
+    for step in range(round(seconds / 0.02)):
+        arm.mirror(next(way))
         assert not arm.grabbed
         if arm.fault:
             faults.append((time.monotonic(), arm.fault))
         time.sleep(max(0.0, begun + 0.02 * step - time.monotonic()))
-    raise AssertionError
+    return faults
 
 
-def test_a_bad_cable_is_no_grab_and_no_loss(leader: VirtualArm, arm: LeaderArm) -> None:
-    leader.port.disturb(FaultRates(lost=0.01, corrupted=0.01), seed=1)
-    faults = wander(arm, 3.5)
-    counts = leader.port.faults()
-    assert counts["lost"] > 5 and counts["corrupted"] > 5
-    assert len(faults) < 50, "none stays for a second"
-    leader.port.disturb(FaultRates())
-    mirrored(arm)
-    assert arm.fault == "" and largest_pull(goals(leader.port)) <= NEAR
+def test_a_bad_cable_is_no_grab_and_no_loss(leader: VirtualArm) -> None:
+    # A margin for a busy machine would leave the arm unseen for longer than a real cable does.
+    bus = FeetechBus(str(leader.link), margin=0.05)
+    with LeaderArm(bus, leader.calibration, SETTINGS) as arm:
+        arm.connect()
+        leader.port.disturb(FaultRates(lost=0.01, corrupted=0.01), seed=1)
+        follower = wandering(1, restless=False)
+
+        def many_faults() -> bool:
+            faults = wander(arm, 1.0, follower)
+            assert len(faults) < 50, "none stays for a second"
+            counts = leader.port.faults()
+            return counts["lost"] > 5 and counts["corrupted"] > 5
+
+        wait_until(many_faults)
+        leader.port.disturb(FaultRates())
+        mirrored(arm)
+        assert arm.fault == "" and largest_pull(goals(leader.port)) <= NEAR
 
 
 def test_limp_fades_and_mirroring_starts_again(leader: VirtualArm, arm: LeaderArm) -> None:

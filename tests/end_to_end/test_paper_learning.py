@@ -11,7 +11,7 @@ from tests.helpers import policy_weights
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
-FIGURES = Path(__file__).parent / "fixtures" / "paper_learning.json"
+FIGURES = Path(__file__).parents[1] / "fixtures" / "paper_learning.json"
 """What `short_run` gave at commit 330c842, the last one that had the paper's numbers alone."""
 
 LOGGED = ("critic_loss", "actor_loss", "temperature_loss", "temperature", "policy_entropy")

@@ -21,7 +21,7 @@ from tests.helpers import policy_weights
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
-FIXTURE = Path(__file__).parent / "fixtures" / "checkpoint_330c842"
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "checkpoint_330c842"
 """Saved by commit 330c842 after 80 steps; the sums of its parameters after 40 more."""
 
 
@@ -44,7 +44,7 @@ def test_a_run_of_then_is_resumed_with_the_papers_preset(tmp_path):
     assert RunFolder(tmp_path).settings().preset == PAPER
 
 
-OLD_RUN = Path(__file__).parent / "fixtures" / "run_18be0cd" / "files.tar.gz"
+OLD_RUN = Path(__file__).parents[1] / "fixtures" / "run_18be0cd" / "files.tar.gz"
 """Written by commit 18be0cd: a run of 60 steps, its settings file, and a robot's spool."""
 
 
