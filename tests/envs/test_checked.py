@@ -1,3 +1,5 @@
+"""Checks of actions and reset options."""
+
 import numpy as np
 import pytest
 

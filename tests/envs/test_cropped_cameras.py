@@ -1,3 +1,5 @@
+"""Cropped and resized frames."""
+
 import numpy as np
 import pytest
 

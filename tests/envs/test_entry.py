@@ -1,3 +1,5 @@
+"""Entry point of the registered environments."""
+
 import importlib
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""Episode keys: start, verdict, re-record, stop and failures."""
+
 import logging
 
 import gymnasium

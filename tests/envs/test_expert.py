@@ -1,3 +1,5 @@
+"""Scripted expert."""
+
 import gymnasium
 import numpy as np
 import pytest

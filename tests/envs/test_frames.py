@@ -1,3 +1,5 @@
+"""Checks of camera frames."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Wrapper through which an operator takes over."""
+
 import gymnasium
 import numpy as np
 import pytest

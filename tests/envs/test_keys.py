@@ -1,3 +1,5 @@
+"""Keys in a terminal, and lines without one."""
+
 import io
 import logging
 import os

@@ -1,3 +1,5 @@
+"""Forward and inverse kinematics."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Operator at the leader arm."""
+
 import gymnasium
 import numpy as np
 import pytest

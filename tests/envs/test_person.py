@@ -1,3 +1,5 @@
+"""Model of a person who takes over."""
+
 import gymnasium
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""Pressed keys, shared by several readers."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 

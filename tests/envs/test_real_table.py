@@ -1,3 +1,5 @@
+"""Task on a real table."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

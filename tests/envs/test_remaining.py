@@ -1,3 +1,5 @@
+"""Remaining way of a task."""
+
 import gymnasium
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""Rendered cameras."""
+
 import itertools
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""Safety layer: limits of joint targets."""
+
 import numpy as np
 import pytest
 

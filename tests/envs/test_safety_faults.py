@@ -1,3 +1,5 @@
+"""Safety layer: faults of servos and unusable readings."""
+
 import numpy as np
 import pytest
 

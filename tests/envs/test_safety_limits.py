@@ -1,3 +1,5 @@
+"""Limits of the safety layer and their ranges."""
+
 import dataclasses
 
 import numpy as np

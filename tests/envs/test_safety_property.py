@@ -1,3 +1,5 @@
+"""Safety layer: its guarantees for arbitrary readings and commands."""
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Simulated scene: physics and queries."""
+
 import math
 
 import mujoco

@@ -1,3 +1,5 @@
+"""Environment of the SO101."""
+
 import gymnasium
 import numpy as np
 import pytest

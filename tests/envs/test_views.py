@@ -1,3 +1,5 @@
+"""Views: observed regions of frames."""
+
 import numpy as np
 import pytest
 from hypothesis import given

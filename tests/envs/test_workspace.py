@@ -1,3 +1,5 @@
+"""Workspace box."""
+
 import numpy as np
 import pytest
 

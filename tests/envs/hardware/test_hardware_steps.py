@@ -1,3 +1,5 @@
+"""Hardware steps: measurement times and interruptions."""
+
 import re
 from types import SimpleNamespace
 

@@ -1,3 +1,5 @@
+"""Options of the two arms of a physical robot."""
+
 from dataclasses import fields
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Server of MJPEG streams, with faults."""
+
 import io
 import itertools
 import logging

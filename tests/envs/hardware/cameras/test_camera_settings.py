@@ -1,3 +1,5 @@
+"""Settings and options of physical cameras."""
+
 import pytest
 
 from envs.hardware.cameras.camera_settings import camera_options
