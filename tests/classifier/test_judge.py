@@ -52,6 +52,7 @@ def test_an_environment_is_judged_where_a_judge_is_named(folder):
     assert "success_probability" not in plain.reset(seed=0)[1]
 
 
+@pytest.mark.slow
 def test_training_and_evaluation_are_judged_alike(folder):
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
     config = (

@@ -171,6 +171,7 @@ class Watched(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 gymnasium.register("TestTrainWatched-v0", Watched, disable_env_checker=True)
 
 
+@pytest.mark.slow
 def test_crops_are_drawn_from_the_environment_that_is_stepped(tmp_path: Path) -> None:
     with ray_session(Settings.model_validate({"task": "Pendulum-v1", "stop": {"steps": 1}})):
         for cameras, pictures in ((True, ["front.png"]), (False, [])):

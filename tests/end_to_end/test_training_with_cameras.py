@@ -5,26 +5,19 @@ import shutil
 
 import numpy as np
 import pytest
-import ray
 import torch
 
 from e2hil_rllib.algorithm import E2HiL
 from e2hil_rllib.config import E2HiLConfig
-from e2hil_rllib.data.episodes import read_episodes
+from e2hil_rllib.data.episodes import episode_path, read_episodes, write_episode
 from e2hil_rllib.networks.frozen_trunk import FrozenTrunk, saved_trunk, shared_trunk
 from e2hil_rllib.networks.trunk_stage import TrunkStage
 from e2hil_rllib.networks.trunk_weights import load_trunk_weights, save_trunk_weights
 from tests.helpers import policy_weights, same_arrays
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
+
 ENCODERS = ("cnn", "frozen")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_session():
-    """Enough logical CPUs for remote runners, on any machine."""
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +41,16 @@ def make_config(encoder, tmp_path, *, seed=0, vision=None, trunk_weights="seed:0
     )
 
 
+@pytest.fixture(scope="module", params=ENCODERS)
+def trained(request, ray_session, tmp_path_factory):
+    """An encoder, and an algorithm that has trained with it, with its folder: only looked at."""
+    folder = tmp_path_factory.mktemp(request.param)
+    algo = make_config(request.param, folder).build_algo()
+    algo.train()
+    yield request.param, algo, folder
+    algo.stop()
+
+
 def held_frames(buffer):
     """What a buffer holds as the camera's entry of each (episode, step), before and after it."""
     columns = buffer._columns
@@ -59,12 +62,10 @@ def held_frames(buffer):
     return dict(zip([(int(e), int(s)) for e, s in keys], pairs, strict=True))
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
-def test_replay_holds_what_the_episodes_on_disk_hold(encoder, tmp_path):
-    algo = make_config(encoder, tmp_path).build_algo()
-    algo.train()
+def test_replay_holds_what_the_episodes_on_disk_hold(trained):
+    encoder, algo, folder = trained
     held = held_frames(algo.replay.online)
-    episodes = read_episodes(tmp_path / "episodes")
+    episodes = read_episodes(folder / "episodes")
     assert episodes
     compared = 0
     for episode in episodes:
@@ -80,7 +81,6 @@ def test_replay_holds_what_the_episodes_on_disk_hold(encoder, tmp_path):
                 np.testing.assert_allclose(kept, seen, rtol=2e-3, atol=2e-3)
                 compared += 1
     assert compared > 20
-    algo.stop()
 
 
 def test_a_process_that_acts_and_learns_computes_each_frame_once(tmp_path):
@@ -109,18 +109,14 @@ def test_one_seed_gives_one_run(encoder, tmp_path):
     assert not same_arrays(runs[0], runs[2])
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
-def test_a_checkpoint_keeps_the_frames_of_both_buffers(encoder, tmp_path):
-    algo = make_config(encoder, tmp_path).build_algo()
-    algo.train()
+def test_a_checkpoint_keeps_the_frames_of_both_buffers(trained, tmp_path):
+    _, algo, _ = trained
     algo.save_to_path(tmp_path / "step_1")
     expected = [held_frames(b) for b in (algo.replay.online, algo.replay.demonstrations)]
-    trained = policy_weights(algo)
-    algo.stop()
     shared_trunk.cache_clear()
     restored = E2HiL.from_checkpoint(tmp_path / "step_1")
     found = [held_frames(b) for b in (restored.replay.online, restored.replay.demonstrations)]
-    assert same_arrays(policy_weights(restored), trained)
+    assert same_arrays(policy_weights(restored), policy_weights(algo))
     for one, other in zip(expected, found, strict=True):
         assert len(one) > 0
         assert one.keys() == other.keys()
@@ -174,19 +170,27 @@ def test_a_checkpoint_of_another_trunk_resumes_as_it_was(tmp_path):
     restored.stop()
 
 
-@pytest.mark.parametrize("other", [{}, LITE | {"stride": 16}, {"stride": 8}])
-def test_a_checkpoint_of_another_trunk_or_stage_is_refused_by_both_names(tmp_path, other):
-    """Before the buffers, whose features would have another shape; nothing is lost."""
-    algo = make_config("frozen", tmp_path, vision=LITE).build_algo()
-    algo.save_to_path(tmp_path / "step_1")
+@pytest.fixture(scope="module")
+def lite_checkpoint(ray_session, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lite")
+    algo = make_config("frozen", folder, vision=LITE).build_algo()
+    algo.save_to_path(folder / "step_1")
     algo.stop()
+    return folder / "step_1"
+
+
+@pytest.mark.parametrize("other", [{}, LITE | {"stride": 16}, {"stride": 8}])
+def test_a_checkpoint_of_another_trunk_or_stage_is_refused_by_both_names(
+    lite_checkpoint, tmp_path, other
+):
+    """Before the buffers, whose features would have another shape; nothing is lost."""
     algo = make_config("frozen", tmp_path, vision=other).build_algo()
     own = algo.config.vision_settings.stage
     expected = rf"weights efficientnet_lite0-stride8-\w+, trunk_weights='seed:0' of {own} has"
     with pytest.raises(ValueError, match=expected):
-        algo.restore_from_path(tmp_path / "step_1")
+        algo.restore_from_path(lite_checkpoint)
     algo.stop()
-    assert saved_trunk(tmp_path / "step_1").is_file()
+    assert saved_trunk(lite_checkpoint).is_file()
 
 
 def test_the_trunk_is_neither_trained_nor_sent_with_the_weights(tmp_path):
@@ -202,14 +206,11 @@ def test_the_trunk_is_neither_trained_nor_sent_with_the_weights(tmp_path):
     algo.stop()
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
-def test_recorded_frames_fill_the_demonstration_buffer(encoder, tmp_path):
-    algo = make_config(encoder, tmp_path).build_algo()
-    algo.train()
-    algo.stop()
-    steps = sum(episode.num_steps for episode in read_episodes(tmp_path / "episodes"))
-    again = make_config(encoder, tmp_path / "again")
-    again.human_in_the_loop(demonstrations=tmp_path / "episodes")
+def test_recorded_frames_fill_the_demonstration_buffer(trained, tmp_path):
+    encoder, _, folder = trained
+    steps = sum(episode.num_steps for episode in read_episodes(folder / "episodes"))
+    again = make_config(encoder, tmp_path)
+    again.human_in_the_loop(demonstrations=folder / "episodes")
     algo = again.build_algo()
     assert len(algo.replay.demonstrations) == steps
     (frame, _), *_ = held_frames(algo.replay.demonstrations).values()
@@ -226,19 +227,15 @@ def test_a_remote_runner_sees_too(encoder, tmp_path):
     algo.stop()
 
 
-def test_demonstrations_of_other_frames_are_refused(tmp_path):
-    algo = make_config("frozen", tmp_path).build_algo()
-    algo.train()
-    episode = read_episodes(tmp_path / "episodes")[0]
+def test_demonstrations_of_other_frames_are_refused(trained, tmp_path):
+    encoder, _, folder = trained
+    episode = read_episodes(folder / "episodes")[0]
     wrong = dataclasses.replace(
         episode,
         observations=episode.observations | {"front": episode.observations["front"][:, ::2]},
     )
-    from e2hil_rllib.data.episodes import episode_path, write_episode
-
     write_episode(episode_path(tmp_path / "wrong", 0), wrong)
-    config = make_config("frozen", tmp_path / "x")
+    config = make_config(encoder, tmp_path / "x")
     config.human_in_the_loop(demonstrations=tmp_path / "wrong")
     with pytest.raises(ValueError, match="holds observations"):
         config.build_algo()
-    algo.stop()

@@ -7,7 +7,7 @@ from e2hil_rllib.algorithm import E2HiL
 from tests.helpers import policy_weights, same_arrays
 from tests.test_algorithm import make_config, write_demonstrations
 
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 
 @pytest.fixture

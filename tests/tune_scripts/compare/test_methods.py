@@ -162,6 +162,7 @@ def test_only_rlpd10_has_more_critics_and_takes_two_of_them_for_the_target(updat
     assert {update.target_critics for update in updates[method]} == {2}
 
 
+@pytest.mark.slow
 def test_first_episodes_and_the_operators_draws_are_the_same_for_published_methods(tmp_path):
     """Until learning starts, only the seed matters: a method uses no other random stream."""
     values = SETTINGS.model_dump(exclude_unset=True) | {

@@ -70,6 +70,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return paths
 
 
+@pytest.mark.slow
 def test_each_checkpoint_is_a_row_and_only_once(
     comparison: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -107,6 +108,7 @@ def test_each_checkpoint_is_a_row_and_only_once(
     ]
 
 
+@pytest.mark.slow
 def test_the_same_seed_measures_the_same(comparison: Path, tmp_path: Path):
     for name in ("one", "two"):
         assert examine(comparison, tmp_path / name, "--methods", "random")[0] == 0

@@ -197,6 +197,7 @@ def test_invalid_sweeps_are_refused_before_anything_begins(tmp_path, configs, ar
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_without_optuna_it_says_what_to_install(tmp_path, configs):
     code = (
         "import sys; sys.modules['optuna'] = None\n"
