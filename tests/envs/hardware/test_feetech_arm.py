@@ -264,7 +264,7 @@ def test_lost_and_damaged_packets_do_not_end_a_run(port: VirtualPort) -> None:
 
 
 def test_a_dead_motor_holds_the_arm_and_then_ends_the_run_with_its_joint(port: VirtualPort) -> None:
-    arm = arm_at(port, patience=1.2)
+    arm = arm_at(port, patience=24 * MARGIN)  # longer than two failed readings
     arm.connect()
     arm.reset(HOME)
     port.call(lambda: port.chain.servo(4).set("ID", 40))
