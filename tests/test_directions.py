@@ -63,3 +63,22 @@ def test_the_algorithm_does_not_know_the_environments():
 def test_rooms_without_ray(room):
     for path in files_of(room):
         assert "ray" not in packages(path), path
+
+
+def test_the_real_arm_does_not_know_the_virtual_one():
+    for path in (ROOT / "envs" / "hardware").rglob("*.py"):
+        names = imported_modules(path)
+        assert not {n for n in names if n.startswith("envs.virtual")}, path
+
+
+def test_data_does_not_know_the_connector():
+    for path in files_of("data"):
+        names = imported_modules(path)
+        assert not {n for n in names if n.startswith("e2hil_rllib.external")}, path
+
+
+def test_the_method_knows_neither_replay_nor_files():
+    allowed = ("e2hil_rllib.method", "e2hil_rllib.section")
+    for path in files_of("method"):
+        names = {n for n in imported_modules(path) if n.startswith("e2hil_rllib.")}
+        assert all(n.startswith(allowed) for n in names), path

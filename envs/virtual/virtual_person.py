@@ -13,12 +13,12 @@ from enum import Enum, auto
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.hardware.arm.arm_watch import ArmWatch
-from envs.hardware.letting_go.laying_down import LayingDown
 from envs.kinematics import HOME
 from envs.operators.keys import KeyEvent
 from envs.operators.person import Person, PersonSettings
 from envs.options import one_of
+from envs.virtual.arm_watch import ArmWatch
+from envs.virtual.laying_down import LayingDown
 from envs.virtual.leading import Leading
 from envs.virtual.person_tally import Tally
 from envs.virtual.virtual_hand import VirtualHand
