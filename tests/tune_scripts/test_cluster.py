@@ -46,6 +46,7 @@ def test_an_invalid_address_is_refused(address):
         pass
 
 
+@pytest.mark.slow
 def test_an_address_is_refused_while_ray_is_running():
     """The trials would run here, whatever cluster was named."""
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)

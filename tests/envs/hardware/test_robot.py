@@ -12,7 +12,7 @@ from envs.hardware.robot import make_physical
 from envs.interfaces import HardwareError
 from envs.operators.keys import KeyEvent
 from envs.virtual.mjpeg import Fault
-from tests.envs.test_pressed import Feed
+from tests.envs.operators.test_pressed import Feed
 from tests.patience import MARGIN, stretched
 from tests.station import Station
 

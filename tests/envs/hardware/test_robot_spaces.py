@@ -9,7 +9,7 @@ import yaml
 
 from envs.hardware.robot import make_physical
 from envs.hardware.robot_spaces import physical_spaces
-from tests.envs.test_pressed import Feed
+from tests.envs.operators.test_pressed import Feed
 from tests.station import Station
 
 pytestmark = pytest.mark.realtime

@@ -7,8 +7,8 @@ from envs.kinematics import HOME
 from envs.operators import episode_keys
 from envs.operators.episode_keys import OperatorStopError
 from envs.operators.keys import KEYS, KeyEvent
-from tests.envs.test_episode_keys import LEAD, POLICY, STOP, SUCCESS, Person, begun
-from tests.envs.test_leader_operator import HeldLeader
+from tests.envs.operators.test_episode_keys import LEAD, POLICY, STOP, SUCCESS, Person, begun
+from tests.envs.operators.test_leader import HeldLeader
 
 PAUSE = KeyEvent.PAUSE
 MOVED = HOME + np.array([0.2, 0.1, 0, 0, 0, 0])

@@ -118,6 +118,7 @@ def test_the_same_seed_measures_the_same(comparison: Path, tmp_path: Path):
     assert (tmp_path / "three" / TABLE).read_bytes() != one
 
 
+@pytest.mark.slow
 def test_without_checkpoints_the_error_says_how_to_save_some(comparison: Path, tmp_path: Path):
     code, output = examine(comparison, tmp_path, "--every", "70")
     assert code == 2

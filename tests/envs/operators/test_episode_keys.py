@@ -16,8 +16,8 @@ from envs.operators.leader import LeaderOperator
 from envs.operators.pressed import Pressed
 from envs.so101 import SO101Env
 from envs.tasks.real_table import RealTable
-from tests.envs.test_leader_operator import HeldLeader
-from tests.envs.test_pressed import Feed
+from tests.envs.operators.test_leader import HeldLeader
+from tests.envs.operators.test_pressed import Feed
 from tests.envs.test_so101 import PerfectArm
 
 IDLE = np.zeros(4, np.float32)

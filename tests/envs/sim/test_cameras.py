@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-IMAGES = sorted((Path(__file__).parents[2] / "configs").glob("*_images.yaml"))
+IMAGES = sorted((Path(__file__).parents[3] / "configs").glob("*_images.yaml"))
 JAWS = 0.03  # [m] above the TCP
 CUBE = 0.015  # [m]: half its edge
 STACK = "envs:SO101StackBlocks-v0"

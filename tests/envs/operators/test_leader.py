@@ -13,7 +13,7 @@ from envs.operators.leader import LeaderOperator
 from envs.operators.pressed import Pressed
 from envs.so101 import SO101Env
 from envs.workspace import Workspace, clamp
-from tests.envs.test_pressed import Feed
+from tests.envs.operators.test_pressed import Feed
 from tests.envs.test_so101 import OpenTask, PerfectArm
 
 KINEMATICS = Kinematics()
