@@ -22,7 +22,9 @@ from e2hil_rllib.report.comparison.method_curves import evaluated_series
 from e2hil_rllib.run.evaluation_log import read_evaluations
 from e2hil_rllib.run.progress import read_rows
 from e2hil_rllib.run.run_folder import RunFolder
-from e2hil_rllib.settings.run_settings import ALGORITHM_SECTIONS, Settings
+from e2hil_rllib.settings.presets import preset_settings
+from e2hil_rllib.settings.run_settings import Settings
+from e2hil_rllib.settings.sections import ALGORITHM_SECTIONS
 from tune_scripts.compare.measures import HUMAN_STEPS, TAKEOVERS, row_at
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "results"
@@ -101,8 +103,12 @@ def rows_of(run: RunFolder) -> list[dict[str, object]]:
 def factor_of(settings: Settings) -> str:
     """Return the settings of a run beyond those of its preset, e.g. "training.n_step=3"."""
     found = [] if settings.preset == "default" else [f"preset={settings.preset}"]
-    for section in ALGORITHM_SECTIONS:
-        found += [f"{section}.{key}={value}" for key, value in settings.arguments(section).items()]
+    preset = preset_settings(settings.preset)
+    for name, section in ALGORITHM_SECTIONS.items():
+        for key, value in settings.arguments(name).items():
+            attribute = section.attribute(key)
+            if attribute not in preset or preset[attribute] != value:
+                found.append(f"{name}.{key}={value}")
     return " ".join(found) or "default"
 
 
