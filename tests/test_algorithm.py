@@ -17,6 +17,8 @@ from e2hil_rllib.data.transitions import INTERVENTION, EpisodeSteps
 from e2hil_rllib.run.selection_log import read_samples, selection_files
 from tests.helpers import ReachEnv, policy_weights, same_arrays
 
+pytestmark = pytest.mark.slow  # its trainings take minutes together
+
 
 @pytest.fixture(scope="module", autouse=True)
 def ray_session():

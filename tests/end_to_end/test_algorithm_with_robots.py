@@ -32,7 +32,7 @@ from tests.learner_and_robot import (
     updates_of,
 )
 
-pytestmark = pytest.mark.realtime
+pytestmark = [pytest.mark.slow, pytest.mark.realtime]
 
 Build = Callable[[], E2HiL]
 

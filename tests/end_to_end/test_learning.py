@@ -8,7 +8,7 @@ from e2hil_rllib.commands.record import record_demonstrations
 from e2hil_rllib.config import E2HiLConfig
 from e2hil_rllib.settings.run_settings import Settings
 
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 TASK = "envs:SO101TouchCube-v0"
 

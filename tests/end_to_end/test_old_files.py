@@ -19,7 +19,7 @@ from e2hil_rllib.settings.presets import EARLIER_DEFAULT, PAPER, PRESETS
 from e2hil_rllib.settings.run_settings import changed_keys, load_settings
 from tests.helpers import policy_weights
 
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "checkpoint_330c842"
 """Saved by commit 330c842 after 80 steps; the sums of its parameters after 40 more."""

@@ -9,7 +9,7 @@ import pytest
 from e2hil_rllib.config import E2HiLConfig
 from tests.helpers import policy_weights
 
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 FIGURES = Path(__file__).parents[1] / "fixtures" / "paper_learning.json"
 """What `short_run` gave at commit 330c842, the last one that had the paper's numbers alone."""

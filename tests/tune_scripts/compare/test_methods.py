@@ -108,6 +108,7 @@ def percentile(update: Update, percent: float) -> torch.Tensor:
     return torch.quantile(update.magnitude, percent / 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "kept"),
     [
@@ -129,6 +130,7 @@ def test_a_bounded_method_keeps_what_lies_within_its_bounds(updates, method, kep
         assert 0 < (~update.mask).sum() < update.mask.sum()
 
 
+@pytest.mark.slow
 def test_random_keeps_exactly_as_many_as_entropy_would_but_others(updates):
     different = 0
     for update in updates["random"]:
@@ -142,11 +144,13 @@ def bounds(update: Update, lower: float, upper: float) -> tuple[torch.Tensor, to
     return influence_bounds(update.selection.influence, lower, upper)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", UNSELECTED)
 def test_without_the_selection_the_actor_learns_from_every_sample(updates, method):
     assert all(update.mask is None for update in updates[method])
 
 
+@pytest.mark.slow
 def test_the_first_batch_is_judged_alike_by_all_but_the_rule_and_the_ensemble(updates):
     first = {name: seen[0].selection.influence for name, seen in updates.items()}
     for name in ("hil_serl", "random", "upper_only", "lower_only"):
@@ -154,6 +158,7 @@ def test_the_first_batch_is_judged_alike_by_all_but_the_rule_and_the_ensemble(up
     assert not torch.allclose(first["log_influence"], first["e2hil_paper"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", PUBLISHED)
 def test_only_rlpd10_has_more_critics_and_takes_two_of_them_for_the_target(updates, method):
     config = algorithm_config(apply_method(SETTINGS, method), RunFolder("not made"))
