@@ -53,7 +53,7 @@ class E2HiL(SAC):
 
     @classmethod
     def get_default_config(cls) -> E2HiLConfig:
-        """The configuration with the paper's numbers."""
+        """The configuration with the preset ``default``."""
         return E2HiLConfig(algo_class=cls)
 
     def setup(self, config: Any) -> None:
@@ -87,7 +87,6 @@ class E2HiL(SAC):
                 None if connector is None else connector.lowest_update_ratio,
                 None if connector is None else connector.highest_update_ratio,
             ),
-            episode_log=self.config.episode_log,
             warm_started=not self.config.demonstrations,  # nothing to start from
         )
         #: The robots, and training on them; None in simulation.
@@ -278,7 +277,7 @@ class E2HiL(SAC):
 
         Args:
             num_episodes: Episodes to run.
-            seed: Of the first episode; the next ones count on from it.
+            seed: Seed of the first episode; later episodes count up from it.
 
         Yields:
             For each episode ``seed``, ``success`` (None where the environment does not say),

@@ -54,7 +54,6 @@ class TrainingState:
         experience: Both buffers.
         collector: Numbers and logs episodes.
         limiter: Counts steps and updates.
-        episode_log: Folder of logged episodes, or None.
         warm_started: Whether there is no warm start to come.
     """
 
@@ -64,13 +63,11 @@ class TrainingState:
         collector: EpisodeCollector,
         limiter: UpdateLimiter,
         *,
-        episode_log: str | None,
         warm_started: bool,
     ) -> None:
         self.experience, self.collector, self.limiter = experience, collector, limiter
         self.human_steps = self.takeovers = 0
         self.warm_started = warm_started
-        self._episode_log = episode_log
         self._buffers_missing = False
 
     @property
@@ -130,15 +127,16 @@ class TrainingState:
         self._buffers_missing = not self.experience.load(folder)
 
     def _recover_logged_episodes(self, collector_state: dict[str, Any]) -> None:
+        log = self.collector.episode_log
         since = list(self.collector.resume(collector_state))
-        if self._buffers_missing and self._episode_log is not None:
+        if self._buffers_missing and log is not None:
             for number in range(self.collector.next_episode):
-                path = episode_path(self._episode_log, number)
+                path = episode_path(log, number)
                 if number not in since and path.exists():
                     self.experience.add(self.collector.transitions_of(read_episode(path)))
         for number in since:
-            assert self._episode_log is not None
-            path = episode_path(self._episode_log, number)
+            assert log is not None
+            path = episode_path(log, number)
             transitions = self.collector.recover(read_episode(path))
             known = collector_state["open_steps"].get(number, 0)
             if self._buffers_missing:

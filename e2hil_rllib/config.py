@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from e2hil_rllib.config_checks import check_together
 from e2hil_rllib.external.learner.connector import Connector
 from e2hil_rllib.method.selection import SelectionSettings
 from e2hil_rllib.networks.vision_settings import VisionSettings, absolute_source
-from e2hil_rllib.section import Section
+from e2hil_rllib.section import Section, did_you_mean
 from e2hil_rllib.settings.inherited_settings import refuse_unknown_settings, refuse_unused_settings
 from e2hil_rllib.settings.presets import preset_settings
 from e2hil_rllib.settings.sections import (
@@ -131,7 +130,7 @@ class E2HiLConfig(SACConfig):
         for section in ALGORITHM_SECTIONS.values():
             for name, field in section.model_fields.items():
                 setattr(self, section.attribute(name), field.default)
-        # What RLlib brings, at this method's numbers.
+        # Settings of RLlib whose defaults differ here.
         self.num_env_runners = 0
         self.min_time_s_per_iteration = None
         self.min_sample_timesteps_per_iteration = 0
@@ -223,8 +222,7 @@ class E2HiLConfig(SACConfig):
             super().training(**others)  # RLlib's own, see `inherited_settings`
         elif others:
             name = next(iter(others))
-            close = difflib.get_close_matches(name, section.model_fields, n=3)
-            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            hint = did_you_mean(name, section.model_fields)
             raise TypeError(f"{method}() has no argument {name!r}{hint}")
         for name, value in given.items():
             if name not in others and value is not NotProvided:
@@ -242,12 +240,12 @@ class E2HiLConfig(SACConfig):
 
     @property
     def selection(self) -> SelectionSettings:
-        """How samples are selected, as the learner reads it."""
+        """Settings of the selection, checked."""
         return cast(SelectionSettings, self.section("entropy_selection"))
 
     @property
     def vision_settings(self) -> VisionSettings:
-        """How camera frames are encoded, as networks and replay read it."""
+        """Settings of the camera encoders, checked."""
         return cast(VisionSettings, self.section("vision"))
 
     def return_bounds(

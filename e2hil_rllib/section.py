@@ -6,7 +6,8 @@ from the sections' fields.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -61,6 +62,12 @@ class Section(BaseModel):
                 "__pydantic_private__": None,
             }
         )
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """End of a message with the valid names nearest to a mistyped one; "" without any near."""
+    close = difflib.get_close_matches(name, sorted(valid), n=3)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def _in_words(method: str, values: Mapping[str, Any], error: ValidationError) -> str:

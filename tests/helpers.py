@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from e2hil_rllib.data.replay import HumanInTheLoopReplay, ReplayBuffer
-from e2hil_rllib.data.transitions import Transitions
+from e2hil_rllib.data.transitions import EpisodeSteps, Transitions
 
 
-def make_segment(
+def make_transitions(
     episode: int, steps: range, *, source: np.ndarray | None = None, terminated: bool = False,
     images: bool = False,
 ) -> Transitions:  # fmt: skip
@@ -38,7 +39,7 @@ def make_segment(
 def make_buffer(
     capacity: int, *, images: bool = False, gamma: float = 0.9, n_step: int = 1
 ) -> ReplayBuffer:
-    """A buffer for :func:`make_segment`."""
+    """A buffer for :func:`make_transitions`."""
     shapes: dict[str, tuple[int, ...]] = {"state": (2,)}
     dtypes: dict[str, Any] = {"state": np.dtype(np.float32)}
     if images:
@@ -47,7 +48,7 @@ def make_buffer(
 
 
 def make_replay(online: int = 100, demonstrations: int = 50, **kwargs: Any) -> HumanInTheLoopReplay:
-    """Both buffers for :func:`make_segment`."""
+    """Both buffers for :func:`make_transitions`."""
     settings = {"demonstration_fraction": 0.5, "seed": 0} | kwargs
     return HumanInTheLoopReplay(make_buffer(online), make_buffer(demonstrations), **settings)
 
@@ -145,3 +146,19 @@ class SeeingReachEnv(ReachEnv):
 
 gym.register("E2HiLReach-v0", ReachEnv)
 gym.register("E2HiLSeeingReach-v0", SeeingReachEnv)
+
+
+def assert_same_steps(one: EpisodeSteps, two: EpisodeSteps) -> None:
+    """Both are of one class, and equal in every field, with types and shapes of arrays."""
+    assert type(one) is type(two)
+    for field in dataclasses.fields(one):
+        left, right = getattr(one, field.name), getattr(two, field.name)
+        if field.name == "observations":
+            assert list(left) == list(right)
+            for key in left:
+                assert left[key].dtype == right[key].dtype
+                np.testing.assert_array_equal(left[key], right[key], strict=True)
+        elif isinstance(left, np.ndarray):
+            np.testing.assert_array_equal(left, right, strict=True)
+        else:
+            assert left == right and type(left) is type(right), field.name

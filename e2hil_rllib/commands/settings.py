@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Iterator
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -15,7 +14,7 @@ from rich.text import Text
 from e2hil_rllib.section import Section
 from e2hil_rllib.settings.presets import DEFAULT, PRESETS
 from e2hil_rllib.settings.run_settings import Settings
-from e2hil_rllib.settings.yaml_file import SettingsError, hint
+from e2hil_rllib.settings.yaml_file import SettingsError, hint, model_in, union_parts
 
 _SYMBOLS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
@@ -30,8 +29,11 @@ def show_settings(section: str | None, console: Console) -> None:
     Raises:
         SettingsError: There is no such section; the message names the nearest.
     """
-    sections = {name: model for name, field in Settings.model_fields.items()
-                if (model := _section_in(field.annotation)) is not None}  # fmt: skip
+    sections = {
+        name: cast(type[Section], model)
+        for name, field in Settings.model_fields.items()
+        if (model := model_in(field.annotation)) is not None
+    }
     if section is not None and section not in sections:
         raise SettingsError(f"There is no section '{section}'.{hint(section, sections)}")
     if section is None:
@@ -60,22 +62,9 @@ def _print_key(name: str, field: FieldInfo, presets: list[str], console: Console
     console.print(Padding(Text(text), (0, 0, 0, indent + 4)))
 
 
-def _section_in(annotation: Any) -> type[Section] | None:
-    for part in _parts(annotation):
-        if isinstance(part, type) and issubclass(part, Section):
-            return part
-    return None
-
-
-def _parts(annotation: Any) -> tuple[Any, ...]:
-    if get_origin(annotation) in (Union, types.UnionType):
-        return get_args(annotation)
-    return (annotation,)
-
-
 def _type(annotation: Any) -> str:
     """A type in the words of YAML: ``int``, ``"all" or "selected"``, ``[float, ...]``."""
-    return " or ".join(word for part in _parts(annotation) for word in _words(part))
+    return " or ".join(word for part in union_parts(annotation) for word in _words(part))
 
 
 def _words(part: Any) -> Iterator[str]:

@@ -32,9 +32,7 @@ from e2hil_rllib.run.evaluation_log import (
 from e2hil_rllib.run.progress import STEP, ProgressLog, Row, flatten
 from e2hil_rllib.run.run_folder import RunFolder, RunFolderError
 from e2hil_rllib.settings.build import build, check_settings, ray_session, resume_from
-from e2hil_rllib.settings.presets import PRESETS
 from e2hil_rllib.settings.run_settings import Settings, changed_keys
-from e2hil_rllib.settings.sections import ALGORITHM_SECTIONS
 
 if TYPE_CHECKING:
     from e2hil_rllib.algorithm import E2HiL
@@ -72,8 +70,7 @@ def train(
     """
     with run.locked():
         new = run.is_new()
-        settings = _with_presets_numbers_of(run, settings)
-        checkpoint = _open_folder(settings, run, resume)
+        settings, checkpoint = _open_folder(settings, run, resume)
         with ray_session(settings):
             try:
                 algorithm = _begin(settings, run, checkpoint, console)
@@ -90,35 +87,27 @@ def train(
         return ended
 
 
-def _with_presets_numbers_of(run: RunFolder, settings: Settings) -> Settings:
-    """The settings with the numbers that their preset had when the run was started."""
-    if not run.config.exists() or run.settings().preset != settings.preset:
-        return settings
-    begun = run.settings().spelled_out()
-    numbers = {
-        section.attribute(key): begun.arguments(name)[key]
-        for name, section in ALGORITHM_SECTIONS.items()
-        for key in section.model_fields
-        if section.attribute(key) in PRESETS[settings.preset]
-    }
-    return settings.spelled_out(numbers)
+def _open_folder(settings: Settings, run: RunFolder, resume: bool) -> tuple[Settings, Path | None]:
+    """Check the folder and write the settings into it.
 
-
-def _open_folder(settings: Settings, run: RunFolder, resume: bool) -> Path | None:
-    """Checks the folder, writes the settings into it, and finds what to go on from."""
+    Returns:
+        The settings, with the preset's numbers of a run that is resumed, and its checkpoint.
+    """
     if not run.is_new() and not resume:
         raise RunFolderError(
             f"{run.root} is not empty. Add --resume to go on with the run in it, or name another "
             "folder with --run-dir."
         )
     if run.config.exists():
-        changed = changed_keys(run.settings(), settings)
+        begun = run.settings()
+        settings = settings.with_preset_of(begun)
+        changed = changed_keys(begun, settings)
         if changed:
             raise RunFolderError(
                 f"The run in {run.root} was started with other values of {', '.join(changed)}, "
                 "and a run cannot change them. "
                 + (
-                    f"Add --set preset={run.settings().preset}, or name another --run-dir."
+                    f"Add --set preset={begun.preset}, or name another --run-dir."
                     if changed == ["preset"]
                     else "Use its own config.yaml, or another --run-dir."
                 )
@@ -129,7 +118,7 @@ def _open_folder(settings: Settings, run: RunFolder, resume: bool) -> Path | Non
         )
     check_settings(settings, run)
     run.write_settings(settings)
-    return run.checkpoints().latest()
+    return settings, run.checkpoints().latest()
 
 
 def _begin(settings: Settings, run: RunFolder, checkpoint: Path | None, console: Console) -> E2HiL:

@@ -1,1 +1,1 @@
-"""From steps of environments and robots to minibatches of transitions."""
+"""Data: transitions, episodes and replay, between sampled steps and minibatches."""

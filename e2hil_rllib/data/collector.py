@@ -61,7 +61,8 @@ class EpisodeCollector:
         #: Outcomes of the last finished episodes.
         self.outcomes: deque[EpisodeOutcome] = deque(maxlen=WINDOW)
         self._interventions = interventions
-        self._log = episode_log
+        #: Folder of finished episodes, or None.
+        self.episode_log = episode_log
         self._task, self._fps = task, fps
         self._open: dict[str, _OpenEpisode] = {}
         self._logged_before: set[str] = set()
@@ -131,16 +132,16 @@ class EpisodeCollector:
             episode.led = bool(transitions.source[-1] == INTERVENTION)
         episode.infos += step_infos
         episode.rewards += float(transitions.rewards.sum(dtype=np.float64))
-        if self._log is not None:
+        if self.episode_log is not None:
             episode.parts.append(transitions)
 
     def _finish(self, name: str, *, terminated: bool) -> None:
         episode = self._open.pop(name)
         outcome = episode_outcome(episode.infos, episode.rewards)
         self.outcomes.append(outcome)
-        if self._log is None:
+        if self.episode_log is None:
             return
-        path = episode_path(self._log, episode.number)
+        path = episode_path(self.episode_log, episode.number)
         if path.exists():
             raise FileExistsError(
                 f"{path} holds an episode of another run, which is not overwritten. Name an empty "
@@ -270,14 +271,14 @@ class EpisodeCollector:
         self.next_episode = state["next_episode"]
         self.outcomes.clear()
         self.outcomes.extend(state["outcomes"])
-        if self._log is None:
+        if self.episode_log is None:
             return
         candidates = set(state["open_steps"])
         candidates |= {
-            int(path.stem.split("_")[-1]) for path in self._log.glob("episode_*.parquet")
+            int(path.stem.split("_")[-1]) for path in self.episode_log.glob("episode_*.parquet")
         }
         yield from sorted(
             n for n in candidates
             if (n >= self.next_episode or n in state["open_steps"])
-            and episode_path(self._log, n).exists()
+            and episode_path(self.episode_log, n).exists()
         )  # fmt: skip

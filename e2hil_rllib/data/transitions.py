@@ -11,7 +11,7 @@ import numpy as np
 
 from e2hil_rllib.data.action_scale import ActionScale
 
-#: Where a transition came from; its code in the ``source`` column is its place here.
+#: Sources of transitions; the code in the ``source`` column is the index here.
 SOURCE_NAMES = ("policy", "intervention", "demonstration")
 POLICY, INTERVENTION, DEMONSTRATION = range(3)
 

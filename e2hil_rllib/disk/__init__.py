@@ -1,1 +1,1 @@
-"""Files that are whole or absent, sealed, locked, or columns of Parquet."""
+"""Files on disk: written whole or not at all, sealed, locked; columns of Parquet."""

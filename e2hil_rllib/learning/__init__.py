@@ -1,1 +1,1 @@
-"""From a minibatch to a gradient step: the module, the learner and what bounds its updates."""
+"""Learning: the learner, its module, and the limits of its updates."""

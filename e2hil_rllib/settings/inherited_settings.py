@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+from e2hil_rllib.section import did_you_mean
 
 #: Settings of RLlib that E2HiL does not read, and what to set in their place.
 UNUSED_SETTINGS = {
@@ -51,9 +51,7 @@ def refuse_unknown_settings(config: AlgorithmConfig, defaults: AlgorithmConfig) 
     known = {name for name in vars(defaults) if not name.startswith("_")} | _SET_BY_RLLIB
     for name in vars(config):
         if not name.startswith("_") and name not in known:
-            close = difflib.get_close_matches(name, sorted(known), n=3)
-            hint = f"; did you mean {' or '.join(close)}?" if close else ""
-            raise ValueError(f"unknown setting {name!r}{hint}")
+            raise ValueError(f"unknown setting {name!r}{did_you_mean(name, known)}")
 
 
 def refuse_unused_settings(config: AlgorithmConfig, defaults: AlgorithmConfig) -> None:

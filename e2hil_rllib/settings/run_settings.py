@@ -136,6 +136,14 @@ class Settings(Section):
             values["vision"]["trunk_weights"] = absolute_source(source)
         return values
 
+    def _given(self) -> dict[str, Any]:
+        """Values that the file gave to the algorithm, by attribute of ``E2HiLConfig``."""
+        return {
+            section.attribute(key): value
+            for name, section in ALGORITHM_SECTIONS.items()
+            for key, value in self.arguments(name).items()
+        }
+
     def spelled_out(self, preset: Mapping[str, Any] | None = None) -> Settings:
         """The settings with the numbers of their preset among those that are given.
 
@@ -158,7 +166,19 @@ class Settings(Section):
     @property
     def is_spelled_out(self) -> bool:
         """Whether all numbers of the preset are given."""
-        return self.spelled_out().resolved() == self.resolved()
+        return preset_settings(self.preset).keys() <= self._given().keys()
+
+    def with_preset_of(self, begun: Settings) -> Settings:
+        """The settings with the numbers that their preset had when a run was started.
+
+        Args:
+            begun: Settings of the run; with another preset, these stay as they are.
+        """
+        if begun.preset != self.preset:
+            return self
+        given = begun._given()
+        numbers = preset_settings(begun.preset)
+        return self.spelled_out({name: given.get(name, numbers[name]) for name in numbers})
 
     def to_yaml(self) -> str:
         """`resolved` as a YAML document that `load_settings` reads back to the same settings."""

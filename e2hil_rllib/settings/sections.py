@@ -20,7 +20,7 @@ from e2hil_rllib.section import Section
 
 
 class Stop(Section):
-    """When training ends."""
+    """End of training."""
 
     steps: int = Field(gt=0)
     """Steps of the environment, over all of the run."""
@@ -33,7 +33,7 @@ class Stop(Section):
 
 
 class Demonstrations(Section):
-    """Where the demonstrations come from: one of the two keys."""
+    """Source of the demonstrations: one of the two keys."""
 
     record: int | None = Field(default=None, gt=0)
     """Record so many at the start of the run, from the person the environment simulates."""
@@ -48,7 +48,7 @@ class Demonstrations(Section):
 
 
 class HumanInTheLoop(Section):
-    """What the algorithm takes from people."""
+    """Human data that the algorithm learns from."""
 
     interventions: bool = True
     """Whether somebody may take over while the policy acts, which the environment reports in its
@@ -61,7 +61,7 @@ class HumanInTheLoop(Section):
 
 
 class Imitation(Section):
-    """How the actor imitates what people did."""
+    """Imitation of people by the actor."""
 
     attributes: ClassVar[Mapping[str, str]] = {
         "weight": "imitation_weight",
@@ -126,7 +126,7 @@ Scale = Annotated[float, Field(gt=0)]
 
 
 class Training(Section):
-    """What the learner does."""
+    """Settings of the learner."""
 
     utd_ratio: int = Field(default=2, ge=1)
     """Minibatches per step of the environment; the critics learn from all, the actor from the
@@ -201,8 +201,7 @@ class Training(Section):
                 f"num_subsampled_critics={subset} must be within 1..num_critics ({critics})"
             )
         lowest, highest = self.lowest_return, self.highest_return
-        both_given = isinstance(lowest, float) and isinstance(highest, float)
-        if both_given and lowest >= highest:  # type: ignore[operator]  # both are numbers
+        if isinstance(lowest, float) and isinstance(highest, float) and lowest >= highest:
             raise ValueError(
                 f"lowest_return={lowest!r} must be below highest_return={highest!r}: no return "
                 "would lie between them"

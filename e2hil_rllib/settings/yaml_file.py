@@ -126,7 +126,7 @@ def _replaced(values: dict[str, Any], keys: list[str], new: Any, text: str) -> d
 
 def _field_names(model: type[BaseModel], path: list[str]) -> list[str]:
     for key in path:
-        model = _model_in(model.model_fields[key].annotation) or model
+        model = model_in(model.model_fields[key].annotation) or model
     return list(model.model_fields)
 
 
@@ -134,14 +134,20 @@ def _to_field(model: type[BaseModel], path: list[str]) -> list[str]:
     """The part of a path that names a key; pydantic goes on with types and list positions."""
     for depth, key in enumerate(path):
         field = model.model_fields.get(key)
-        inner = _model_in(field.annotation) if field else None
+        inner = model_in(field.annotation) if field else None
         if inner is None:
             return path[: depth + 1]
         model = inner
     return path
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    parts = get_args(annotation) if get_origin(annotation) in _UNIONS else (annotation,)
+def union_parts(annotation: Any) -> tuple[Any, ...]:
+    """The types that an annotation allows, one by one."""
+    return get_args(annotation) if get_origin(annotation) in _UNIONS else (annotation,)
+
+
+def model_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that an annotation names, alone or with others; None for a plain value."""
+    parts = union_parts(annotation)
     models = (part for part in parts if isinstance(part, type) and issubclass(part, BaseModel))
     return next(models, None)

@@ -22,9 +22,7 @@ _BEHIND = 0.03  # [m] from the cube's centre: the tips come down there without t
 _HEIGHT = 0.012  # [m] of the TCP in a push
 _LOW = 0.01  # [m] above that height: the tips still meet the cube
 _STEP = 0.02  # [m]
-_PAST = (
-    0.01  # [m] that the tips are at least behind the cube's centre: nearer, they are on top of it
-)
+_PAST = 0.01  # [m] behind the cube's centre: nearer, the tips are on top of it
 _SIDEWAYS = 0.018  # [m] off the line of the push: farther off, they slide past the cube
 _STEERING = 0.5  # share of the way back to that line in a step
 _REACHING, _PUSHING = 0.3, 0.6  # shares of the progress before success
@@ -49,7 +47,7 @@ class PushCube(SimulatedTask):
     target: FloatArray
 
     def lay_out(self, rng: np.random.Generator) -> None:
-        """Places the cube, turned at random, and the target.
+        """Place the cube, turned at random, and the target.
 
         Raises:
             RuntimeError: if the workspace is too small for a push.
@@ -70,29 +68,29 @@ class PushCube(SimulatedTask):
         self.target = np.array([target[0], target[1], self.scene.cube_half(0)])
 
     def object_bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Returns the lowest and the highest values of `objects`."""
+        """Return the lowest and the highest values of `objects`."""
         position, relative = self.position_bounds(), relative_bounds()
         return stack_bounds(position, relative, position, relative)
 
     def objects(self) -> FloatArray:
-        """Returns the cube, the target and the vectors to them, shape (12,) [m]."""
+        """Return the cube, the target and the vectors to them, shape (12,) [m]."""
         cube = self.scene.cube_position(0)
         return np.concatenate([cube, cube - self.scene.tcp(), self.target, self.target - cube])
 
     def succeeded(self) -> bool:
-        """Says whether the cube is at the target, on the table."""
+        """Return whether the cube is at the target, on the table."""
         lifted = self.scene.cube_position(0)[2] - self.target[2] > _LIFTED
         return not lifted and self._left() <= _TARGET_RADIUS
 
     def progress(self) -> float:
-        """Returns a sum of nearness to the cube (0.3) and of the cube to the target (0.6)."""
+        """Return a sum of nearness to the cube (0.3) and of the cube to the target (0.6)."""
         if self.succeeded():
             return 1.0
         pushed = max(0.0, 1.0 - self._left() / _FARTHEST)
         return _REACHING * self.distance_progress(0) + _PUSHING * pushed
 
     def remaining(self) -> float:
-        """Returns what is left until the cube is at the target [m]: closing, reaching, pushing."""
+        """Return what is left until the cube is at the target [m]: closing, reaching, pushing."""
         if self.succeeded():
             return 0.0
         away = float(np.linalg.norm(self.scene.tcp() - self._tcp_at_cube()))
@@ -100,7 +98,7 @@ class PushCube(SimulatedTask):
         return closing + max(0.0, away - _NEAR) + max(0.0, self._left() - _TARGET_RADIUS)
 
     def subgoal(self) -> Subgoal:
-        """Returns the next step: close the jaws above the table, get behind the cube, push it."""
+        """Return the next step: close the jaws above the table, get behind the cube, push it."""
         tcp, at_cube = self.scene.tcp(), self._tcp_at_cube()
         if self.scene.grasped(0):
             return Subgoal(tcp=tcp, gripper=OPEN)
@@ -121,16 +119,16 @@ class PushCube(SimulatedTask):
         return Subgoal(tcp=behind, gripper=CLOSED, clearance=TRAVEL_HEIGHT)
 
     def _left(self) -> float:
-        """Returns the distance of the cube to the target along the table [m]."""
+        """Return the distance of the cube to the target along the table [m]."""
         return float(np.linalg.norm((self.target - self.scene.cube_position(0))[:2]))
 
     def _tcp_at_cube(self) -> FloatArray:
-        """Returns the TCP, shape (3,) [m], that has the closed tips in the cube's centre."""
+        """Return the TCP, shape (3,) [m], that has the closed tips in the cube's centre."""
         position = self.scene.cube_position(0) - _TIPS
         position[2] = max(_HEIGHT, self.workspace.z[0])
         return position
 
 
 def _direction(vector: FloatArray) -> FloatArray:
-    """Returns a vector of length 1; a null vector stays one."""
+    """Return a vector of length 1; a null vector stays one."""
     return vector / max(float(np.linalg.norm(vector)), 1e-9)

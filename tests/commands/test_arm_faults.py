@@ -99,11 +99,6 @@ def test_a_lost_leader_stands_still_and_comes_back(
     assert_safe(station)
 
 
-def until(condition, seconds: float) -> float:
-    """Waits for something, and returns when it was there [s]."""
-    return wait_until(condition, seconds)
-
-
 HOLD, RAMP = 1.0, 1.0
 
 
@@ -132,8 +127,8 @@ def test_killed_while_it_leads_it_is_held_and_let_go_of(station: Station, tmp_pa
         return station.ask("registers", arm, "Torque_Enable")
 
     assert torque("follower") == [1] * 6, "a servo keeps its torque when its host dies"
-    until(lambda: station.ask("registers", "follower", "Torque_Limit")[1] < 900, 10.0)
-    off = until(lambda: torque("follower") == [0] * 6 and torque("leader") == [0] * 6, 10.0)
+    wait_until(lambda: station.ask("registers", "follower", "Torque_Limit")[1] < 900, 10.0)
+    off = wait_until(lambda: torque("follower") == [0] * 6 and torque("leader") == [0] * 6, 10.0)
     assert HOLD + RAMP - 0.1 <= off - killed < HOLD + RAMP + stretched(3.0)
     later: list[GoalEvent] = [e for e in station.ask("goals", "follower") if e.time > killed]
     assert len(later) >= 6 and all(abs(e.goal - e.present) <= NEAR for e in later)

@@ -26,6 +26,7 @@ from e2hil_rllib.data.episodes import (
 )
 from e2hil_rllib.data.transitions import EpisodeSteps
 from e2hil_rllib.disk.files import WriteError
+from tests.helpers import assert_same_steps
 
 
 def make_episode(steps: int = 4, index: int = 0, **changes: Any) -> EpisodeSteps:
@@ -47,20 +48,6 @@ def make_episode(steps: int = 4, index: int = 0, **changes: Any) -> EpisodeSteps
         task="envs:SO101TouchCube-v0",
     )
     return dataclasses.replace(episode, **changes)
-
-
-def assert_same(one: EpisodeSteps, two: EpisodeSteps) -> None:
-    for field in dataclasses.fields(EpisodeSteps):
-        left, right = getattr(one, field.name), getattr(two, field.name)
-        if field.name == "observations":
-            assert list(left) == list(right)
-            for key in left:
-                assert left[key].dtype == right[key].dtype
-                np.testing.assert_array_equal(left[key], right[key], strict=True)
-        elif isinstance(left, np.ndarray):
-            np.testing.assert_array_equal(left, right, strict=True)
-        else:
-            assert left == right, field.name
 
 
 numbers = st.sampled_from([np.float32, np.float64, np.uint8, np.int32, np.int64, np.bool_])
@@ -107,7 +94,7 @@ def test_an_episode_survives_the_disk_unchanged(
 ) -> None:
     path = episode_path(tmp_path_factory.mktemp("episodes"), episode.episode)
     write_episode(path, episode)
-    assert_same(read_episode(path), episode)
+    assert_same_steps(read_episode(path), episode)
 
 
 def test_columns_have_lerobots_names_and_the_last_row_is_only_an_observation(
@@ -235,7 +222,7 @@ def test_a_flipped_bit_does_not_pass_as_data(tmp_path: Path) -> None:
             read = read_episode(path)
         except DamagedEpisodeError:
             continue
-        assert_same(read, episode)
+        assert_same_steps(read, episode)
 
 
 def test_damaged_files_are_skipped_only_on_request(

@@ -11,7 +11,7 @@ from e2hil_rllib.data.collector import EpisodeCollector
 from e2hil_rllib.data.episodes import episode_path, write_episode
 from e2hil_rllib.data.experience import REPLAY, Experience
 from e2hil_rllib.data.transitions import EpisodeSteps
-from tests.helpers import make_segment
+from tests.helpers import make_transitions
 
 SPACE = gym.spaces.Dict(
     state=gym.spaces.Box(-100, 100, (2,), np.float32),
@@ -27,7 +27,7 @@ def make(encoder="frozen", space=SPACE, bounds=(None, None), **training):
 
 
 def seeing(steps=4):
-    segment = make_segment(0, range(steps))
+    segment = make_transitions(0, range(steps))
     generator = np.random.default_rng(0)
     segment.observations["front"] = generator.integers(0, 256, (steps + 1, 32, 32, 3), np.uint8)
     return segment
@@ -45,7 +45,7 @@ def test_a_bound_that_an_episode_breaks_is_told(caplog):
     """A reward of 1 at the end is within a bound of 1, two in a row are not."""
     experience = make("frozen", gym.spaces.Dict(state=SPACE["state"]), bounds=(None, 1.0))
     for number, rewards in enumerate(([0, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1])):
-        segment = make_segment(number, range(4))
+        segment = make_transitions(number, range(4))
         experience.add(dataclasses.replace(segment, rewards=np.array(rewards, np.float32)))
     assert len(experience.replay.online) == 12
     (told,) = caplog.messages
@@ -55,7 +55,7 @@ def test_a_bound_that_an_episode_breaks_is_told(caplog):
 def test_vectors_alone_need_no_trunk():
     experience = make("frozen", gym.spaces.Dict(state=SPACE["state"]))
     assert experience.trunk_fingerprint is None
-    experience.add(make_segment(0, range(3)))
+    experience.add(make_transitions(0, range(3)))
     assert len(experience.replay.online) == 3
 
 

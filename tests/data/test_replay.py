@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from e2hil_rllib.data.replay import DISCOUNT, EPISODE, FLOOR, SOURCE, STEP
 from e2hil_rllib.data.transitions import DEMONSTRATION, INTERVENTION
-from tests.helpers import make_buffer, make_replay, make_segment
+from tests.helpers import make_buffer, make_replay, make_transitions
 
 
 def drawn(buffer, rows=400):
@@ -40,7 +40,7 @@ def test_it_holds_exactly_the_newest_transitions_and_their_real_next_frames(chun
     for episode, length in chunks:
         steps = range(clock[episode], clock[episode] + length)
         clock[episode] = steps.stop
-        buffer.add(make_segment(episode, steps, images=images))
+        buffer.add(make_transitions(episode, steps, images=images))
         expected += [(episode, t) for t in steps]
     assert buffer.ids().tolist() == [list(pair) for pair in expected[-cap:]]
     batch = drawn(buffer)
@@ -55,7 +55,7 @@ def test_a_chunk_that_goes_on_shares_the_frame_between():
     """One frame per step: 100 chunks of one step store 101 frames, not 200."""
     buffer = make_buffer(1000)
     for t in range(100):
-        buffer.add(make_segment(0, range(t, t + 1)))
+        buffer.add(make_transitions(0, range(t, t + 1)))
     assert buffer._frames.count == 101
 
 
@@ -63,20 +63,20 @@ def test_a_chunk_that_goes_on_shares_the_frame_between():
 def test_an_episode_that_pauses_for_as_long_as_the_ring_keeps_its_frames(pause):
     """Its last frame is kept, or stored anew, but never mistaken for the one in its place."""
     buffer = make_buffer(8)
-    buffer.add(make_segment(0, range(2)))
+    buffer.add(make_transitions(0, range(2)))
     for t in range(pause):
-        buffer.add(make_segment(1, range(t, t + 1)))
-    buffer.add(make_segment(0, range(2, 7)))
+        buffer.add(make_transitions(1, range(t, t + 1)))
+    buffer.add(make_transitions(0, range(2, 7)))
     assert_consistent(drawn(buffer))
 
 
 def test_one_more_episode_than_are_remembered_forgets_none_that_goes_on():
     buffer = make_buffer(3000)
     for episode in range(300):
-        buffer.add(make_segment(episode, range(2)))
+        buffer.add(make_transitions(episode, range(2)))
     frames = buffer._frames.count
     for episode in range(300):
-        buffer.add(make_segment(episode, range(2, 3)))
+        buffer.add(make_transitions(episode, range(2, 3)))
     assert buffer._frames.count == frames + 300
 
 
@@ -85,7 +85,7 @@ def test_the_next_state_across_a_gap_is_the_frame_that_followed():
     replay = make_replay()
     human = np.zeros(60, np.uint8)
     human[[10, 11, 12, 50, 51, 52]] = INTERVENTION
-    replay.add(make_segment(0, range(60), source=human))
+    replay.add(make_transitions(0, range(60), source=human))
     held = replay.demonstrations
     assert held.ids()[:, 1].tolist() == [10, 11, 12, 50, 51, 52]
     batch = drawn(held)
@@ -96,8 +96,8 @@ def test_the_next_state_across_a_gap_is_the_frame_that_followed():
 def test_truncation_keeps_its_last_frame_and_does_not_terminate():
     """After a time limit comes that episode's own last frame, and its value counts."""
     buffer = make_buffer(100)
-    buffer.add(make_segment(0, range(5)))
-    buffer.add(make_segment(1, range(5), terminated=True))
+    buffer.add(make_transitions(0, range(5)))
+    buffer.add(make_transitions(1, range(5), terminated=True))
     batch = drawn(buffer)
     assert_consistent(batch)
     last = batch["obs"]["state"][:, 0] == 4
@@ -118,7 +118,7 @@ def test_targets_are_those_of_whole_episodes_however_they_came(chunks, cap, n, r
         steps = range(clock[episode], clock[episode] + length)
         clock[episode] = steps.stop
         sources[episode] += source.tolist()
-        buffer.add(make_segment(episode, steps, source=source))
+        buffer.add(make_transitions(episode, steps, source=source))
     batch = drawn(buffer)
     for row in range(len(batch["rewards"])):
         episode, step = int(batch[EPISODE][row]), int(batch[STEP][row])
@@ -139,7 +139,9 @@ def test_a_person_who_goes_on_to_success_makes_the_returns_known():
     replay = make_replay()
     source = np.array([0, 0, INTERVENTION, INTERVENTION, INTERVENTION])
     for start, stop in ((0, 3), (3, 4), (4, 5)):
-        part = make_segment(7, range(start, stop), source=source[start:stop], terminated=stop == 5)
+        part = make_transitions(
+            7, range(start, stop), source=source[start:stop], terminated=stop == 5
+        )
         replay.add(part)
     for buffer, first in ((replay.online, 0), (replay.demonstrations, 2)):
         batch = drawn(buffer)
@@ -152,9 +154,9 @@ def test_a_person_who_goes_on_to_success_makes_the_returns_known():
 
 def test_human_steps_go_to_both_buffers_and_demonstrations_to_one():
     replay = make_replay()
-    replay.add_demonstration(make_segment(0, range(7)))
+    replay.add_demonstration(make_transitions(0, range(7)))
     source = np.array([0, 0, 1, 1, 0], np.uint8)
-    replay.add(make_segment(0, range(5), source=source))
+    replay.add(make_transitions(0, range(5), source=source))
     assert len(replay.online) == 5
     assert replay.demonstrations.ids().tolist() == [[-1, t] for t in range(7)] + [[0, 2], [0, 3]]
     sources = drawn(replay.demonstrations)[SOURCE]
@@ -164,10 +166,10 @@ def test_human_steps_go_to_both_buffers_and_demonstrations_to_one():
 
 def test_every_minibatch_is_half_and_half():
     replay = make_replay()
-    replay.add(make_segment(0, range(30)))
+    replay.add(make_transitions(0, range(30)))
     assert replay.demonstration_rows(64) == 0  # D is empty: all of it from R
     assert set(replay.sample(64, 2)[SOURCE]) == {0}
-    replay.add_demonstration(make_segment(0, range(10)))
+    replay.add_demonstration(make_transitions(0, range(10)))
     sources = replay.sample(64, 3)[SOURCE].reshape(3, 64)
     assert (sources[:, :32] == 0).all()
     assert (sources[:, 32:] == DEMONSTRATION).all()
@@ -176,15 +178,15 @@ def test_every_minibatch_is_half_and_half():
 @pytest.mark.parametrize(("fraction", "rows"), [(0.0, 0), (0.25, 16), (1.0, 64)])
 def test_the_fraction_can_be_chosen(fraction, rows):
     replay = make_replay(demonstration_fraction=fraction)
-    replay.add(make_segment(0, range(30)))
-    replay.add_demonstration(make_segment(0, range(10)))
+    replay.add(make_transitions(0, range(30)))
+    replay.add_demonstration(make_transitions(0, range(10)))
     assert (replay.sample(64, 1)[SOURCE] == DEMONSTRATION).sum() == rows
 
 
 def test_the_seed_rules_the_draws():
     def draws(seed):
         replay = make_replay(seed=seed)
-        replay.add(make_segment(0, range(30)))
+        replay.add(make_transitions(0, range(30)))
         return replay.sample(64, 1)["rewards"]
 
     assert np.array_equal(draws(1), draws(1))
@@ -193,7 +195,7 @@ def test_the_seed_rules_the_draws():
 
 def test_draws_are_uniform():
     buffer = make_buffer(20)
-    buffer.add(make_segment(0, range(30)))
+    buffer.add(make_transitions(0, range(30)))
     counts = np.bincount(drawn(buffer, 20_000)["rewards"].astype(int), minlength=30)
     assert not counts[:10].any()
     assert (np.abs(counts[10:] - 1000) < 150).all()
@@ -214,7 +216,7 @@ def test_save_and_load_keep_everything(tmp_path):
     replay = make_replay(online=2000, demonstrations=50)
     for episode in range(30):
         source = (np.arange(90) % 9 == 0).astype(np.uint8)
-        replay.add(make_segment(episode, range(90), source=source))
+        replay.add(make_transitions(episode, range(90), source=source))
     replay.save(tmp_path / "a")
     restored = make_replay(online=2000, demonstrations=50, seed=5)
     restored.load(tmp_path / "a")
@@ -223,7 +225,7 @@ def test_save_and_load_keep_everything(tmp_path):
         a, b = replay.sample(64, 2), restored.sample(64, 2)
         assert all(np.array_equal(a["obs"][k], b["obs"][k]) for k in a["obs"])
         assert np.array_equal(a["new_obs"]["state"], b["new_obs"]["state"])
-        more = make_segment(29, range(90, 95))  # the open episode goes on in both
+        more = make_transitions(29, range(90, 95))  # the open episode goes on in both
         replay.add(more)
         restored.add(more)
     assert np.array_equal(replay.online.ids(), restored.online.ids())
@@ -233,9 +235,9 @@ def test_save_and_load_keep_everything(tmp_path):
 
 def test_a_later_checkpoint_links_the_frames_it_shares(tmp_path):
     replay = make_replay(online=5000)
-    replay.add(make_segment(0, range(2500)))
+    replay.add(make_transitions(0, range(2500)))
     replay.save(tmp_path / "a")
-    replay.add(make_segment(0, range(2500, 3000)))
+    replay.add(make_transitions(0, range(2500, 3000)))
     replay.save(tmp_path / "b", [tmp_path / "a"])
     first = {f.name: f.stat().st_ino for f in (tmp_path / "a/online/frames").glob("*.npy")}
     second = {f.name: f.stat().st_ino for f in (tmp_path / "b/online/frames").glob("*.npy")}
@@ -251,7 +253,7 @@ def test_a_later_checkpoint_links_the_frames_it_shares(tmp_path):
 
 def test_two_runs_from_one_checkpoint_do_not_mix_their_frames(tmp_path):
     def grow(replay, episode):
-        replay.add(make_segment(episode, range(1500)))
+        replay.add(make_transitions(episode, range(1500)))
 
     base = make_replay(online=5000)
     grow(base, 0)
@@ -272,7 +274,7 @@ def test_two_runs_from_one_checkpoint_do_not_mix_their_frames(tmp_path):
 
 def test_what_does_not_fit_is_refused(tmp_path):
     replay = make_replay(online=20)
-    replay.add(make_segment(0, range(30)))
+    replay.add(make_transitions(0, range(30)))
     replay.save(tmp_path / "a")
     with pytest.raises(ValueError, match="another capacity than 10"):
         make_replay(online=10).load(tmp_path / "a")

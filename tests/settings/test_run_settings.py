@@ -236,3 +236,12 @@ def test_a_run_may_go_on_with_its_robots_elsewhere(tmp_path: Path) -> None:
     assert again.resolved() == old.resolved() and again.external == old.external
     moved = settings_of(tmp_path, old.to_yaml(), "external.host=0.0.0.0", "external.port=1")
     assert changed_keys(old, moved) == []
+
+
+def test_a_resumed_run_keeps_its_presets_numbers_and_nothing_else(tmp_path: Path) -> None:
+    begun = settings_of(tmp_path, SMALL, "imitation.weight=7", "training.utd_ratio=3")
+    resumed = settings_of(tmp_path, SMALL).with_preset_of(begun)
+    assert resumed.imitation.weight == 7 and "utd_ratio" not in resumed.arguments("training")
+    assert changed_keys(begun, resumed) == ["training.utd_ratio"]
+    other = settings_of(tmp_path, SMALL, "preset=hil_serl")
+    assert other.with_preset_of(begun) == other

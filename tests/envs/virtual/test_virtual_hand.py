@@ -30,7 +30,7 @@ def test_the_hand_leads_the_limp_leader_through_points(leader: VirtualArm) -> No
     assert not hand.holding
     for point in ([0.22, 0.05, 0.06], [0.28, -0.1, 0.03]):
         hand.move_to(point)
-        wait_until(lambda: np.linalg.norm(hand.tcp - point) < 0.002)  # noqa: B023
+        wait_until(lambda point=point: np.linalg.norm(hand.tcp - point) < 0.002)
     hand.follow([[0.2, 0.0, 0.05], [0.22, 0.1, 0.05]], gripper=0.8, speed=0.3)
     wait_until(lambda: np.linalg.norm(hand.tcp - [0.22, 0.1, 0.05]) < 0.002)
     assert hand.joints[-1] == pytest.approx(0.8, abs=0.01)

@@ -16,7 +16,7 @@ from envs.kinematics import JOINTS, Kinematics
 from envs.virtual.mujoco_plant import REST
 from envs.virtual.plant import Drive, KinematicPlant
 from envs.virtual.virtual_so101 import PacedPlant, VirtualArm, VirtualFolderError, VirtualSO101
-from tests.patience import MARGIN, stretched
+from tests.patience import MARGIN, stretched, wait_until
 
 pytestmark = pytest.mark.realtime
 
@@ -36,15 +36,6 @@ def open_bus(arm: VirtualArm) -> FeetechBus:
 def angles(bus: FeetechBus, arm: VirtualArm) -> np.ndarray:
     positions = bus.sync_read("Present_Position", IDS)
     return arm.calibration.to_radians([positions[i] for i in IDS])
-
-
-def wait_until(done, seconds: float = 5.0) -> bool:
-    end = time.monotonic() + stretched(seconds)
-    while time.monotonic() < end:
-        if done():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_both_arms_are_calibrated_as_in_their_files(so101: VirtualSO101) -> None:
@@ -74,22 +65,22 @@ def test_the_follower_reaches_its_goals_and_the_leader_stays(so101: VirtualSO101
         goals = dict(zip(IDS, arm.calibration.to_ticks(target).tolist(), strict=True))
         bus.sync_write("Goal_Position", goals)
         bus.sync_write("Torque_Enable", dict.fromkeys(IDS, 1))
-        assert wait_until(lambda: np.abs(angles(bus, arm) - target).max() < 0.01)
+        wait_until(lambda: np.abs(angles(bus, arm) - target).max() < 0.01, 5.0)
         time.sleep(0.3)
         currents = bus.read_telemetry(IDS).currents
         assert 0.05 < np.abs(currents).max() < 1.5, "the weight needs some current"
         np.testing.assert_allclose(angles(leader, so101.leader), before, atol=0.01)
         bus.sync_write("Torque_Enable", dict.fromkeys(IDS, 0))
-        assert wait_until(lambda: np.abs(angles(bus, arm) - target).max() > 0.1), "it sinks"
+        wait_until(lambda: np.abs(angles(bus, arm) - target).max() > 0.1, 5.0, "it sinks")
 
 
 def test_a_hand_moves_the_limp_leader(so101: VirtualSO101) -> None:
     so101.leader.hold("shoulder_pan", 0.5)
     with open_bus(so101.leader) as bus:
-        assert wait_until(lambda: abs(angles(bus, so101.leader)[0] - 0.5) < 0.01)
+        wait_until(lambda: abs(angles(bus, so101.leader)[0] - 0.5) < 0.01, 5.0)
         so101.leader.release("shoulder_pan")
         so101.leader.hold("shoulder_pan", 0.0)
-        assert wait_until(lambda: abs(angles(bus, so101.leader)[0]) < 0.01)
+        wait_until(lambda: abs(angles(bus, so101.leader)[0]) < 0.01, 5.0)
     with pytest.raises(ValueError):
         so101.leader.hold("tail", 0.0)
 
@@ -98,12 +89,12 @@ def test_a_gripper_that_closes_on_a_blocking_hand_overloads(so101: VirtualSO101)
     arm, gripper = so101.follower, JOINTS.index("gripper")
     arm.hold("gripper", 0.5)
     with open_bus(arm) as bus:
-        assert wait_until(lambda: abs(angles(bus, arm)[gripper] - 0.5) < 0.01)
+        wait_until(lambda: abs(angles(bus, arm)[gripper] - 0.5) < 0.01, 5.0)
         bus.write(6, "Goal_Position", arm.calibration.motors["gripper"].range_min)
         bus.write(6, "Torque_Enable", 1)
-        assert wait_until(lambda: bus.read_telemetry([6]).loads[0] == pytest.approx(-0.5, abs=0.01))
-        assert wait_until(lambda: bus.read_telemetry([6]).faults == (("overload",),))
-        assert wait_until(lambda: bus.read_telemetry([6]).loads[0] > -0.21), "Protective_Torque"
+        wait_until(lambda: bus.read_telemetry([6]).loads[0] == pytest.approx(-0.5, abs=0.01), 5.0)
+        wait_until(lambda: bus.read_telemetry([6]).faults == (("overload",),), 5.0)
+        wait_until(lambda: bus.read_telemetry([6]).loads[0] > -0.21, 5.0, "Protective_Torque")
 
 
 def test_the_arms_run_in_real_time(so101: VirtualSO101) -> None:
@@ -136,7 +127,7 @@ def test_check_raises_for_a_failed_arm(so101: VirtualSO101) -> None:
         raise RuntimeError("the simulation became unstable")
 
     so101.leader.port.call(lambda: setattr(so101.leader.plant, "step", explode))
-    assert wait_until(lambda: not Path(so101.leader.port.path).exists())
+    wait_until(lambda: not Path(so101.leader.port.path).exists(), 5.0)
     with pytest.raises(RuntimeError, match="servos behind"):
         so101.check()
 
@@ -202,7 +193,7 @@ def test_the_cameras_see_the_follower_move(tmp_path: Path) -> None:
         url = so101.cameras.urls["front"]
         before = first_picture(url)
         so101.follower.hold("shoulder_pan", 0.6)
-        assert wait_until(lambda: abs(so101.follower.plant.state(0).position - 0.6) < 0.01)
+        wait_until(lambda: abs(so101.follower.plant.state(0).position - 0.6) < 0.01, 5.0)
         after = first_picture(url)
         assert first_picture(so101.cameras.urls["wrist"]) not in (before, after)
         assert difference(before, after) > 3.0 > difference(after, first_picture(url))

@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from e2hil_rllib.external.protocol.chunk import Chunk
 from e2hil_rllib.external.protocol.codec import Limits, MessageError, decode, encode
+from tests.helpers import assert_same_steps
 from tests.peak_memory import peak_memory
 
 MIB = 2**20
@@ -41,19 +42,6 @@ def make_chunk(steps: int = 4, seed: int = 0, **changes: Any) -> Chunk:
         task="envs:SO101TouchCube-v0",
     )
     return dataclasses.replace(chunk, **changes)
-
-
-def assert_same(one: Chunk, two: Chunk) -> None:
-    for field in dataclasses.fields(Chunk):
-        left, right = getattr(one, field.name), getattr(two, field.name)
-        if field.name == "observations":
-            assert list(left) == list(right)
-            for key in left:
-                np.testing.assert_array_equal(left[key], right[key], strict=True)
-        elif isinstance(left, np.ndarray):
-            np.testing.assert_array_equal(left, right, strict=True)
-        else:
-            assert left == right and type(left) is type(right), field.name
 
 
 @st.composite
@@ -96,7 +84,7 @@ def chunks(draw: st.DrawFn) -> Chunk:
 @settings(max_examples=100, deadline=None)
 @given(chunk=chunks(), compress=st.booleans())
 def test_a_chunk_survives_the_wire_unchanged(chunk: Chunk, compress: bool) -> None:
-    assert_same(Chunk.from_bytes(chunk.to_bytes(compress)), chunk)
+    assert_same_steps(Chunk.from_bytes(chunk.to_bytes(compress)), chunk)
 
 
 @pytest.mark.parametrize("noise", [0.0, 6.0])
@@ -108,13 +96,13 @@ def test_images_take_few_bytes_and_are_the_same_to_the_last_bit(noise: float) ->
     images = np.clip(images + rng.normal(0, noise, images.shape), 0, 255).astype(np.uint8)
     chunk = make_chunk(10, observations={"front": images, "wrist": images[:, ::-1]})
     data = chunk.to_bytes()
-    assert_same(Chunk.from_bytes(data), chunk)
+    assert_same_steps(Chunk.from_bytes(data), chunk)
     assert len(data) < (75_000 if noise else 3_000) * 11 < len(chunk.to_bytes(compress=False))
 
 
 def test_an_environments_own_numbers_arrive_as_pythons() -> None:
     odd = make_chunk(terminated=np.bool_(True), fps=10, episode=np.int64(3))
-    assert_same(Chunk.from_bytes(odd.to_bytes()), make_chunk())
+    assert_same_steps(Chunk.from_bytes(odd.to_bytes()), make_chunk())
 
 
 def test_chunks_own_what_they_hold() -> None:

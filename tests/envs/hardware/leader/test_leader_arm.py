@@ -40,7 +40,7 @@ from tests.envs.hardware.arm_on_the_bench import (
     watch_torque,
 )
 from tests.envs.hardware.leader.test_grabbing import wandering
-from tests.envs.hardware.letting_go.test_supervisor import alive, until
+from tests.envs.hardware.letting_go.test_supervisor import alive
 from tests.patience import MARGIN, stretched, wait_until
 
 pytestmark = pytest.mark.realtime
@@ -114,7 +114,7 @@ def supervised(leader: VirtualArm) -> Iterator[tuple[LeaderArm, Supervision]]:
 def mirrored(arm: LeaderArm, follower: np.ndarray = READY) -> None:
     """Mirror a resting follower until the arm has reached it."""
     arm.mirror(follower)
-    until(lambda: arm.aligned and bool(np.abs(arm.positions - follower).max() < 0.07))
+    wait_until(lambda: arm.aligned and bool(np.abs(arm.positions - follower).max() < 0.07))
 
 
 def torque(leader: VirtualArm) -> list[int]:
@@ -147,7 +147,7 @@ def test_connect_makes_the_arm_limp_and_moves_nothing(leader: VirtualArm) -> Non
         assert registers(leader.port, "D_Coefficient") == [16] * 6
         assert set(arm.firmware.values()) == {"3.10"} and len(arm.changes) == 18
         assert not arm.mirroring and not arm.grabbed and arm.fault == ""
-        until(lambda: np.allclose(arm.positions, VirtualHand(leader).joints, atol=0.01))
+        wait_until(lambda: np.allclose(arm.positions, VirtualHand(leader).joints, atol=0.01))
     assert goals(leader.port, torque=None) == []
 
 
@@ -185,9 +185,9 @@ def test_a_failed_connect_leaves_nothing_energised(
 def test_it_moves_to_the_follower_and_follows_it(leader: VirtualArm, arm: LeaderArm) -> None:
     arm.mirror(READY)
     assert arm.mirroring and not arm.aligned
-    until(lambda: arm.aligned)
+    wait_until(lambda: arm.aligned)
     assert np.abs(arm.positions - READY).max() < 0.15
-    until(lambda: bool(np.abs(arm.positions - READY).max() < 0.07))
+    wait_until(lambda: bool(np.abs(arm.positions - READY).max() < 0.07))
     assert torque(leader) == ON and registers(leader.port, "Torque_Limit") == [600] * 6
     begun, seen = time.monotonic(), []
     while (passed := time.monotonic() - begun) < 3.0:
@@ -208,7 +208,7 @@ def test_a_hand_is_noticed_and_leads_until_limp(leader: VirtualArm, arm: LeaderA
     leader.hold("wrist_flex", READY[3] - 0.4, speed=0.5)
     noticed = until_grabbed(arm, lambda: None)
     assert noticed - begun < stretched(0.3)
-    until(lambda: torque(leader) == OFF, 0.2)
+    wait_until(lambda: torque(leader) == OFF, 0.2)
     off = time.monotonic()
     while time.monotonic() < off + 0.5:
         arm.mirror(TURNED)
@@ -249,7 +249,7 @@ def test_a_persons_hand_is_noticed(leader: VirtualArm, arm: LeaderArm) -> None:
 
         hand.aim(hand.tcp + np.array(way), speed=0.3)
         assert until_grabbed(arm, lead) - moved[0] < stretched(0.3)
-        until(lambda: torque(leader) == OFF, 0.2)
+        wait_until(lambda: torque(leader) == OFF, 0.2)
         hand.let_go()
         arm.limp()
 
@@ -301,8 +301,8 @@ def test_limp_fades_and_mirroring_starts_again(leader: VirtualArm, arm: LeaderAr
         arm.limp()
         asked = time.monotonic()
         assert not arm.mirroring and not arm.aligned
-        until(lambda: torque(leader) == OFF)
-        until(lambda: registers(leader.port, "Torque_Limit") == [1000] * 6)
+        wait_until(lambda: torque(leader) == OFF)
+        wait_until(lambda: registers(leader.port, "Torque_Limit") == [1000] * 6)
         limits = [limit for _, limit, on in log if on and limit <= 600]
         assert limits == sorted(limits, reverse=True) and limits[-1] < 150
         assert max(before - after for before, after in pairwise(limits)) < 300
@@ -317,7 +317,7 @@ def test_a_motor_with_a_lower_torque_limit_fades_from_that(leader: VirtualArm) -
         log = watch_torque(leader.port)  # of motor 2
         mirrored(arm)
         arm.limp()
-        until(lambda: torque(leader) == OFF)
+        wait_until(lambda: torque(leader) == OFF)
     limits = [limit for _, limit, on in log if on]
     assert max(limits) == 500 * SETTINGS.torque and min(limits) < 100
 
@@ -326,7 +326,7 @@ def test_mirroring_a_sinking_arm_is_no_grab(leader: VirtualArm, arm: LeaderArm) 
     for seconds in (0.0, 0.04):
         mirrored(arm)
         arm.limp()
-        until(lambda: torque(leader) == OFF)
+        wait_until(lambda: torque(leader) == OFF)
         time.sleep(seconds)
         arm.mirror(READY)
         begun = time.monotonic()
@@ -369,14 +369,14 @@ def test_silent_motors_go_limp_and_are_configured_again(leader: VirtualArm, arm:
     mirrored(arm)
     log = watch_torque(leader.port)
     leader.port.disturb(FaultRates(lost=1.0))
-    until(lambda: str(leader.link) in arm.fault)
+    wait_until(lambda: str(leader.link) in arm.fault)
     assert not arm.aligned
-    until(lambda: torque(leader) == OFF)
+    wait_until(lambda: torque(leader) == OFF)
     assert min(limit for _, limit, on in log if on) < 450, "it fades"
     off = time.monotonic()
     leader.port.call(lambda: [servo.power_cycle() for servo in leader.port.chain.servos])
     leader.port.disturb(FaultRates())
-    until(lambda: arm.fault == "")
+    wait_until(lambda: arm.fault == "")
     assert registers(leader.port, "Acceleration") == [254] * 6
     assert not arm.mirroring and not arm.grabbed and since(leader, off) == []
     mirrored(arm)
@@ -387,21 +387,21 @@ def test_one_silent_motor_leaves_no_other_energised(leader: VirtualArm, arm: Lea
     mirrored(arm)
     wrist = leader.port.chain.servo(4)
     leader.port.call(lambda: wrist.set("ID", 40))
-    until(lambda: "wrist_flex" in arm.fault)
-    until(lambda: torque(leader) == [0, 0, 0, 1, 0, 0])
+    wait_until(lambda: "wrist_flex" in arm.fault)
+    wait_until(lambda: torque(leader) == [0, 0, 0, 1, 0, 0])
     leader.port.call(lambda: wrist.set("ID", 4))
-    until(lambda: torque(leader) == OFF)
-    until(lambda: arm.fault == "")
+    wait_until(lambda: torque(leader) == OFF)
+    wait_until(lambda: arm.fault == "")
 
 
 def test_a_servo_that_protects_itself_is_no_grab(leader: VirtualArm, arm: LeaderArm) -> None:
     mirrored(arm)
     leader.port.call(lambda: setattr(leader.port.chain.servo(3), "injected_error", OVERHEAT))
-    until(lambda: "elbow_flex reports overheat" in arm.fault and str(leader.link) in arm.fault)
-    until(lambda: torque(leader) == OFF)
+    wait_until(lambda: "elbow_flex reports overheat" in arm.fault and str(leader.link) in arm.fault)
+    wait_until(lambda: torque(leader) == OFF)
     assert not arm.grabbed and not arm.aligned
     arm.limp()
-    until(lambda: arm.fault == "")  # a hand can lead such an arm
+    wait_until(lambda: arm.fault == "")  # a hand can lead such an arm
     leader.port.call(lambda: setattr(leader.port.chain.servo(3), "injected_error", 0))
     mirrored(arm)
     assert not arm.grabbed
@@ -410,14 +410,14 @@ def test_a_servo_that_protects_itself_is_no_grab(leader: VirtualArm, arm: Leader
 def test_a_pulled_cable_is_a_fault_until_it_is_back(leader: VirtualArm, arm: LeaderArm) -> None:
     mirrored(arm)
     leader.port.unplug()
-    until(lambda: str(leader.link) in arm.fault)
+    wait_until(lambda: str(leader.link) in arm.fault)
     arm.mirror(TURNED)
     time.sleep(0.6)
     assert not arm.aligned and not arm.grabbed and np.isfinite(arm.positions).all()
     assert torque(leader) == ON
     plugged = time.monotonic()
     leader.port.plug()
-    until(lambda: arm.fault == "")
+    wait_until(lambda: arm.fault == "")
     assert torque(leader) == OFF and not arm.mirroring
     time.sleep(0.2)
     assert torque(leader) == OFF and since(leader, plugged) == []
@@ -451,8 +451,8 @@ def test_an_unreachable_arm_is_left_to_the_supervisor(
     assert torque(leader) == ON
     plugged = time.monotonic()
     leader.port.plug()
-    until(lambda: torque(leader) == OFF)
-    until(lambda: not alive(supervision.pid))
+    wait_until(lambda: torque(leader) == OFF)
+    wait_until(lambda: not alive(supervision.pid))
     assert largest_pull(since(leader, plugged)) <= STILL
 
 
@@ -474,8 +474,8 @@ def test_a_hanging_thread_does_not_keep_the_arm_energised(
     hangs.wait(10)
     arm.close()
     resumed.set()
-    until(lambda: torque(leader) == OFF)
-    until(lambda: not alive(supervision.pid))
+    wait_until(lambda: torque(leader) == OFF)
+    wait_until(lambda: not alive(supervision.pid))
 
 
 def test_after_sigkill_the_supervisor_makes_it_limp_in_time(leader: VirtualArm) -> None:
@@ -484,14 +484,14 @@ def test_after_sigkill_the_supervisor_makes_it_limp_in_time(leader: VirtualArm) 
     with subprocess.Popen(command, stdout=subprocess.PIPE) as control:
         assert control.stdout is not None
         supervisor = int(control.stdout.readline())
-        until(lambda: torque(leader) == ON)
+        wait_until(lambda: torque(leader) == ON)
         time.sleep(0.6)
         log = watch_torque(leader.port)
         control.send_signal(signal.SIGKILL)
         killed = time.monotonic()
         control.wait(10)
-    until(lambda: torque(leader) == OFF)
-    until(lambda: not alive(supervisor))
+    wait_until(lambda: torque(leader) == OFF)
+    wait_until(lambda: not alive(supervisor))
     off = next(at for at, _, on in log if not on)
     assert HELD + RAMP - 0.1 < off - killed < HELD + RAMP + stretched(1.0)
     hold = since(leader, killed - 0.05)[-6:]
@@ -537,6 +537,6 @@ def test_losing_the_supervisor_releases_the_arm(
     arm, supervision = supervised
     mirrored(arm)
     os.kill(supervision.pid, signal.SIGKILL)
-    until(lambda: torque(leader) == OFF)
+    wait_until(lambda: torque(leader) == OFF)
     with pytest.raises(RuntimeError, match="supervisor"):
         arm.mirror(READY)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -76,11 +76,6 @@ def watch_positions(port: VirtualPort) -> list[tuple[float, dict[int, int]]]:
     return log
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> float:
-    """Wait for a condition and return the time at which it came true."""
-    return wait_until(condition, seconds)
-
-
 def alive(pid: int) -> bool:
     """Return whether a process that is no child of this one runs."""
     try:
@@ -107,8 +102,8 @@ def test_after_sigkill_the_arm_is_held_and_then_ramped_down(port: VirtualPort) -
         killed = time.monotonic()
         control.send_signal(signal.SIGKILL)
         control.wait(10)
-    until(lambda: registers(port, "Torque_Enable") == [0] * 6)
-    until(lambda: not alive(supervisor))
+    wait_until(lambda: registers(port, "Torque_Enable") == [0] * 6)
+    wait_until(lambda: not alive(supervisor))
     after = [event for event in goals(port) if event.time > killed - 0.05]
     hold = after[-6:]
     assert {event.servo_id for event in hold} == set(IDS) and largest_pull(after) < 40
@@ -154,8 +149,8 @@ def test_an_arm_that_could_not_be_closed_is_left_to_the_supervisor(port: Virtual
     time.sleep(0.5)
     assert registers(port, "Torque_Enable") == [1] * 6
     port.plug()
-    until(lambda: registers(port, "Torque_Enable") == [0] * 6)
-    until(lambda: not alive(supervision.pid))
+    wait_until(lambda: registers(port, "Torque_Enable") == [0] * 6)
+    wait_until(lambda: not alive(supervision.pid))
     assert largest_pull(goals(port)) <= 2
 
 
