@@ -36,11 +36,16 @@ ATTEMPTS = 3
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Workers get the files with slow tests first, then those with many, and end together."""
+    """Workers get the files that take longest first, and end together."""
     if hasattr(config, "workerinput"):  # pytest-xdist's mark of a worker
         tests = Counter(item.path for item in items)
-        slow = {item.path for item in items if item.get_closest_marker("slow")}
-        items.sort(key=lambda item: (item.path not in slow, -tests[item.path]))
+        slow, realtime = (
+            {item.path for item in items if item.get_closest_marker(marker)}
+            for marker in ("slow", "realtime")
+        )
+        items.sort(
+            key=lambda item: (item.path not in slow, item.path not in realtime, -tests[item.path])
+        )
 
 
 def pytest_collection_finish() -> None:
